@@ -1,0 +1,176 @@
+use burn::{
+    config::Config,
+    module::{Content, DisplaySettings, Module, ModuleDisplay},
+    tensor::Tensor,
+};
+
+use super::{Objective, assert_temperature, contrast, inherent_forward};
+use crate::statistics::{Statistic, Statistics};
+
+/// Which positives of a query enter [`LsePairLoss`].
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum PositiveSelection {
+    /// All of them.
+    All,
+    /// The one with the smallest score.
+    Weakest,
+    /// The one with the largest score.
+    Strongest,
+}
+
+/// Which negatives of a query enter [`LsePairLoss`].
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum NegativeSelection {
+    /// All of them.
+    All,
+    /// The one with the largest score.
+    Hardest,
+}
+
+/// Configuration of [`LsePairLoss`].
+#[derive(Config, Debug)]
+pub struct LsePairLossConfig {
+    /// What the scores are divided by. Default: 1.
+    #[config(default = 1.0)]
+    pub temperature: f64,
+    /// How far a positive should lie above a negative, in the unit of the scores. Default: 0.
+    #[config(default = 0.0)]
+    pub margin: f64,
+    /// The positives that enter. Default: all.
+    #[config(default = "PositiveSelection::All")]
+    pub positives: PositiveSelection,
+    /// The negatives that enter. Default: all.
+    #[config(default = "NegativeSelection::All")]
+    pub negatives: NegativeSelection,
+    /// Divides the loss of a query by its number of positives. Default: false.
+    #[config(default = false)]
+    pub normalize_by_positives: bool,
+}
+
+impl LsePairLossConfig {
+    /// Initializes the loss.
+    ///
+    /// # Panics
+    ///
+    /// If the temperature is not positive and finite, or the margin not finite.
+    pub fn init(&self) -> LsePairLoss {
+        assert_temperature("LsePairLossConfig", self.temperature);
+        assert!(
+            self.margin.is_finite(),
+            "LsePairLossConfig: margin must be finite, got {}",
+            self.margin
+        );
+        LsePairLoss {
+            temperature: self.temperature,
+            margin: self.margin,
+            positives: self.positives,
+            negatives: self.negatives,
+            normalize_by_positives: self.normalize_by_positives,
+        }
+    }
+}
+
+/// LSEPair, the smooth maximum of all violations between a positive and a negative.
+///
+/// For one query with positives `P`, negatives `N` and `s = score / temperature`:
+///
+/// ```text
+/// loss = log(1 + sum_p sum_n exp(s_n - s_p)) = softplus(u),   u = lse_N(s) + lse_P(-s)
+///
+/// gradient   s_p   -sigmoid(u) softmax_P(-s)
+///            s_n    sigmoid(u) softmax_N(s)
+/// ```
+///
+/// The weak positives get most of the gradient, in proportion to `exp(-s_p)`, and a query pulls
+/// and pushes with the same total force of at most 1. It is the most robust of the objectives, and
+/// the one to begin with.
+///
+/// - A `margin` enlarges the violations to `exp((score_n - score_p + margin) / temperature)`.
+/// - [`PositiveSelection`] and [`NegativeSelection`] replace a sum by its largest term; among
+///   equal scores the first gets the gradient.
+/// - `normalize_by_positives` divides the loss of a query by its number of positives.
+///
+/// Source: "Training Dense Retrievers with Multiple Positive Passages" (arXiv 2602.12727).
+#[doc(alias = "LSEPair")]
+#[derive(Module, Debug)]
+#[module(custom_display)]
+pub struct LsePairLoss {
+    /// What the scores are divided by.
+    pub temperature: f64,
+    /// How far a positive should lie above a negative.
+    pub margin: f64,
+    /// The positives that enter.
+    #[module(skip)]
+    pub positives: PositiveSelection,
+    /// The negatives that enter.
+    #[module(skip)]
+    pub negatives: NegativeSelection,
+    /// Whether the loss of a query is divided by its number of positives.
+    pub normalize_by_positives: bool,
+}
+
+inherent_forward!(LsePairLoss);
+
+impl LsePairLoss {
+    fn positive_statistic(&self) -> Statistic {
+        match self.positives {
+            PositiveSelection::All => Statistic::WeakPositives,
+            PositiveSelection::Weakest => Statistic::WeakestPositive,
+            PositiveSelection::Strongest => Statistic::StrongestPositive,
+        }
+    }
+
+    fn negative_statistic(&self) -> Statistic {
+        match self.negatives {
+            NegativeSelection::All => Statistic::Negatives,
+            NegativeSelection::Hardest => Statistic::HardestNegative,
+        }
+    }
+}
+
+impl Objective for LsePairLoss {
+    fn temperature(&self) -> f64 {
+        self.temperature
+    }
+
+    fn wanted(&self) -> Vec<Statistic> {
+        vec![self.negative_statistic(), self.positive_statistic()]
+    }
+
+    fn losses(&self, statistics: &Statistics) -> Tensor<1> {
+        let negatives = statistics.get(self.negative_statistic());
+        let positives = statistics.get(self.positive_statistic());
+        let gap = match self.positives {
+            PositiveSelection::All => negatives + positives,
+            PositiveSelection::Weakest | PositiveSelection::Strongest => negatives - positives,
+        };
+        let gap = match self.margin {
+            0.0 => gap,
+            margin => gap + margin / self.temperature,
+        };
+        let losses = contrast(gap, statistics);
+        if self.normalize_by_positives {
+            losses / statistics.positive_counts().clamp_min(1.0)
+        } else {
+            losses
+        }
+    }
+}
+
+impl ModuleDisplay for LsePairLoss {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        DisplaySettings::new()
+            .with_new_line_after_attribute(false)
+            .optional()
+    }
+
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        content
+            .add("temperature", &self.temperature)
+            .add("margin", &self.margin)
+            .add("positives", format!("{:?}", self.positives).as_str())
+            .add("negatives", format!("{:?}", self.negatives).as_str())
+            .add("normalize_by_positives", &self.normalize_by_positives)
+            .optional()
+    }
+}

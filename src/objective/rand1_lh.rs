@@ -1,0 +1,157 @@
+use burn::{
+    config::Config,
+    module::{Content, DisplaySettings, Module, ModuleDisplay},
+    tensor::{Distribution, Int, Tensor},
+};
+
+use super::{Objective, assert_temperature, contrast, inherent_forward, likelihood_gap};
+use crate::{
+    Targets,
+    statistics::{Statistic, Statistics},
+};
+
+/// Configuration of [`Rand1LhLoss`].
+#[derive(Config, Debug)]
+pub struct Rand1LhLossConfig {
+    /// What the scores are divided by. Default: 1.
+    #[config(default = 1.0)]
+    pub temperature: f64,
+}
+
+impl Rand1LhLossConfig {
+    /// Initializes the loss.
+    ///
+    /// # Panics
+    ///
+    /// If the temperature is not positive and finite.
+    pub fn init(&self) -> Rand1LhLoss {
+        assert_temperature("Rand1LhLossConfig", self.temperature);
+        Rand1LhLoss {
+            temperature: self.temperature,
+        }
+    }
+}
+
+/// Rand1LH, the baseline: InfoNCE on one positive, drawn anew for each query and call.
+///
+/// For one query with the drawn positive `c`, negatives `N` and `s = score / temperature`:
+///
+/// ```text
+/// loss = -log e^s_c / (e^s_c + sum_n e^s_n) = softplus(lse_N(s) - s_c)
+///
+/// gradient   s_c   P_c - 1      P_d = the likelihood of d among c and N
+///            s_n   P_n
+/// ```
+///
+/// The query's other positives leave its candidate set. The draw is uniform over the positives,
+/// takes one random number a query from the device, and repeats after the same
+/// [`Device::seed`](burn::tensor::Device::seed);
+/// [`forward_chosen`](Rand1LhLoss::forward_chosen) takes the choice from the caller.
+///
+/// Source: "Training Dense Retrievers with Multiple Positive Passages" (arXiv 2602.12727).
+#[doc(alias = "Rand1LH")]
+#[doc(alias = "InfoNCE")]
+#[derive(Module, Debug)]
+#[module(custom_display)]
+pub struct Rand1LhLoss {
+    /// What the scores are divided by.
+    pub temperature: f64,
+}
+
+inherent_forward!(Rand1LhLoss);
+
+impl Rand1LhLoss {
+    /// The mean loss of the queries that have a positive, on positives of the caller's choice.
+    ///
+    /// An entry of a query without a positive is not read. A column that is no positive candidate
+    /// of its query, or out of range, makes the loss of that query NaN.
+    ///
+    /// # Shapes
+    ///
+    /// - `scores`: `[queries, documents]`
+    /// - `targets`: `[queries, documents]`
+    /// - `chosen`: `[queries]`, the column of each query's positive
+    /// - output: `[1]`
+    ///
+    /// # Panics
+    ///
+    /// If the targets or `chosen` do not fit the shape or the device of the scores.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_multi_positive::Rand1LhLossConfig;
+    ///
+    /// let device = Device::default();
+    /// let scores = Tensor::<2>::from_floats([[3.0, 1.0, 1.0]], &device);
+    /// let positives = Tensor::from_bool([[true, true, false]], &device);
+    /// let chosen = Tensor::from_ints([1], &device);
+    ///
+    /// let loss = Rand1LhLossConfig::new().init().forward_chosen(scores, positives, chosen);
+    /// assert!((loss.into_scalar::<f32>() - 2f32.ln()).abs() < 1e-6);
+    /// ```
+    pub fn forward_chosen(
+        &self,
+        scores: Tensor<2>,
+        targets: impl Into<Targets>,
+        chosen: Tensor<1, Int>,
+    ) -> Tensor<1> {
+        self.forward(scores, targets.into().with_chosen(chosen))
+    }
+}
+
+impl Objective for Rand1LhLoss {
+    fn temperature(&self) -> f64 {
+        self.temperature
+    }
+
+    fn wanted(&self) -> Vec<Statistic> {
+        vec![Statistic::Negatives, Statistic::Positives]
+    }
+
+    fn losses(&self, statistics: &Statistics) -> Tensor<1> {
+        contrast(likelihood_gap(statistics), statistics)
+    }
+
+    fn narrow(&self, targets: Targets) -> Targets {
+        if targets.chosen().is_some() {
+            return targets;
+        }
+        let chosen = draw(&targets);
+        targets.with_chosen(chosen)
+    }
+}
+
+/// The column of a positive of each query, every one equally likely.
+fn draw(targets: &Targets) -> Tensor<1, Int> {
+    let [queries, documents] = targets.dims();
+    let device = targets.device();
+    if queries == 0 || documents == 0 {
+        return Tensor::zeros([queries], &device);
+    }
+    let numbers = Tensor::<2>::random([queries, 1], Distribution::Uniform(0.0, 1.0), &device);
+    // How many positives stand at or before each column: the last entry counts them all.
+    let rank = targets.positives().int().cumsum(1);
+    let count = rank.clone().narrow(1, documents - 1, 1);
+    // Rounding may lift `number * count` to the count itself.
+    let drawn = numbers.mul(count.clone().float()).int();
+    let drawn = drawn.min_pair(count.sub_scalar(1).clamp_min(0));
+    // The columns before the drawn positive are those of a rank up to `drawn`.
+    rank.lower_equal(drawn.expand([queries, documents]))
+        .int()
+        .sum_dim(1)
+        .squeeze_dim(1)
+}
+
+impl ModuleDisplay for Rand1LhLoss {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        DisplaySettings::new()
+            .with_new_line_after_attribute(false)
+            .optional()
+    }
+
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        content.add("temperature", &self.temperature).optional()
+    }
+}

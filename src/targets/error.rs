@@ -1,0 +1,45 @@
+use std::fmt;
+
+/// Why targets could not be built from the data given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TargetsError {
+    /// The batch has no query.
+    NoQueries,
+    /// The batch has no document.
+    NoDocuments,
+    /// The group size is 0.
+    EmptyGroup,
+    /// A query names more positives than its group has documents.
+    TooManyPositives {
+        /// The row of the query.
+        query: usize,
+        /// The number of positives given for it.
+        positives: usize,
+        /// The number of documents of a group.
+        group_size: usize,
+    },
+}
+
+impl fmt::Display for TargetsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoQueries => write!(f, "no queries: expected at least one, got 0"),
+            Self::NoDocuments => write!(f, "no documents: expected at least one, got 0"),
+            Self::EmptyGroup => write!(
+                f,
+                "group_size: expected at least one document a group, got 0"
+            ),
+            Self::TooManyPositives {
+                query,
+                positives,
+                group_size,
+            } => write!(
+                f,
+                "positive_counts[{query}]: expected at most the group size {group_size}, got {positives}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for TargetsError {}

@@ -1,0 +1,289 @@
+//! Who is positive, who is negative, who is ignored.
+
+mod error;
+mod lists;
+
+use std::hash::Hash;
+
+use burn::tensor::{Bool, Device, Int, Tensor, assert_shape};
+
+pub use error::TargetsError;
+use lists::Lists;
+
+/// The relevance of every document of a batch to every query of it.
+///
+/// Each pair of a query and a document is one of
+///
+/// - *positive*: the document is relevant to the query,
+/// - *negative*: it is not,
+/// - *ignored*: as if the query had never been scored against the document
+///   (see [`with_candidates`](Targets::with_candidates)).
+///
+/// A plain mask converts by itself, so `loss.forward(scores, mask)` needs no `Targets` at all.
+/// Labels and ids are kept as they are; the `[queries, documents]` mask is built when a loss or
+/// [`positives`](Targets::positives) asks for it.
+///
+/// Masks and labels are kept without autodiff: targets made on a plain device serve scores on a
+/// plain, an autodiff and a gradient-checkpointing device alike.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::Device;
+/// use burn_multi_positive::Targets;
+///
+/// let device = Device::default();
+/// // What each query is relevant to, by document id, and the documents of the batch.
+/// let relevant = [vec!["d7", "d3"], vec!["d9"]];
+/// let documents = ["d7", "d1", "d9", "d7"];
+/// let targets = Targets::from_ids(&relevant, &documents, &device)?;
+///
+/// let positives = targets.positives().into_data().to_vec::<bool>().unwrap();
+/// assert_eq!(positives, [true, false, false, true, false, false, true, false]);
+/// # Ok::<(), burn_multi_positive::TargetsError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Targets {
+    relevance: Relevance,
+    candidates: Option<Tensor<2, Bool>>,
+    chosen: Option<Tensor<1, Int>>,
+}
+
+#[derive(Clone, Debug)]
+enum Relevance {
+    Mask(Tensor<2, Bool>),
+    Labels {
+        queries: Tensor<1, Int>,
+        documents: Tensor<1, Int>,
+    },
+    Lists(Lists),
+}
+
+impl From<Tensor<2, Bool>> for Targets {
+    fn from(positives: Tensor<2, Bool>) -> Self {
+        Self::new(positives)
+    }
+}
+
+impl From<Relevance> for Targets {
+    fn from(relevance: Relevance) -> Self {
+        Self {
+            relevance,
+            candidates: None,
+            chosen: None,
+        }
+    }
+}
+
+impl Targets {
+    /// Targets from a mask: `true` is a positive, everything else a negative.
+    ///
+    /// # Shapes
+    ///
+    /// - `positives`: `[queries, documents]`
+    pub fn new(positives: Tensor<2, Bool>) -> Self {
+        Relevance::Mask(positives.without_autodiff()).into()
+    }
+
+    /// Ignores every pair whose entry is `false`: it is neither positive nor negative, and its
+    /// score is not read, NaN and infinities included. Called twice, both masks must hold.
+    ///
+    /// Use it for padding, for near-duplicates that may be relevant, or for negatives that a
+    /// filter suspects.
+    ///
+    /// # Shapes
+    ///
+    /// - `candidates`: `[queries, documents]`
+    ///
+    /// # Panics
+    ///
+    /// If the shape or the device of `candidates` differs from that of the targets.
+    pub fn with_candidates(mut self, candidates: Tensor<2, Bool>) -> Self {
+        let [queries, documents] = self.dims();
+        assert_shape!(candidates, [queries, documents]);
+        assert_device("candidates", &candidates.device(), &self.device());
+        let candidates = candidates.without_autodiff();
+        self.candidates = Some(match self.candidates {
+            Some(already) => already.bool_and(candidates),
+            None => candidates,
+        });
+        self
+    }
+
+    /// Targets of the grouped layout (Tevatron's): `documents = queries * group_size`, query `q`
+    /// owns the documents `q * group_size ..`, and the first `positive_counts[q]` of these are its
+    /// positives. All other documents, other queries' positives included, are its negatives.
+    ///
+    /// Pad shorter groups to one size and ignore the padding with
+    /// [`with_candidates`](Targets::with_candidates). A document that stands in several groups
+    /// needs [`from_ids`](Targets::from_ids), or it becomes a negative of a query it is relevant to.
+    ///
+    /// # Errors
+    ///
+    /// No query, a group size of 0, or more positives than a group holds.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use burn::tensor::Device;
+    /// use burn_multi_positive::Targets;
+    ///
+    /// let targets = Targets::from_groups(&[1, 2], 2, &Device::default())?;
+    /// let positives = targets.positives().into_data().to_vec::<bool>().unwrap();
+    /// assert_eq!(positives, [true, false, false, false, false, false, true, true]);
+    /// # Ok::<(), burn_multi_positive::TargetsError>(())
+    /// ```
+    pub fn from_groups(
+        positive_counts: &[usize],
+        group_size: usize,
+        device: &Device,
+    ) -> Result<Self, TargetsError> {
+        let lists = Lists::from_groups(positive_counts, group_size, device)?;
+        Ok(Relevance::Lists(lists).into())
+    }
+
+    /// Targets from ids: document `documents[d]` is a positive of query `q` if `relevant[q]`
+    /// contains its id.
+    ///
+    /// A document that occurs twice in the batch is a positive in both places, a relevant id that
+    /// is not in the batch is passed over, and an id may be named twice.
+    ///
+    /// # Errors
+    ///
+    /// No query, or no document.
+    pub fn from_ids<Id: Eq + Hash>(
+        relevant: &[Vec<Id>],
+        documents: &[Id],
+        device: &Device,
+    ) -> Result<Self, TargetsError> {
+        let lists = Lists::from_ids(relevant, documents, device)?;
+        Ok(Relevance::Lists(lists).into())
+    }
+
+    /// Targets from class labels: a document with the label of the query is a positive.
+    ///
+    /// The labels are kept, two short vectors, until a mask is needed.
+    ///
+    /// # Shapes
+    ///
+    /// - `queries`: `[queries]`
+    /// - `documents`: `[documents]`
+    ///
+    /// # Panics
+    ///
+    /// If the labels are on different devices.
+    pub fn from_labels(queries: Tensor<1, Int>, documents: Tensor<1, Int>) -> Self {
+        assert_device("documents", &documents.device(), &queries.device());
+        let documents = documents.without_autodiff().cast(queries.dtype());
+        Relevance::Labels {
+            queries: queries.without_autodiff(),
+            documents,
+        }
+        .into()
+    }
+
+    /// The targets of the other direction: every document becomes a query over the queries.
+    ///
+    /// With `scores.transpose()` they give the document-to-query loss.
+    pub fn transpose(self) -> Self {
+        let relevance = match self.relevance {
+            Relevance::Mask(positives) => Relevance::Mask(positives.transpose()),
+            Relevance::Labels { queries, documents } => Relevance::Labels {
+                queries: documents,
+                documents: queries,
+            },
+            Relevance::Lists(lists) => Relevance::Lists(lists.transpose()),
+        };
+        Self {
+            candidates: self.candidates.map(Tensor::transpose),
+            ..relevance.into()
+        }
+    }
+
+    /// The mask of the positives that are candidates.
+    ///
+    /// # Shapes
+    ///
+    /// - output: `[queries, documents]`
+    pub fn positives(&self) -> Tensor<2, Bool> {
+        let relevant = self.relevant();
+        match &self.candidates {
+            Some(candidates) => relevant.bool_and(candidates.clone()),
+            None => relevant,
+        }
+    }
+
+    /// The number of queries and of documents.
+    pub fn dims(&self) -> [usize; 2] {
+        match &self.relevance {
+            Relevance::Mask(positives) => positives.dims(),
+            Relevance::Labels { queries, documents } => [queries.dims()[0], documents.dims()[0]],
+            Relevance::Lists(lists) => lists.dims(),
+        }
+    }
+
+    /// The device, without autodiff.
+    pub fn device(&self) -> Device {
+        match &self.relevance {
+            Relevance::Mask(positives) => positives.device(),
+            Relevance::Labels { queries, .. } => queries.device(),
+            Relevance::Lists(lists) => lists.device().clone(),
+        }
+    }
+
+    /// The mask of the relevant documents, ignored ones included.
+    fn relevant(&self) -> Tensor<2, Bool> {
+        match &self.relevance {
+            Relevance::Mask(positives) => positives.clone(),
+            Relevance::Labels { queries, documents } => {
+                let dims = self.dims();
+                let queries: Tensor<2, Int> = queries.clone().unsqueeze_dim(1);
+                let documents: Tensor<2, Int> = documents.clone().unsqueeze_dim(0);
+                queries.expand(dims).equal(documents.expand(dims))
+            }
+            Relevance::Lists(lists) => lists.mask(),
+        }
+    }
+
+    /// The mask that [`with_candidates`](Targets::with_candidates) left, if it was called.
+    pub(crate) fn candidates(&self) -> Option<Tensor<2, Bool>> {
+        self.candidates.clone()
+    }
+
+    /// One column per query: its only positive; its other positives are ignored.
+    pub(crate) fn chosen(&self) -> Option<Tensor<1, Int>> {
+        self.chosen.clone()
+    }
+
+    pub(crate) fn with_chosen(mut self, chosen: Tensor<1, Int>) -> Self {
+        let [queries, _] = self.dims();
+        assert_shape!(chosen, [queries]);
+        assert_device("chosen", &chosen.device(), &self.device());
+        self.chosen = Some(chosen.without_autodiff());
+        self
+    }
+
+    /// Panics unless the targets fit scores of this shape on this device.
+    pub(crate) fn assert_fit(&self, [queries, documents]: [usize; 2], device: &Device) {
+        match &self.relevance {
+            Relevance::Mask(positives) => assert_shape!(positives, [queries, documents]),
+            _ => assert!(
+                self.dims() == [queries, documents],
+                "targets: expected [queries, documents] = {:?} as the scores have, got {:?}",
+                [queries, documents],
+                self.dims()
+            ),
+        }
+        assert_device("targets", &self.device(), device);
+    }
+}
+
+/// Panics unless two devices are the same, autodiff aside.
+pub(crate) fn assert_device(who: &str, got: &Device, expected: &Device) {
+    assert!(
+        got == expected,
+        "{who}: expected a tensor on {:?}, got one on {:?}",
+        expected.clone().without_autodiff(),
+        got.clone().without_autodiff()
+    );
+}
