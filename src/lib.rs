@@ -1,7 +1,9 @@
 //! Multi-positive objectives for training dense retrievers with [Burn](burn).
 #![warn(missing_docs)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+#[cfg(feature = "flex")]
+mod kernel;
 mod objective;
 mod reduction;
 pub mod statistics;

@@ -3,50 +3,61 @@
 
 use burn::tensor::{Bool, DType, Int, Tensor};
 
-use super::{Statistic, WIDTH};
+use super::table::{NEGATIVE_COUNT, POSITIVE_COUNT, REFERENCE, Request, Statistic, WIDTH};
 use crate::Targets;
 
-/// The table of statistics, `[queries, WIDTH]`, from scores in f32 or f64.
-pub(super) fn table(
-    scores: Tensor<2>,
-    targets: &Targets,
-    temperature: f64,
-    wanted: &[Statistic],
-) -> Tensor<2> {
+/// The table of statistics, `[queries, WIDTH]`.
+pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> Tensor<2> {
     let [queries, documents] = scores.dims();
+    let dtype = match scores.dtype() {
+        DType::F64 => DType::F64,
+        _ => DType::F32,
+    };
+    let scores = scores.cast(dtype);
     if queries == 0 || documents == 0 {
         // No score, no statistic: zeros that hang on the graph of the scores.
-        return scores.sum_dim(1).expand([queries, WIDTH]);
+        return scores.sum_dim(1).repeat_dim(1, WIDTH);
     }
 
     // Halved, because the difference of two finite halves is finite.
     let half = scores.mul_scalar(0.5);
-    let sets = Sets::new(half.clone().without_autodiff(), targets);
-    let reference = sets.reference(half.clone().without_autodiff());
-    let x = half
-        .sub(reference.expand([queries, documents]))
-        .mul_scalar(2.0 / temperature);
-
-    let column = |statistic: &Statistic| match statistic {
-        Statistic::Negatives => sets.negatives.log_sum_exp(x.clone()),
-        Statistic::Positives => sets.positives.log_sum_exp(x.clone()),
-        Statistic::WeakPositives => sets.positives.log_sum_exp(x.clone().neg()),
-        Statistic::PositiveExcess => sets.positives.excess(x.clone()),
-        Statistic::WeakestPositive => sets.positives.largest(x.clone().neg()).neg(),
-        Statistic::StrongestPositive => sets.positives.largest(x.clone()),
-        Statistic::HardestNegative => sets.negatives.largest(x.clone()),
+    let constant = half.clone().without_autodiff();
+    let sets = Sets::new(constant.clone(), targets);
+    let reference = sets.reference(constant);
+    let from = Scale {
+        reference: reference.clone(),
+        factor: 2.0 / request.temperature,
     };
-    let zero = Tensor::zeros([queries, 1], (&x.device(), x.dtype()));
-    let mut columns = vec![zero; WIDTH];
-    columns[0] = sets.positives.count(x.dtype());
-    columns[1] = sets.negatives.count(x.dtype());
-    for statistic in wanted {
-        columns[*statistic as usize] = match statistic {
-            Statistic::Negatives | Statistic::HardestNegative => column(statistic),
-            _ => column(statistic).mask_fill(sets.unknown_choice.clone(), f64::NAN),
-        };
+
+    let mut columns = vec![Tensor::zeros([queries, 1], (&half.device(), dtype)); WIDTH];
+    columns[POSITIVE_COUNT] = sets.positive_count(dtype);
+    columns[NEGATIVE_COUNT] = sets.negatives.count(dtype);
+    columns[REFERENCE] = reference.mul_scalar(2.0);
+    for statistic in Statistic::ALL.into_iter().filter(|&s| request.wants(s)) {
+        columns[statistic as usize] = sets.statistic(statistic, half.clone(), &from);
     }
     Tensor::cat(columns, 1)
+}
+
+/// `x` as a function of half the scores.
+struct Scale {
+    reference: Tensor<2>,
+    factor: f64,
+}
+
+impl Scale {
+    fn negated(&self) -> Self {
+        Self {
+            reference: self.reference.clone().neg(),
+            factor: self.factor,
+        }
+    }
+
+    /// `[queries, 1]` or `[queries, documents]`, like `half`.
+    fn apply(&self, half: Tensor<2>) -> Tensor<2> {
+        let reference = self.reference.clone().expand(half.dims());
+        half.sub(reference).mul_scalar(self.factor)
+    }
 }
 
 /// The sets of documents over which the statistics go, for the active queries.
@@ -88,6 +99,26 @@ impl Sets {
         }
     }
 
+    fn statistic(&self, statistic: Statistic, half: Tensor<2>, from: &Scale) -> Tensor<2> {
+        let negated = from.negated();
+        let value = match statistic {
+            Statistic::Negatives => return self.negatives.log_sum_exp(half, from),
+            Statistic::HardestNegative => return self.negatives.largest(half, from),
+            Statistic::Positives => self.positives.log_sum_exp(half, from),
+            Statistic::WeakPositives => self.positives.log_sum_exp(half.neg(), &negated),
+            Statistic::PositiveExcess => self.positives.excess(half, from),
+            Statistic::WeakestPositive => self.positives.largest(half.neg(), &negated).neg(),
+            Statistic::StrongestPositive => self.positives.largest(half, from),
+        };
+        value.mask_fill(self.unknown_choice.clone(), f64::NAN)
+    }
+
+    /// An unknown choice counts as one positive: its query is active.
+    fn positive_count(&self, dtype: DType) -> Tensor<2> {
+        let unknown = self.unknown_choice.clone().float().cast(dtype);
+        self.positives.count(dtype).add(unknown)
+    }
+
     /// The largest negative of each query, else its largest positive, else 0: `[queries, 1]`.
     fn reference(&self, scores: Tensor<2>) -> Tensor<2> {
         let hardest = self.negatives.max(scores.clone());
@@ -126,35 +157,48 @@ impl Set {
             .mask_fill(self.empty.clone(), 0.0)
     }
 
-    /// `log sum exp(x)` over the members, 0 for an empty set.
-    fn log_sum_exp(&self, x: Tensor<2>) -> Tensor<2> {
-        let (dims, lowest) = (x.dims(), lowest(x.dtype()));
-        let largest = self.max(x.clone());
+    /// The largest member, a constant, and how far `log sum exp(x)` lies above it. The two are
+    /// not added here, where the smaller might drown. Both are 0 for an empty set.
+    fn log_sum(&self, half: Tensor<2>, factor: f64) -> (Scale, Tensor<2>) {
+        let lowest = lowest(half.dtype());
+        let largest = Scale {
+            reference: self.max(half.clone()),
+            factor,
+        };
         // The others are replaced before `exp`, so that nothing of them, NaN and infinities
         // included, reaches the sum or its gradient.
-        x.sub(largest.clone().expand(dims))
+        let log = largest
+            .apply(half)
             .mask_fill(self.others.clone(), lowest)
             .exp()
             .sum_dim(1)
             .mask_fill(self.empty.clone(), 1.0)
-            .log()
-            .add(largest)
+            .log();
+        (largest, log)
+    }
+
+    /// `log sum exp(x)` over the members, 0 for an empty set.
+    fn log_sum_exp(&self, half: Tensor<2>, from: &Scale) -> Tensor<2> {
+        let (largest, log) = self.log_sum(half, from.factor);
+        let level = from.apply(largest.reference);
+        level.mask_fill(self.empty.clone(), 0.0).add(log)
     }
 
     /// `sum (log sum exp(x) - x)` over the members.
-    fn excess(&self, x: Tensor<2>) -> Tensor<2> {
-        self.log_sum_exp(x.clone())
-            .expand(x.dims())
-            .sub(x)
+    fn excess(&self, half: Tensor<2>, from: &Scale) -> Tensor<2> {
+        let dims = half.dims();
+        let (largest, log) = self.log_sum(half.clone(), from.factor);
+        log.expand(dims)
+            .sub(largest.apply(half))
             .mask_fill(self.others.clone(), 0.0)
             .sum_dim(1)
     }
 
     /// `max x` over the members, 0 for an empty set, differentiable: the first of the largest
     /// members gets the gradient. NaN if a member is.
-    fn largest(&self, x: Tensor<2>) -> Tensor<2> {
-        let dims @ [_, documents] = x.dims();
-        let values = x.clone().without_autodiff();
+    fn largest(&self, half: Tensor<2>, from: &Scale) -> Tensor<2> {
+        let dims @ [_, documents] = half.dims();
+        let values = half.clone().without_autodiff();
         let unordered = values.clone().is_nan().bool_and(self.members.clone());
         let columns = columns(dims, self.count_dtype(), &self.members);
         let first = values
@@ -165,7 +209,8 @@ impl Set {
             .clone()
             .mask_fill(first.bool_not(), documents as i64)
             .min_dim(1);
-        x.mask_fill(columns.not_equal(first.expand(dims)), 0.0)
+        from.apply(half)
+            .mask_fill(columns.not_equal(first.expand(dims)), 0.0)
             .sum_dim(1)
             .mask_fill(unordered.any_dim(1), f64::NAN)
     }

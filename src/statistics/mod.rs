@@ -27,32 +27,15 @@
 //! Scores of f16, bf16 and f32 give statistics in f32, scores of f64 in f64.
 
 mod composed;
+mod fused;
+pub(crate) mod table;
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 
 use crate::Targets;
 
-/// A statistic of a query's scores, a column of [`Statistics`]; see the [module](self).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Statistic {
-    /// Log-sum-exp over the negatives.
-    Negatives = 2,
-    /// Log-sum-exp over the positives.
-    Positives = 3,
-    /// Log-sum-exp of the negated values over the positives.
-    WeakPositives = 4,
-    /// How far the positives lie below their log-sum-exp, summed; 0 for one positive.
-    PositiveExcess = 5,
-    /// The smallest value over the positives.
-    WeakestPositive = 6,
-    /// The largest value over the positives.
-    StrongestPositive = 7,
-    /// The largest value over the negatives.
-    HardestNegative = 8,
-}
-
-/// Columns of the table of statistics: the two counts, then one for each [`Statistic`].
-const WIDTH: usize = 9;
+pub use table::Statistic;
+use table::{NEGATIVE_COUNT, POSITIVE_COUNT, Request};
 
 /// The statistics of the queries of a batch, differentiable with respect to the scores.
 #[derive(Clone, Debug)]
@@ -77,12 +60,26 @@ impl Statistics {
         wanted: &[Statistic],
     ) -> Self {
         targets.assert_fit(scores.dims(), &scores.device());
-        let dtype = match scores.dtype() {
-            DType::F64 => DType::F64,
-            _ => DType::F32,
-        };
         Self {
-            table: composed::table(scores.cast(dtype), targets, temperature, wanted),
+            table: fused::table(scores, targets, Request::new(temperature, wanted)),
+        }
+    }
+
+    /// The same as a composition of Burn operations, on any device: slow, and the reference of the
+    /// fused form that [`new`](Self::new) takes where there is one.
+    ///
+    /// # Shapes and panics
+    ///
+    /// As [`new`](Self::new).
+    pub fn composed(
+        scores: Tensor<2>,
+        targets: &Targets,
+        temperature: f64,
+        wanted: &[Statistic],
+    ) -> Self {
+        targets.assert_fit(scores.dims(), &scores.device());
+        Self {
+            table: composed::table(scores, targets, Request::new(temperature, wanted)),
         }
     }
 
@@ -93,15 +90,21 @@ impl Statistics {
 
     /// The number of positives of every query, `[queries]`, as floats and without a gradient.
     pub fn positive_counts(&self) -> Tensor<1> {
-        self.column(0).detach()
+        self.column(POSITIVE_COUNT).detach()
     }
 
     /// The number of negatives of every query, `[queries]`, as floats and without a gradient.
     pub fn negative_counts(&self) -> Tensor<1> {
-        self.column(1).detach()
+        self.column(NEGATIVE_COUNT).detach()
     }
 
     fn column(&self, index: usize) -> Tensor<1> {
-        self.table.clone().narrow(1, index, 1).squeeze_dim(1)
+        let table = self.table.clone();
+        let column = match table.dims() {
+            // A slice of nothing leaves the graph, and its zero could not be differentiated.
+            [0, _] => table.sum_dim(1),
+            _ => table.narrow(1, index, 1),
+        };
+        column.squeeze_dim(1)
     }
 }

@@ -232,7 +232,7 @@ impl Targets {
     }
 
     /// The mask of the relevant documents, ignored ones included.
-    fn relevant(&self) -> Tensor<2, Bool> {
+    pub(crate) fn relevant(&self) -> Tensor<2, Bool> {
         match &self.relevance {
             Relevance::Mask(positives) => positives.clone(),
             Relevance::Labels { queries, documents } => {

@@ -1,0 +1,154 @@
+//! Time of every objective, forward and forward plus backward, beside the same formula composed
+//! from Burn operations and beside the floor: allocate an output of the scores' size and fill it
+//! while reading scores and mask.
+//!
+//! `cargo bench --bench losses`; `BURN_DEVICE` picks the device. Every timed form is checked
+//! against the composed one before it is timed.
+
+use std::hint::black_box;
+
+use burn::tensor::{Bool, Device, Distribution, Tensor, TensorData};
+use burn_multi_positive::{
+    JointLhLossConfig, LsePairLossConfig, Objective, Rand1LhLossConfig, SumMargLhLossConfig,
+    Targets, statistics::Statistics,
+};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+const SHAPES: [[usize; 2]; 3] = [[256, 2048], [1024, 8192], [2048, 16384]];
+const POSITIVES: usize = 4;
+const TEMPERATURE: f64 = 0.05;
+
+struct Batch {
+    scores: Tensor<2>,
+    positives: Tensor<2, Bool>,
+}
+
+impl Batch {
+    fn new([queries, documents]: [usize; 2], device: &Device) -> Self {
+        device.seed(0);
+        let distribution = Distribution::Uniform(-1.0, 1.0);
+        let scores = Tensor::random([queries, documents], distribution, device);
+        let mut mask = vec![false; queries * documents];
+        for query in 0..queries {
+            for positive in 0..POSITIVES {
+                let document = (query * 7919 + positive * documents / POSITIVES) % documents;
+                mask[query * documents + document] = true;
+            }
+        }
+        let mask = TensorData::new(mask, [queries, documents]);
+        Self {
+            scores: scores.require_grad(),
+            positives: Tensor::from_data(mask, &device.clone().without_autodiff()),
+        }
+    }
+}
+
+/// The loss as the library computes it on this device.
+fn library(objective: &impl Objective, batch: &Batch) -> Tensor<1> {
+    objective.forward(batch.scores.clone(), batch.positives.clone())
+}
+
+/// The same formula on statistics that are composed of Burn operations.
+fn composed(objective: &impl Objective, batch: &Batch) -> Tensor<1> {
+    let targets = objective.narrow(Targets::new(batch.positives.clone()));
+    let statistics = Statistics::composed(
+        batch.scores.clone(),
+        &targets,
+        objective.temperature(),
+        &objective.wanted(),
+    );
+    objective.losses(&statistics).mean()
+}
+
+/// LSEPair as a user writes it by hand, with fill values for the masks and no care for rows
+/// without positives or negatives.
+fn lse_pair_by_hand(batch: &Batch) -> Tensor<1> {
+    let scores = batch.scores.clone() / TEMPERATURE;
+    let lse = |x: Tensor<2>| {
+        let max = x.clone().detach().max_dim(1);
+        (x - max.clone()).exp().sum_dim(1).log() + max
+    };
+    let negatives = lse(scores.clone().mask_fill(batch.positives.clone(), -1e4));
+    let positives = lse((-scores).mask_fill(batch.positives.clone().bool_not(), -1e4));
+    ((negatives + positives).exp() + 1.0).log().mean()
+}
+
+fn finish(loss: Tensor<1>, batch: &Batch, backward: bool) {
+    if backward {
+        let gradients = loss.backward();
+        black_box(batch.scores.grad(&gradients));
+    } else {
+        black_box(loss);
+    }
+    batch.scores.device().sync().unwrap();
+}
+
+fn assert_close(name: &str, batch: &Batch, one: Tensor<1>, other: Tensor<1>) {
+    let gradient = |loss: &Tensor<1>| batch.scores.grad(&loss.backward()).unwrap();
+    let difference = (gradient(&one) - gradient(&other)).abs().max();
+    let scale = gradient(&other).abs().max().into_scalar::<f32>();
+    assert!(
+        difference.into_scalar::<f32>() < 1e-4 * scale,
+        "{name}: gradients differ"
+    );
+    let (one, other) = (one.into_scalar::<f32>(), other.into_scalar::<f32>());
+    assert!(
+        (one - other).abs() < 1e-4 * other.abs(),
+        "{name}: {one} and {other} differ"
+    );
+}
+
+fn objective<O: Objective>(criterion: &mut Criterion, name: &str, objective: O, by_hand: bool) {
+    for shape @ [queries, documents] in SHAPES {
+        for backward in [false, true] {
+            let device = Device::default();
+            let device = if backward { device.autodiff() } else { device };
+            let batch = Batch::new(shape, &device);
+            if backward {
+                let seeded = |form: fn(&O, &Batch) -> Tensor<1>| {
+                    device.seed(1);
+                    form(&objective, &batch)
+                };
+                assert_close(name, &batch, seeded(library), seeded(composed));
+                if by_hand {
+                    assert_close(name, &batch, lse_pair_by_hand(&batch), seeded(composed));
+                }
+            }
+
+            let pass = if backward {
+                "forward+backward"
+            } else {
+                "forward"
+            };
+            let mut group = criterion.benchmark_group(format!("{name}/{pass}"));
+            group.throughput(Throughput::Elements((queries * documents) as u64));
+            group.sample_size(10);
+            let id = |form: &str| BenchmarkId::new(form, format!("{queries}x{documents}"));
+            group.bench_function(id("library"), |bencher| {
+                bencher.iter(|| finish(library(&objective, &batch), &batch, backward))
+            });
+            group.bench_function(id("composed"), |bencher| {
+                bencher.iter(|| finish(composed(&objective, &batch), &batch, backward))
+            });
+            if by_hand {
+                group.bench_function(id("by hand"), |bencher| {
+                    bencher.iter(|| finish(lse_pair_by_hand(&batch), &batch, backward))
+                });
+            }
+        }
+    }
+}
+
+fn losses(criterion: &mut Criterion) {
+    let lse_pair = LsePairLossConfig::new().with_temperature(TEMPERATURE);
+    objective(criterion, "lse_pair", lse_pair.init(), true);
+    let sum_marg = SumMargLhLossConfig::new().with_temperature(TEMPERATURE);
+    objective(criterion, "sum_marg_lh", sum_marg.init(), false);
+    let joint = JointLhLossConfig::new().with_temperature(TEMPERATURE);
+    objective(criterion, "joint_lh", joint.init(), false);
+    let rand1 = Rand1LhLossConfig::new().with_temperature(TEMPERATURE);
+    objective(criterion, "rand1_lh", rand1.init(), false);
+}
+
+criterion_group!(benches, losses);
+criterion_main!(benches);

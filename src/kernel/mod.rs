@@ -1,0 +1,15 @@
+//! The statistics on a CPU: kernels over plain slices that know neither Burn nor an objective.
+//!
+//! [`rows`] spreads the queries over the threads, [`row`] has the formulas of one query, [`block`]
+//! the loops over its scores, [`real`] and [`element`] the arithmetic and the storage types, and
+//! [`isa`] chooses the instruction set.
+
+mod block;
+mod element;
+mod isa;
+mod real;
+mod row;
+mod rows;
+
+pub use element::Element;
+pub use rows::{Masks, Matrix, backward, forward};

@@ -1,0 +1,147 @@
+//! The CPU kernels on Burn's CPU backend.
+
+use burn::{
+    backend::{
+        Flex, TensorMetadata,
+        flex::FlexTensor,
+        tensor::{BoolTensor, FloatTensor, IntTensor},
+    },
+    tensor::{DType, Element, TensorData, bf16, f16},
+};
+use bytemuck::Pod;
+
+use super::{Options, StatisticsOps};
+use crate::{
+    kernel::{self, Masks, Matrix},
+    statistics::table::WIDTH,
+};
+
+impl StatisticsOps for Flex {
+    fn row_statistics(
+        scores: FloatTensor<Self>,
+        positives: BoolTensor<Self>,
+        candidates: BoolTensor<Self>,
+        chosen: IntTensor<Self>,
+        options: Options,
+    ) -> FloatTensor<Self> {
+        let run = match scores.dtype() {
+            DType::F64 => forward::<f64>,
+            DType::F32 => forward::<f32>,
+            DType::F16 => forward::<f16>,
+            DType::BF16 => forward::<bf16>,
+            dtype => panic!("row_statistics: expected scores of a float type, got {dtype:?}"),
+        };
+        run(scores, Targets::new(positives, candidates, chosen, options))
+    }
+
+    fn row_statistics_backward(
+        scores: FloatTensor<Self>,
+        positives: BoolTensor<Self>,
+        candidates: BoolTensor<Self>,
+        chosen: IntTensor<Self>,
+        table: FloatTensor<Self>,
+        upstream: FloatTensor<Self>,
+        options: Options,
+    ) -> FloatTensor<Self> {
+        let run = match scores.dtype() {
+            DType::F64 => backward::<f64>,
+            DType::F32 => backward::<f32>,
+            DType::F16 => backward::<f16>,
+            DType::BF16 => backward::<bf16>,
+            dtype => panic!("row_statistics: expected scores of a float type, got {dtype:?}"),
+        };
+        let targets = Targets::new(positives, candidates, chosen, options);
+        run(scores, targets, table, upstream)
+    }
+}
+
+struct Targets {
+    positives: FlexTensor,
+    candidates: Option<FlexTensor>,
+    chosen: Option<Vec<i64>>,
+    options: Options,
+}
+
+impl Targets {
+    fn new(
+        positives: FlexTensor,
+        candidates: FlexTensor,
+        chosen: FlexTensor,
+        options: Options,
+    ) -> Self {
+        Self {
+            positives: with_contiguous_rows(positives),
+            candidates: options
+                .has_candidates
+                .then(|| with_contiguous_rows(candidates)),
+            chosen: options
+                .has_chosen
+                .then(|| chosen.into_data().iter::<i64>().collect()),
+            options,
+        }
+    }
+
+    fn masks(&self) -> Masks<'_> {
+        Masks {
+            positives: matrix(&self.positives),
+            candidates: self.candidates.as_ref().map(matrix),
+            chosen: self.chosen.as_deref(),
+        }
+    }
+}
+
+fn forward<E>(scores: FlexTensor, targets: Targets) -> FlexTensor
+where
+    E: kernel::Element<Real: Element + Pod> + Element + Pod,
+{
+    let scores = with_contiguous_rows(scores);
+    let request = targets.options.request;
+    let table = kernel::forward::<E>(matrix(&scores), targets.masks(), request);
+    let queries = table.len() / WIDTH;
+    FlexTensor::from_data(TensorData::new(table, [queries, WIDTH]))
+}
+
+fn backward<E>(
+    scores: FlexTensor,
+    targets: Targets,
+    table: FlexTensor,
+    upstream: FlexTensor,
+) -> FlexTensor
+where
+    E: kernel::Element<Real: Element + Pod> + Element + Pod,
+{
+    let request = targets.options.request;
+    let (table, upstream) = (table.to_contiguous(), upstream.to_contiguous());
+    let run = |scores: Option<Matrix<E>>, out: &mut [E]| {
+        let (table, upstream) = (table.storage(), upstream.storage());
+        kernel::backward(scores, targets.masks(), request, table, upstream, out);
+    };
+
+    let fills_its_buffer = scores.is_contiguous()
+        && scores.layout().num_elements() * size_of::<E>() == scores.bytes().len();
+    let mut scores = with_contiguous_rows(scores);
+    if fills_its_buffer && let Some(buffer) = scores.try_storage_mut::<E>() {
+        // Nobody else will read these scores: their gradient takes their place.
+        run(None, buffer);
+        return scores;
+    }
+    let mut gradient = FlexTensor::empty(scores.shape(), scores.dtype());
+    run(Some(matrix(&scores)), gradient.storage_mut());
+    gradient
+}
+
+/// The tensor itself, unless its rows have gaps; a row that is broadcast stays as it is.
+fn with_contiguous_rows(tensor: FlexTensor) -> FlexTensor {
+    let [rows, columns] = tensor.shape().dims();
+    match *tensor.layout().strides() {
+        [row, column] if (column == 1 || columns == 1) && (row >= 0 || rows == 1) => tensor,
+        _ => tensor.to_contiguous(),
+    }
+}
+
+fn matrix<E: Element + Pod>(tensor: &FlexTensor) -> Matrix<'_, E> {
+    let shape: [usize; 2] = tensor.shape().dims();
+    let layout = tensor.layout();
+    let data = &tensor.storage::<E>()[layout.start_offset()..];
+    Matrix::new(data, layout.strides()[0].unsigned_abs(), shape)
+}

@@ -1,0 +1,93 @@
+//! The statistics as one operation with a hand-written backward, on the backends that have it.
+
+mod autodiff;
+#[cfg(feature = "flex")]
+mod flex;
+#[cfg(all(feature = "flex", feature = "ndarray"))]
+mod ndarray;
+
+use burn::{
+    backend::{
+        Backend, Dispatch, DispatchDevice, backend_extension,
+        tensor::{BoolTensor, FloatTensor, IntTensor},
+    },
+    tensor::{Device, Int, Tensor},
+};
+
+use super::{composed, table::Request};
+use crate::Targets;
+
+/// The table of statistics, `[queries, WIDTH]`, fused where the device has it, else composed.
+pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> Tensor<2> {
+    let [queries, documents] = scores.dims();
+    if !has_fused_form(&scores.device()) || queries == 0 || documents == 0 {
+        return composed::table(scores, targets, request);
+    }
+    let positives = targets.relevant();
+    let options = Options {
+        request,
+        has_candidates: targets.candidates().is_some(),
+        has_chosen: targets.chosen().is_some(),
+    };
+    // An operation has a fixed number of inputs: what is not there is stood in for.
+    let candidates = targets.candidates().unwrap_or_else(|| positives.clone());
+    let chosen = targets
+        .chosen()
+        .unwrap_or_else(|| Tensor::<1, Int>::empty([1], &positives.device()));
+    Tensor::from_dispatch(Dispatch::row_statistics(
+        scores.into_dispatch(),
+        positives.into_dispatch(),
+        candidates.into_dispatch(),
+        chosen.into_dispatch(),
+        options,
+    ))
+}
+
+/// An operation of a backend that has no implementation panics, so the question comes first.
+fn has_fused_form(device: &Device) -> bool {
+    match device.clone().without_autodiff().as_dispatch() {
+        #[cfg(feature = "flex")]
+        DispatchDevice::Flex(_) => true,
+        #[cfg(all(feature = "flex", feature = "ndarray"))]
+        DispatchDevice::NdArray(_) => true,
+        _ => false,
+    }
+}
+
+/// What is asked, and which of the inputs are there.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    request: Request,
+    has_candidates: bool,
+    has_chosen: bool,
+}
+
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(all(feature = "flex", feature = "ndarray")),
+    Autodiff
+)]
+pub trait StatisticsOps: Backend {
+    /// The table of statistics of `scores`.
+    fn row_statistics(
+        scores: FloatTensor<Self>,
+        positives: BoolTensor<Self>,
+        candidates: BoolTensor<Self>,
+        chosen: IntTensor<Self>,
+        options: Options,
+    ) -> FloatTensor<Self>;
+
+    /// The gradient of `scores`, given the table and its gradient.
+    #[allow(unused_variables)]
+    fn row_statistics_backward(
+        scores: FloatTensor<Self>,
+        positives: BoolTensor<Self>,
+        candidates: BoolTensor<Self>,
+        chosen: IntTensor<Self>,
+        table: FloatTensor<Self>,
+        upstream: FloatTensor<Self>,
+        options: Options,
+    ) -> FloatTensor<Self> {
+        unreachable!("autodiff is of first order")
+    }
+}

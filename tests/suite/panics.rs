@@ -1,0 +1,268 @@
+//! Misuse panics with a message that says which argument, what was expected and what came.
+
+use crate::{
+    batch::{Batch, Criterion},
+    device::device,
+    oracle::{DEFAULTS, Objective},
+};
+use burn::{
+    nn::loss::Reduction,
+    tensor::{Bool, DType, Int, Tensor},
+};
+use burn_multi_positive::{
+    JointLhLossConfig, LsePairLossConfig, Rand1LhLossConfig, SumMargLhLossConfig, Targets,
+};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+fn scores(dims: [usize; 2]) -> Tensor<2> {
+    Tensor::zeros(dims, &device())
+}
+
+fn mask(dims: [usize; 2]) -> Tensor<2, Bool> {
+    Tensor::full(dims, true, &device())
+}
+
+/// `call` panics with a message that contains `expected`.
+#[track_caller]
+fn assert_panics<T>(expected: &str, call: impl FnOnce() -> T) {
+    let panic = match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(_) => panic!("no panic in place of: {expected}"),
+        Err(panic) => panic,
+    };
+    let message = match panic.downcast_ref::<String>() {
+        Some(message) => message.as_str(),
+        None => panic.downcast_ref::<&str>().expect("a message"),
+    };
+    assert!(
+        message.contains(expected),
+        "expected: {expected}\ngot: {message}"
+    );
+}
+
+#[test]
+#[should_panic(
+    expected = "assert_shape!(positives, [queries, documents]): axis 1 expected 3, got 2 (dims [4, 2])"
+)]
+fn a_mask_of_another_width_panics() {
+    LsePairLossConfig::new()
+        .init()
+        .forward(scores([4, 3]), mask([4, 2]));
+}
+
+#[test]
+#[should_panic(
+    expected = "assert_shape!(positives, [queries, documents]): axis 0 expected 4, got 5 (dims [5, 3])"
+)]
+fn a_mask_of_another_height_panics() {
+    LsePairLossConfig::new()
+        .init()
+        .forward(scores([4, 3]), mask([5, 3]));
+}
+
+#[test]
+#[should_panic(
+    expected = "assert_shape!(candidates, [queries, documents]): axis 1 expected 3, got 2 (dims [4, 2])"
+)]
+fn candidates_of_another_shape_panic() {
+    Targets::new(mask([4, 3])).with_candidates(mask([4, 2]));
+}
+
+#[test]
+#[should_panic(expected = "assert_shape!(chosen, [queries]): axis 0 expected 4, got 3 (dims [3])")]
+fn a_chosen_column_too_few_panics() {
+    let chosen = Tensor::<1, Int>::from_ints([0, 1, 2], &device());
+    Rand1LhLossConfig::new()
+        .init()
+        .forward_chosen(scores([4, 3]), mask([4, 3]), chosen);
+}
+
+#[test]
+#[should_panic(
+    expected = "assert_shape!(documents, [_, dimensions]): axis 1 expected 8, got 7 (dims [3, 7])"
+)]
+fn embeddings_of_differing_width_panic() {
+    let [queries, documents] = [scores([4, 8]), scores([3, 7])];
+    LsePairLossConfig::new()
+        .init()
+        .forward_embeddings(queries, documents, mask([4, 3]));
+}
+
+#[test]
+fn every_method_of_every_loss_checks_the_shape() {
+    for objective in DEFAULTS {
+        let loss = Criterion::from(&objective);
+        let expected = "assert_shape!(positives, [queries, documents]): axis 1 expected 3, got 4";
+        let (scores, mask) = (|| scores([2, 3]), || mask([2, 4]));
+        assert_panics(expected, || loss.mean(scores(), mask()));
+        assert_panics(expected, || loss.rows(scores(), mask()));
+        assert_panics(expected, || loss.reduced(scores(), mask(), Reduction::Sum));
+        let documents = Tensor::zeros([3, 5], &device());
+        let queries = Tensor::zeros([2, 5], &device());
+        assert_panics(expected, || loss.embeddings(queries, documents, mask()));
+    }
+    let rand1 = Rand1LhLossConfig::new().init();
+    let chosen = Tensor::<1, Int>::from_ints([0, 1], &device());
+    let expected = "assert_shape!(positives, [queries, documents]): axis 1 expected 3, got 4";
+    assert_panics(expected, || {
+        rand1.forward_chosen(scores([2, 3]), mask([2, 4]), chosen)
+    });
+}
+
+#[test]
+fn targets_without_a_mask_check_the_shape_as_well() {
+    let label = |count: usize| Tensor::<1, Int>::zeros([count], &device());
+    let ids = Targets::from_ids(&[vec![1], vec![2]], &[1, 2, 3, 4], &device()).unwrap();
+    let groups = Targets::from_groups(&[1, 1], 2, &device()).unwrap();
+    for targets in [ids, groups, Targets::from_labels(label(2), label(4))] {
+        for objective in DEFAULTS {
+            let loss = Criterion::from(&objective);
+            assert_panics(
+                "targets: expected [queries, documents] = [2, 3] as the scores have, got [2, 4]",
+                || loss.rows(scores([2, 3]), targets.clone()),
+            );
+        }
+        assert_panics(
+            "assert_shape!(candidates, [queries, documents]): axis 1 expected 4, got 3",
+            || targets.with_candidates(mask([2, 3])),
+        );
+    }
+}
+
+/// A panic may be caught: what was not part of the bad call still works.
+#[test]
+fn a_loss_outlives_a_bad_call() {
+    let batch = Batch::new(&[(&[1.0, 0.0], &[0])]);
+    let loss = Criterion::from(&DEFAULTS[0]);
+    assert_panics("assert_shape!(positives", || {
+        loss.mean(scores([2, 3]), mask([2, 4]))
+    });
+    loss.mean(
+        batch.scores(&device(), DType::F32),
+        batch.targets(&device()),
+    );
+}
+
+#[test]
+#[should_panic(expected = "LsePairLossConfig: temperature must be positive and finite, got 0")]
+fn a_temperature_of_zero_panics() {
+    LsePairLossConfig::new().with_temperature(0.0).init();
+}
+
+#[test]
+fn a_temperature_that_is_not_positive_and_finite_panics_in_every_init() {
+    let names = [
+        "LsePairLossConfig",
+        "JointLhLossConfig",
+        "SumMargLhLossConfig",
+        "Rand1LhLossConfig",
+    ];
+    for (objective, name) in DEFAULTS.into_iter().zip(names) {
+        for (temperature, shown) in [
+            (0.0, "0"),
+            (-0.05, "-0.05"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            let expected = format!("{name}: temperature must be positive and finite, got {shown}");
+            assert_panics(&expected, || {
+                Criterion::from(&objective.temperature(temperature))
+            });
+        }
+    }
+}
+
+#[test]
+fn a_margin_that_is_not_finite_panics_in_init() {
+    for (margin, shown) in [
+        (f64::NAN, "NaN"),
+        (f64::INFINITY, "inf"),
+        (f64::NEG_INFINITY, "-inf"),
+    ] {
+        let expected = format!("LsePairLossConfig: margin must be finite, got {shown}");
+        let objective: Objective = DEFAULTS[0].margin(margin);
+        assert_panics(&expected, || Criterion::from(&objective));
+    }
+    LsePairLossConfig::new().with_margin(-3.0).init();
+}
+
+#[test]
+fn the_other_configs_have_a_temperature_and_no_more_than_they_need() {
+    JointLhLossConfig::new()
+        .with_temperature(0.5)
+        .with_normalize_by_positives(true)
+        .init();
+    SumMargLhLossConfig::new().with_temperature(0.5).init();
+    Rand1LhLossConfig::new().with_temperature(0.5).init();
+}
+
+/// Two devices in one program: only where a second one is compiled in.
+#[cfg(all(feature = "flex", feature = "ndarray"))]
+mod devices {
+    use super::*;
+    use burn::tensor::Device;
+
+    /// One that is not under test.
+    #[allow(deprecated)]
+    fn other() -> Device {
+        match device() == Device::ndarray() {
+            true => Device::flex(),
+            false => Device::ndarray(),
+        }
+    }
+
+    fn expected(who: &str, expected: Device, got: Device) -> String {
+        format!("{who}: expected a tensor on {expected:?}, got one on {got:?}")
+    }
+
+    #[test]
+    fn a_mask_on_another_device_panics() {
+        let elsewhere = Tensor::<2, Bool>::full([2, 3], true, &other());
+        for objective in DEFAULTS {
+            let loss = Criterion::from(&objective);
+            let expected = expected("targets", device(), other());
+            assert_panics(&expected, || loss.rows(scores([2, 3]), elsewhere.clone()));
+            assert_panics(&expected, || {
+                loss.rows(scores([2, 3]).autodiff(), elsewhere.clone())
+            });
+        }
+    }
+
+    #[test]
+    fn candidates_on_another_device_panic() {
+        let elsewhere = Tensor::<2, Bool>::full([2, 3], true, &other());
+        let expected = expected("candidates", device(), other());
+        assert_panics(&expected, || {
+            Targets::new(mask([2, 3])).with_candidates(elsewhere)
+        });
+    }
+
+    #[test]
+    fn labels_on_two_devices_panic() {
+        let label = |device: &Device| Tensor::<1, Int>::zeros([2], device);
+        let expected = expected("documents", device(), other());
+        assert_panics(&expected, || {
+            Targets::from_labels(label(&device()), label(&other()))
+        });
+    }
+
+    #[test]
+    fn a_choice_on_another_device_panics() {
+        let chosen = Tensor::<1, Int>::zeros([2], &other());
+        let rand1 = Rand1LhLossConfig::new().init();
+        let expected = expected("chosen", device(), other());
+        assert_panics(&expected, || {
+            rand1.forward_chosen(scores([2, 3]), mask([2, 3]), chosen)
+        });
+    }
+
+    #[test]
+    fn documents_on_another_device_than_the_queries_panic() {
+        let documents = Tensor::<2>::zeros([3, 5], &other());
+        let loss = LsePairLossConfig::new().init();
+        let expected = expected("documents", device(), other());
+        assert_panics(&expected, || {
+            loss.forward_embeddings(scores([2, 5]), documents, mask([2, 3]))
+        });
+    }
+}
