@@ -16,8 +16,11 @@ pub trait Element: Copy + Send + Sync {
     /// `from`, widened: in `buffer`, or itself where nothing needs to be done.
     fn load<'a>(from: &'a [Self], buffer: &'a mut [Self::Real]) -> &'a [Self::Real];
 
-    /// What `fill` writes, narrowed: by way of `buffer`, or directly where nothing needs to be done.
-    fn store(to: &mut [Self], buffer: &mut [Self::Real], fill: impl FnOnce(&mut [Self::Real]));
+    /// Where to compute what goes to `to`: in `buffer`, or in `to` where nothing needs to be done.
+    fn target<'a>(to: &'a mut [Self], buffer: &'a mut [Self::Real]) -> &'a mut [Self::Real];
+
+    /// Brings what was computed in the [`target`](Self::target) to `to`.
+    fn store(to: &mut [Self], buffer: &[Self::Real]);
 }
 
 macro_rules! full {
@@ -41,9 +44,12 @@ macro_rules! full {
             }
 
             #[inline(always)]
-            fn store(to: &mut [Self], _: &mut [$t], fill: impl FnOnce(&mut [$t])) {
-                fill(to);
+            fn target<'a>(to: &'a mut [Self], _: &'a mut [$t]) -> &'a mut [$t] {
+                to
             }
+
+            #[inline(always)]
+            fn store(_: &mut [Self], _: &[$t]) {}
         }
     };
 }
@@ -73,9 +79,13 @@ macro_rules! half {
             }
 
             #[inline(always)]
-            fn store(to: &mut [Self], buffer: &mut [f32], fill: impl FnOnce(&mut [f32])) {
-                let buffer = &mut buffer[..to.len()];
-                fill(buffer);
+            fn target<'a>(to: &'a mut [Self], buffer: &'a mut [f32]) -> &'a mut [f32] {
+                &mut buffer[..to.len()]
+            }
+
+            #[inline(always)]
+            fn store(to: &mut [Self], buffer: &[f32]) {
+                let buffer = &buffer[..to.len()];
                 to.convert_from_f32_slice(buffer);
             }
         }

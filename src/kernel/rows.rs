@@ -3,9 +3,11 @@
 use rayon::prelude::*;
 
 use super::{
+    backward::Backward,
     element::Element,
+    forward::Forward,
     isa::Isa,
-    row::{Backward, Forward, Row},
+    row::{Row, Scratch},
 };
 use crate::statistics::table::{Request, WIDTH};
 
@@ -59,13 +61,13 @@ pub fn forward<E: Element>(scores: Matrix<E>, masks: Masks, request: Request) ->
     let [queries, documents] = scores.shape;
     let mut table = vec![E::Real::default(); queries * WIDTH];
     let isa = Isa::best();
-    for_rows(&mut table, WIDTH, documents, |columns, query, table| {
+    for_rows(&mut table, WIDTH, documents, |scratch, query, table| {
         isa.run(Forward {
             scores: scores.row(query),
             row: masks.row(query),
             request,
             table,
-            columns,
+            scratch,
         });
     });
     table
@@ -83,7 +85,7 @@ pub fn backward<E: Element>(
 ) {
     let [_, documents] = masks.positives.shape;
     let isa = Isa::best();
-    for_rows(out, documents, documents, |columns, query, out| {
+    for_rows(out, documents, documents, |scratch, query, out| {
         isa.run(Backward {
             scores: scores.map(|scores| scores.row(query)),
             row: masks.row(query),
@@ -91,31 +93,33 @@ pub fn backward<E: Element>(
             table: &table[query * WIDTH..][..WIDTH],
             upstream: &upstream[query * WIDTH..][..WIDTH],
             out,
-            columns,
+            scratch,
         });
     });
 }
 
-/// Calls `each` with a reusable buffer, the query, and its `width` entries of `out`.
-fn for_rows<T: Send>(
+/// Calls `each` with buffers, the query, and its `width` entries of `out`.
+fn for_rows<T: Send, E: Element>(
     out: &mut [T],
     width: usize,
     documents: usize,
-    each: impl Fn(&mut Vec<usize>, usize, &mut [T]) + Sync,
+    each: impl Fn(&mut Scratch<E>, usize, &mut [T]) + Sync,
 ) {
     if width == 0 {
         return;
     }
     let queries = out.len() / width;
     if queries * documents < 2 * SCORES_PER_TASK {
-        let mut columns = Vec::new();
+        let mut scratch = Scratch::default();
         for (query, out) in out.chunks_mut(width).enumerate() {
-            each(&mut columns, query, out);
+            each(&mut scratch, query, out);
         }
     } else {
         out.par_chunks_mut(width)
             .enumerate()
             .with_min_len(SCORES_PER_TASK.div_ceil(documents.max(1)))
-            .for_each_init(Vec::new, |columns, (query, out)| each(columns, query, out));
+            .for_each_init(Scratch::default, |scratch, (query, out)| {
+                each(scratch, query, out)
+            });
     }
 }

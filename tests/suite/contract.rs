@@ -179,13 +179,18 @@ fn nan_in_a_candidate_is_nan_in_its_query_only() {
 
 #[test]
 fn nan_beats_no_negatives() {
-    let batch = Batch::new(&[(&[1.0, f64::NAN], &[0, 1]), (&[f64::NAN, 0.5], &[0, 1])]);
+    let nan = f64::NAN;
+    let batch = Batch::new(&[
+        (&[1.0, nan], &[0, 1]),
+        (&[nan, 0.5], &[0, 1]),
+        (&[nan, -INF], &[0]),
+    ]);
     each_setting(|objective, run, what| {
         let rows = run(&batch).rows;
         // Rand1LH has drawn the first positive, the other one is no candidate
         let unread = objective.loss == Loss::Rand1Lh;
         assert_eq!(rows[0].is_nan(), !unread, "{what}: {rows:?}");
-        assert!(rows[1].is_nan(), "{what}: {rows:?}");
+        assert!(rows[1].is_nan() && rows[2].is_nan(), "{what}: {rows:?}");
     });
 }
 

@@ -115,7 +115,8 @@ proptest! {
         }
         let got = shifted.run(&objective, &device, dtype);
         let want = batch.run(&objective, &device, dtype);
-        assert_same(&shifted, &objective, dtype, &got, &want);
+        // as close as without the constant: statistics are measured from a score of the query
+        assert_same(&batch, &objective, dtype, &got, &want);
     }
 
     #[test]

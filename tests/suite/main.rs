@@ -13,4 +13,5 @@ mod laws;
 mod oracle;
 mod panics;
 mod rand1;
+mod statistics;
 mod targets;

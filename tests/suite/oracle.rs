@@ -367,8 +367,7 @@ fn gradients_of_the_table_are_slopes_of_the_values() {
             let slope = (moved(step) - moved(-step)) / (2.0 * step);
             assert!(
                 (on_d - slope).abs() <= 1e-8 + 1e-6 * slope.abs(),
-                "{objective:?} column {d}: table {}, slope {slope}",
-                on_d
+                "{objective:?} column {d}: table {on_d}, slope {slope}"
             );
         }
     }

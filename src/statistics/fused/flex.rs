@@ -10,7 +10,7 @@ use burn::{
 };
 use bytemuck::Pod;
 
-use super::{Options, StatisticsOps};
+use super::{Options, StatisticsOps, pages};
 use crate::{
     kernel::{self, Masks, Matrix},
     statistics::table::WIDTH,
@@ -125,7 +125,7 @@ where
         run(None, buffer);
         return scores;
     }
-    let mut gradient = FlexTensor::empty(scores.shape(), scores.dtype());
+    let mut gradient = pages::zeros(scores.shape(), scores.dtype());
     run(Some(matrix(&scores)), gradient.storage_mut());
     gradient
 }

@@ -5,6 +5,8 @@ mod autodiff;
 mod flex;
 #[cfg(all(feature = "flex", feature = "ndarray"))]
 mod ndarray;
+#[cfg(feature = "flex")]
+mod pages;
 
 use burn::{
     backend::{

@@ -1,0 +1,198 @@
+//! The composed statistics against the form that the device takes, where it is another one.
+
+use crate::{
+    batch::{Batch, float_matrix, gradient_of, numbers},
+    close::{Tolerance, assert_all_close, assert_close},
+    device::{autodiff_devices, precisions, rounding},
+    oracle::{Loss, Objective, Query},
+};
+use burn::tensor::{DType, Device, Tensor};
+use burn_multi_positive::{
+    Targets,
+    statistics::{Statistic, Statistics},
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+const ALL: [Statistic; 7] = [
+    Statistic::Negatives,
+    Statistic::Positives,
+    Statistic::WeakPositives,
+    Statistic::PositiveExcess,
+    Statistic::WeakestPositive,
+    Statistic::StrongestPositive,
+    Statistic::HardestNegative,
+];
+
+type Form = fn(Tensor<2>, &Targets, f64, &[Statistic]) -> Statistics;
+
+/// Statistics and counts of every query, and the gradient of their sum with the weights 1, 2, ..
+fn run(
+    form: Form,
+    batch: &Batch,
+    temperature: f64,
+    device: &Device,
+    dtype: DType,
+) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+    let scores = batch.scores(device, dtype).require_grad();
+    let statistics = form(scores.clone(), &batch.targets(device), temperature, &ALL);
+    let columns = ALL.map(|statistic| statistics.get(statistic));
+    let mut values = vec![
+        numbers(statistics.positive_counts()),
+        numbers(statistics.negative_counts()),
+    ];
+    values.extend(columns.iter().cloned().map(numbers));
+    let weighted = columns
+        .into_iter()
+        .zip(1..)
+        .map(|(column, weight)| column * weight);
+    let sum = weighted.reduce(|sum, column| sum + column).expect("seven");
+    (values, gradient_of(&sum.sum(), &scores))
+}
+
+/// Sixteen queries over 1 to 70 documents at one scale, some of them without positives or negatives.
+fn batch(documents: usize, scale: f64, seed: u64) -> Batch {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let query = |q: usize| {
+        let mut score = || scale * f64::from(rng.random_range(-1.0..1.0f32));
+        let scores: Vec<f64> = (0..documents).map(|_| score()).collect();
+        let mut query = Query::new(&scores, &[]);
+        for d in 0..documents {
+            query.scores[d] = f64::from(query.scores[d] as f32);
+            query.positives[d] = rng.random_bool([0.0, 0.1, 0.5, 1.0][q % 4]);
+            query.candidates[d] = rng.random_bool([1.0, 0.8][q / 4 % 2]);
+        }
+        query
+    };
+    Batch((0..16).map(query).collect())
+}
+
+#[test]
+fn both_forms_have_the_same_values_and_gradients() {
+    let objective = Objective::new(Loss::JointLh);
+    for (documents, seed) in [1, 2, 7, 8, 9, 16, 31, 64, 70].into_iter().zip(0..) {
+        for (scale, temperature) in [
+            (1e-3, 1.0),
+            (1.0, 0.05),
+            (30.0, 1.0),
+            (1e4, 2.0),
+            (1e37, 1.0),
+        ] {
+            let batch = batch(documents, scale, seed);
+            for device in autodiff_devices() {
+                for dtype in precisions() {
+                    let form = |form: Form| run(form, &batch, temperature, &device, dtype);
+                    let (values, gradient) = form(Statistics::new);
+                    let (composed, composed_gradient) = form(Statistics::composed);
+                    let what = format!("{documents} documents, scale {scale:e}, {dtype:?}");
+                    for (column, (got, want)) in values.iter().zip(&composed).enumerate() {
+                        let tolerance = Tolerance::units(dtype, 64.0);
+                        // a logarithm of a sum near 1 has the absolute error of the sum
+                        let tolerance = tolerance.absolute(8.0 * rounding(dtype));
+                        let what = format!("{what}, statistic {column}");
+                        assert_all_close(what, got, want, tolerance);
+                    }
+                    for (q, query) in batch.0.iter().enumerate() {
+                        let objective = objective.temperature(temperature);
+                        // the weights sum to 28
+                        let tolerance = Tolerance::gradient(query, &objective, 28.0, dtype);
+                        let what = format!("{what}, gradient {q}");
+                        assert_all_close(what, &gradient[q], &composed_gradient[q], tolerance);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A NaN reaches the statistics of its set; a document without weight, or of an inactive query, reaches nothing. What
+/// infinities do otherwise is the contract's matter: limit or NaN.
+#[test]
+fn both_forms_treat_nan_and_infinities_alike() {
+    for special in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        for document in 0..9 {
+            let mut batch = batch(9, 1.0, 3);
+            batch
+                .0
+                .iter_mut()
+                .for_each(|query| query.scores[document] = special);
+            let device = &autodiff_devices()[0];
+            let form = |form: Form| run(form, &batch, 1.0, device, DType::F32).0;
+            let (values, composed) = (form(Statistics::new), form(Statistics::composed));
+            for (q, query) in batch.0.iter().enumerate() {
+                let positive = query.positives[document];
+                let read = query.active() && query.candidates[document];
+                let weightless = special == f64::NEG_INFINITY && !positive;
+                for (column, statistic) in ALL.into_iter().enumerate() {
+                    let (got, want) = (values[column + 2][q], composed[column + 2][q]);
+                    let what = format!("{special} at {document}, {statistic:?} of query {q}");
+                    let of_negatives =
+                        matches!(statistic, Statistic::Negatives | Statistic::HardestNegative);
+                    if !read || weightless {
+                        let tolerance = Tolerance::units(DType::F32, 64.0).absolute(1e-6);
+                        assert!(want.is_finite(), "{what}: composed {want}");
+                        assert_close(what, got, want, tolerance);
+                    } else if special.is_nan() && of_negatives != positive {
+                        assert!(
+                            got.is_nan() && want.is_nan(),
+                            "{what}: {got}, composed {want}"
+                        );
+                    } else if !got.is_nan() && !want.is_nan() {
+                        let tolerance = Tolerance::units(DType::F32, 64.0).absolute(1e-6);
+                        assert_close(what, got, want, tolerance);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What was not asked for is not computed, and asking for less changes nothing else.
+#[test]
+fn one_statistic_alone_is_what_it_is_among_all() {
+    let batch = batch(20, 1.0, 5);
+    let device = &autodiff_devices()[0];
+    for form in [Statistics::new as Form, Statistics::composed] {
+        let all = run(form, &batch, 0.5, device, DType::F32).0;
+        for (column, statistic) in ALL.into_iter().enumerate() {
+            let scores = batch.scores(device, DType::F32);
+            let alone = form(scores, &batch.targets(device), 0.5, &[statistic]);
+            assert_eq!(
+                numbers(alone.get(statistic)),
+                all[column + 2],
+                "{statistic:?}"
+            );
+            assert_eq!(numbers(alone.positive_counts()), all[0], "{statistic:?}");
+        }
+    }
+}
+
+/// By hand: P = {2, 0}, N = {1, -1}, reference 1.
+#[test]
+fn statistics_are_measured_from_the_hardest_negative() {
+    let device = &autodiff_devices()[0];
+    let scores = float_matrix(&[vec![2.0, 1.0, 0.0, -1.0]], device, DType::F32);
+    let targets = Batch::new(&[(&[0.0; 4], &[0, 2])]).targets(device);
+    let e = 1f64.exp();
+    let positives = (e + 1.0 / e).ln();
+    for form in [Statistics::new as Form, Statistics::composed] {
+        let statistics = form(scores.clone(), &targets, 1.0, &ALL);
+        let got: Vec<f64> = ALL
+            .into_iter()
+            .flat_map(|statistic| numbers(statistics.get(statistic)))
+            .collect();
+        let negatives = (1.0 + (-2f64).exp()).ln();
+        let want = [
+            negatives,
+            positives,
+            positives,
+            2.0 * positives,
+            -1.0,
+            1.0,
+            0.0,
+        ];
+        let tolerance = Tolerance::units(DType::F32, 16.0).absolute(1e-7);
+        assert_all_close("statistics", &got, &want, tolerance);
+        assert_eq!(numbers(statistics.positive_counts()), [2.0]);
+        assert_eq!(numbers(statistics.negative_counts()), [2.0]);
+    }
+}
