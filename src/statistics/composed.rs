@@ -195,24 +195,26 @@ impl Set {
     }
 
     /// `max x` over the members, 0 for an empty set, differentiable: the first of the largest
-    /// members gets the gradient. NaN if a member is.
+    /// members gets the gradient. NaN if a member is, or if all are minus infinity.
     fn largest(&self, half: Tensor<2>, from: &Scale) -> Tensor<2> {
         let dims @ [_, documents] = half.dims();
         let values = half.clone().without_autodiff();
         let unordered = values.clone().is_nan().bool_and(self.members.clone());
-        let columns = columns(dims, self.count_dtype(), &self.members);
-        let first = values
+        let found = values
             .clone()
             .equal(self.max(values).expand(dims))
             .bool_and(self.members.clone());
+        let known = found.clone().any_dim(1).bool_or(self.empty.clone());
+        let unknown = known.bool_not().bool_or(unordered.any_dim(1));
+        let columns = columns(dims, self.count_dtype(), &self.members);
         let first = columns
             .clone()
-            .mask_fill(first.bool_not(), documents as i64)
+            .mask_fill(found.bool_not(), documents as i64)
             .min_dim(1);
         from.apply(half)
             .mask_fill(columns.not_equal(first.expand(dims)), 0.0)
             .sum_dim(1)
-            .mask_fill(unordered.any_dim(1), f64::NAN)
+            .mask_fill(unknown, f64::NAN)
     }
 
     fn count_dtype(&self) -> DType {

