@@ -65,8 +65,8 @@ fn main() -> Result<(), TargetsError> {
         println!("ids    {step}  loss {:.4}", loss.into_scalar::<f32>());
     }
 
-    // In groups: each query brings two documents, positives first. Only if no document is
-    // relevant to two queries: here there are no ids to tell.
+    // In groups: each query brings two documents, positives first. Groups carry no ids, so here d2
+    // is a negative of the second query: use them where no document is relevant to two queries.
     for step in 0..5 {
         let targets = Targets::from_groups(&[2, 1, 1], 2, &device)?;
         let scores = model.scores(queries.clone(), documents.clone());

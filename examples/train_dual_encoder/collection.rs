@@ -78,11 +78,13 @@ impl Collection {
     }
 }
 
-/// Calls `each` with every line that is not blank; errors get the file and the line.
+/// Calls `each` with every line that is not blank; errors get the file and the line. Returns the
+/// place to name when something is missing from the whole file: its end.
 fn for_each_line(
     path: &Path,
     mut each: impl FnMut(&str) -> Result<(), String>,
-) -> Result<(), String> {
+) -> Result<String, String> {
+    let mut lines = 1;
     let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
     for (index, line) in BufReader::new(file).lines().enumerate() {
         line.map_err(|error| error.to_string())
@@ -96,14 +98,15 @@ fn for_each_line(
                 each(line)
             })
             .map_err(|error| format!("{}:{}: {error}", path.display(), index + 1))?;
+        lines = index + 1;
     }
-    Ok(())
+    Ok(format!("{}:{lines}", path.display()))
 }
 
 fn read_records(path: &Path) -> Result<(HashMap<String, usize>, Vec<Record>), String> {
     let mut ids = HashMap::new();
     let mut records = Vec::new();
-    for_each_line(path, |line| {
+    let end = for_each_line(path, |line| {
         // serde_json counts lines too, from the start of the string it is given: always line 1.
         let record: Record = serde_json::from_str(line)
             .map_err(|error| error.to_string().replace(" at line 1 column", " at column"))?;
@@ -115,7 +118,7 @@ fn read_records(path: &Path) -> Result<(HashMap<String, usize>, Vec<Record>), St
         Ok(())
     })?;
     if records.is_empty() {
-        return Err(format!("{}: no entries", path.display()));
+        return Err(format!("{end}: the file ends without an entry"));
     }
     Ok((ids, records))
 }
@@ -130,7 +133,7 @@ fn read_judgements(
     let mut queries: Vec<Query> = Vec::new();
     let mut position = HashMap::new();
     let mut grades = HashMap::new();
-    for_each_line(path, |line| {
+    let end = for_each_line(path, |line| {
         let columns: Vec<&str> = line.split('\t').map(str::trim).collect();
         let &[query_id, document_id, grade] = columns.as_slice() else {
             return Err(format!(
@@ -173,8 +176,7 @@ fn read_judgements(
     })?;
     if queries.iter().all(|query| query.relevant().is_empty()) {
         return Err(format!(
-            "{}: no judgement with a score above 0",
-            path.display()
+            "{end}: the file ends without a score above 0: an empty split"
         ));
     }
     Ok(queries)
@@ -457,7 +459,7 @@ mod tests {
     fn an_empty_corpus_is_named() {
         assert_error(
             load("corpus", "\n", QUERIES, QRELS),
-            "corpus.jsonl: no entries",
+            "corpus.jsonl:1: the file ends without an entry",
         );
     }
 
@@ -490,10 +492,12 @@ mod tests {
 
     #[test]
     fn a_split_without_a_relevant_document_is_empty() {
-        for qrels in ["", "query-id\tcorpus-id\tscore\n", "q1\td2\t0\n"] {
+        for (qrels, line) in [("", 1), ("q1\td2\t0\nq1\td1\t-1\n", 2)] {
             assert_error(
                 load("empty", CORPUS, QUERIES, qrels),
-                "qrels/train.tsv: no judgement with a score above 0",
+                &format!(
+                    "qrels/train.tsv:{line}: the file ends without a score above 0: an empty split"
+                ),
             );
         }
     }

@@ -65,8 +65,8 @@ impl DualEncoder {
     }
 
     /// Mean of the words' embeddings, normalised: a product of `[texts, words]` shares with the
-    /// rows of the words that occur. Gathering `[texts, words of a text, dimensions]` instead would
-    /// move ten times the memory, forward and backward.
+    /// rows of the words that occur. Gathering `[texts, words of the longest text, dimensions]`
+    /// would move ten times the memory, forward and backward.
     pub fn encode(&self, texts: &[&Bag]) -> Tensor<2> {
         let mut column = vec![None; BUCKETS];
         let mut rows = Vec::new();

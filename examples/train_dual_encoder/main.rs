@@ -208,19 +208,11 @@ fn train(
     documents: &[Bag],
     device: &Device,
 ) -> Result<DualEncoder, String> {
-    let temperature = args.temperature;
-    let lse_pair = LsePairLossConfig::new()
-        .with_temperature(temperature)
-        .init();
-    let joint_lh = JointLhLossConfig::new()
-        .with_temperature(temperature)
-        .init();
-    let sum_marg_lh = SumMargLhLossConfig::new()
-        .with_temperature(temperature)
-        .init();
-    let rand1_lh = Rand1LhLossConfig::new()
-        .with_temperature(temperature)
-        .init();
+    let t = args.temperature;
+    let lse_pair = LsePairLossConfig::new().with_temperature(t).init();
+    let joint_lh = JointLhLossConfig::new().with_temperature(t).init();
+    let sum_marg_lh = SumMargLhLossConfig::new().with_temperature(t).init();
+    let rand1_lh = Rand1LhLossConfig::new().with_temperature(t).init();
     let mut optimizer = AdamConfig::new().init();
 
     let mut queries: Vec<(Bag, Vec<usize>)> = collection
@@ -230,7 +222,7 @@ fn train(
         .filter(|(_, relevant)| !relevant.is_empty())
         .collect();
     let mut rng = StdRng::seed_from_u64(args.seed);
-    let progress = progress(args.epochs * queries.len());
+    let progress = progress(args.epochs.saturating_mul(queries.len()));
     let mut clock = Clock::start();
 
     for epoch in 1..=args.epochs {
