@@ -3,6 +3,8 @@
 mod autodiff;
 #[cfg(feature = "flex")]
 mod flex;
+// Burn retires NdArray; it is supported here while Burn has it.
+#[allow(deprecated)]
 #[cfg(all(feature = "flex", feature = "ndarray"))]
 mod ndarray;
 #[cfg(feature = "flex")]

@@ -2,8 +2,9 @@
 
 use burn::{
     backend::{
-        Backend, Flex, NdArray,
+        Flex, NdArray,
         flex::FlexTensor,
+        ops::{BoolTensorOps, FloatTensorOps, IntTensorOps},
         tensor::{BoolTensor, FloatTensor, IntTensor},
     },
     tensor::{TensorData, read_sync},
