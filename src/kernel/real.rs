@@ -1,5 +1,8 @@
 //! The arithmetic of the kernels, in f32 or f64, written so that the compiler vectorises it.
 
+// The coefficients have the digits that the fit gave them.
+#![allow(clippy::excessive_precision)]
+
 /// A float type that kernels compute in.
 pub trait Real: Copy + Default + PartialOrd + Send + Sync + 'static {
     const NEG_INFINITY: Self;

@@ -7,13 +7,13 @@ mod sum_marg_lh;
 
 use burn::{
     nn::loss::Reduction,
-    tensor::{Tensor, activation::softplus_with_threshold, assert_shape},
+    tensor::{Tensor, assert_shape},
 };
 
 use crate::{
     Targets,
     reduction::reduce,
-    statistics::{Statistic, Statistics},
+    statistics::{Statistic, Statistics, softplus},
     targets::assert_device,
 };
 
@@ -162,12 +162,6 @@ fn contrast(gap: Tensor<1>, statistics: &Statistics) -> Tensor<1> {
     let any_negative = statistics.negative_counts().clamp_max(1.0);
     // A factor, not a mask: a mask would hide a NaN.
     softplus(gap.mul(any_negative.clone())).mul(any_negative)
-}
-
-/// `log(1 + exp(x))`, with its relative accuracy at both ends.
-fn softplus(x: Tensor<1>) -> Tensor<1> {
-    // Burn lowers the threshold to what `exp` can hold.
-    softplus_with_threshold(x, 1.0, f64::MAX)
 }
 
 fn assert_temperature(config: &str, temperature: f64) {

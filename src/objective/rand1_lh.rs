@@ -99,6 +99,16 @@ impl Rand1LhLoss {
     ) -> Tensor<1> {
         self.forward(scores, targets.into().with_chosen(chosen))
     }
+
+    /// As [`forward_chosen`](Rand1LhLoss::forward_chosen), the loss of every query, `[queries]`.
+    pub fn forward_chosen_no_reduction(
+        &self,
+        scores: Tensor<2>,
+        targets: impl Into<Targets>,
+        chosen: Tensor<1, Int>,
+    ) -> Tensor<1> {
+        self.forward_no_reduction(scores, targets.into().with_chosen(chosen))
+    }
 }
 
 impl Objective for Rand1LhLoss {

@@ -28,12 +28,14 @@
 
 mod composed;
 mod fused;
+mod softplus;
 pub(crate) mod table;
 
 use burn::tensor::Tensor;
 
 use crate::Targets;
 
+pub(crate) use softplus::softplus;
 pub use table::Statistic;
 use table::{NEGATIVE_COUNT, POSITIVE_COUNT, Request};
 

@@ -38,7 +38,7 @@ use lists::Lists;
 /// let documents = ["d7", "d1", "d9", "d7"];
 /// let targets = Targets::from_ids(&relevant, &documents, &device)?;
 ///
-/// let positives = targets.positives().into_data().to_vec::<bool>().unwrap();
+/// let positives = targets.positives().into_data().try_to_vec::<bool>().unwrap();
 /// assert_eq!(positives, [true, false, false, true, false, false, true, false]);
 /// # Ok::<(), burn_multi_positive::TargetsError>(())
 /// ```
@@ -49,6 +49,8 @@ pub struct Targets {
     chosen: Option<Tensor<1, Int>>,
 }
 
+// There is one for each batch: what its variants differ in size does not matter.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 enum Relevance {
     Mask(Tensor<2, Bool>),
@@ -129,7 +131,7 @@ impl Targets {
     /// use burn_multi_positive::Targets;
     ///
     /// let targets = Targets::from_groups(&[1, 2], 2, &Device::default())?;
-    /// let positives = targets.positives().into_data().to_vec::<bool>().unwrap();
+    /// let positives = targets.positives().into_data().try_to_vec::<bool>().unwrap();
     /// assert_eq!(positives, [true, false, false, false, false, false, true, true]);
     /// # Ok::<(), burn_multi_positive::TargetsError>(())
     /// ```
@@ -174,10 +176,15 @@ impl Targets {
     /// If the labels are on different devices.
     pub fn from_labels(queries: Tensor<1, Int>, documents: Tensor<1, Int>) -> Self {
         assert_device("documents", &documents.device(), &queries.device());
-        let documents = documents.without_autodiff().cast(queries.dtype());
+        // Labels are compared in the wider of their types, which holds both.
+        let dtypes = [queries.dtype(), documents.dtype()];
+        let dtype = dtypes
+            .into_iter()
+            .max_by_key(|dtype| dtype.size())
+            .unwrap_or(dtypes[0]);
         Relevance::Labels {
-            queries: queries.without_autodiff(),
-            documents,
+            queries: queries.without_autodiff().cast(dtype),
+            documents: documents.without_autodiff().cast(dtype),
         }
         .into()
     }

@@ -145,3 +145,105 @@ fn matrix<E: Element + Pod>(tensor: &FlexTensor) -> Matrix<'_, E> {
     let data = &tensor.storage::<E>()[layout.start_offset()..];
     Matrix::new(data, layout.strides()[0].unsigned_abs(), shape)
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Bool, Device, Distribution, Tensor};
+
+    use super::*;
+    use crate::statistics::{
+        Statistic, Statistics,
+        table::{POSITIVE_COUNT, Request},
+    };
+
+    const SHAPE: [usize; 2] = [5, 700];
+
+    fn batch() -> (Tensor<2>, Tensor<2, Bool>) {
+        let device = Device::flex();
+        let scores = Tensor::random(SHAPE, Distribution::Uniform(-9.0, 9.0), &device);
+        let positives = scores.clone().slice([0..5, 0..700]).greater_scalar(8.5);
+        (scores, positives)
+    }
+
+    fn options() -> Options {
+        Options {
+            request: Request::new(0.1, &Statistic::ALL),
+            has_candidates: false,
+            has_chosen: false,
+        }
+    }
+
+    fn primitives(scores: Tensor<2>, positives: Tensor<2, Bool>) -> (FlexTensor, FlexTensor) {
+        let scores = scores.try_into_primitive::<Flex>();
+        let positives = positives.try_into_primitive::<Flex>();
+        (scores.unwrap(), positives.unwrap())
+    }
+
+    #[test]
+    fn the_fused_form_is_taken_unasked() {
+        let (scores, positives) = batch();
+        let targets = positives.clone().into();
+        let statistics = Statistics::new(scores.clone(), &targets, 0.1, &Statistic::ALL);
+        let composed = Statistics::composed(scores.clone(), &targets, 0.1, &Statistic::ALL);
+        let (scores, positives) = primitives(scores, positives);
+        let masks = Masks {
+            positives: matrix(&positives),
+            candidates: None,
+            chosen: None,
+        };
+        let kernel = kernel::forward::<f32>(matrix(&scores), masks, options().request);
+        let bits = |statistics: Statistics| -> Vec<f32> {
+            statistics.table.into_data().iter::<f32>().collect()
+        };
+        assert_eq!(bits(statistics), kernel);
+        // The two forms round differently, so that equality tells them apart.
+        assert_ne!(bits(composed), kernel);
+        assert!(kernel[POSITIVE_COUNT] > 0.0);
+    }
+
+    fn gradient_of(scores: FlexTensor, positives: FlexTensor) -> FlexTensor {
+        let (rows, columns) = (positives.clone(), positives.clone());
+        let table = Flex::row_statistics(scores.clone(), rows, columns.clone(), columns, options());
+        let upstream = table.clone();
+        let (candidates, chosen) = (positives.clone(), positives.clone());
+        Flex::row_statistics_backward(
+            scores,
+            positives,
+            candidates,
+            chosen,
+            table,
+            upstream,
+            options(),
+        )
+    }
+
+    #[test]
+    fn scores_that_nobody_else_holds_give_their_buffer_to_the_gradient() {
+        let (scores, positives) = batch();
+        let (scores, positives) = primitives(scores, positives);
+        let before = scores.bytes().as_ptr();
+        assert_eq!(gradient_of(scores, positives).bytes().as_ptr(), before);
+    }
+
+    #[test]
+    fn scores_that_are_held_stay_as_they_are() {
+        let (scores, positives) = batch();
+        let (scores, positives) = primitives(scores, positives);
+        let before = scores.bytes().to_vec();
+        let fresh = gradient_of(scores.clone(), positives.clone());
+        assert_eq!(scores.bytes(), before);
+        let reused = gradient_of(scores, positives);
+        assert_eq!(fresh.bytes(), reused.bytes());
+    }
+
+    #[test]
+    fn part_of_a_larger_buffer_is_not_overwritten() {
+        let (scores, positives) = batch();
+        let whole = scores.clone();
+        let part = scores.narrow(0, 0, 3);
+        let (part, positives) = primitives(part, positives.narrow(0, 0, 3));
+        let before = whole.clone().into_data();
+        gradient_of(part, positives);
+        assert_eq!(whole.into_data(), before);
+    }
+}
