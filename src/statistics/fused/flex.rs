@@ -125,7 +125,7 @@ where
         run(None, buffer);
         return scores;
     }
-    let mut gradient = pages::zeros(scores.shape(), scores.dtype());
+    let mut gradient = pages::empty(scores.shape(), scores.dtype());
     run(Some(matrix(&scores)), gradient.storage_mut());
     gradient
 }

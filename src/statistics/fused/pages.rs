@@ -1,52 +1,87 @@
-//! Zeroed tensors in huge pages.
+//! Outputs in huge pages.
 //!
 //! The first touch of a page costs far more than the arithmetic on the scores that it holds, and
-//! large outputs come in fresh pages each time. With pages of 2 MiB there are few first touches.
+//! large outputs come in fresh pages each time. With pages of 2 MiB there are few first touches,
+//! and one output that was freed is kept for the next one, up to 64 MiB.
 
 use burn::{
     backend::flex::FlexTensor,
     tensor::{DType, Shape},
 };
 
-/// Zeros, in huge pages where these exist and the tensor fills at least one.
-pub(super) fn zeros(shape: Shape, dtype: DType) -> FlexTensor {
+/// A tensor of any content, in huge pages where these exist and it fills at least one.
+pub(super) fn empty(shape: Shape, dtype: DType) -> FlexTensor {
     #[cfg(target_os = "linux")]
-    if let Some(bytes) = linux::zeros(shape.num_elements() * dtype.size()) {
+    if let Some(bytes) = linux::allocate(shape.num_elements() * dtype.size()) {
         let layout = burn::backend::flex::Layout::contiguous(shape);
         return FlexTensor::new(bytes, layout, dtype);
     }
-    FlexTensor::zeros(shape, dtype)
+    FlexTensor::empty(shape, dtype)
 }
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::{mem::MaybeUninit, slice};
+    use std::{
+        mem::{self, MaybeUninit},
+        slice,
+        sync::{Mutex, PoisonError},
+    };
 
     use burn_std::{AccessError, AccessPolicy, AllocationController, AllocationProperty, Bytes};
     use memmap2::{Advice, MmapMut};
 
     const HUGE_PAGE: usize = 2 << 20;
 
+    /// The largest mapping that is kept.
+    const KEPT: usize = 64 << 20;
+
+    static FREED: Mutex<Option<MmapMut>> = Mutex::new(None);
+
     /// `None` below the size of a huge page, or where there is no memory to map.
-    pub fn zeros(len: usize) -> Option<Bytes> {
+    pub fn allocate(len: usize) -> Option<Bytes> {
         if len < HUGE_PAGE {
             return None;
         }
         let rounded = len.next_multiple_of(HUGE_PAGE);
+        let map = take_freed(rounded + HUGE_PAGE).or_else(|| map(rounded))?;
+        let start = map.as_ptr().align_offset(HUGE_PAGE);
+        let map = Some(map);
+        // SAFETY: the mapping has `len` bytes from `start` on, and the system zeroed them once.
+        #[allow(unsafe_code)]
+        Some(unsafe { Bytes::from_controller(Box::new(HugePages { map, start, len }), len) })
+    }
+
+    fn map(rounded: usize) -> Option<MmapMut> {
         let map = MmapMut::map_anon(rounded + HUGE_PAGE).ok()?;
         let start = map.as_ptr().align_offset(HUGE_PAGE);
         // Only advice: without huge pages the memory is as good, and slower.
         let _ = map.advise_range(Advice::HugePage, start, rounded);
-        let pages = Box::new(HugePages { map, start, len });
-        // SAFETY: the mapping has `len` bytes from `start` on, and the system zeroed them.
-        #[allow(unsafe_code)]
-        Some(unsafe { Bytes::from_controller(pages, len) })
+        Some(map)
+    }
+
+    fn take_freed(len: usize) -> Option<MmapMut> {
+        let mut freed = FREED.lock().unwrap_or_else(PoisonError::into_inner);
+        // One of another size goes before its successor comes, so that the two never add up.
+        freed.take().filter(|map| map.len() == len)
     }
 
     struct HugePages {
-        map: MmapMut,
+        /// `None` while it is dropped.
+        map: Option<MmapMut>,
         start: usize,
         len: usize,
+    }
+
+    impl Drop for HugePages {
+        fn drop(&mut self) {
+            let map = self.map.take().filter(|map| map.len() <= KEPT);
+            if map.is_some() {
+                let mut freed = FREED.lock().unwrap_or_else(PoisonError::into_inner);
+                let before = mem::replace(&mut *freed, map);
+                drop(freed);
+                drop(before);
+            }
+        }
     }
 
     impl AllocationController for HugePages {
@@ -63,16 +98,42 @@ mod linux {
             &mut self,
             _: AccessPolicy,
         ) -> Result<&mut [MaybeUninit<u8>], AccessError> {
-            let bytes = &mut self.map[self.start..][..self.len];
+            let map = self.map.as_mut().expect("it is not dropped");
+            let bytes = &mut map[self.start..][..self.len];
             // SAFETY: the same bytes; the caller promises to write initialized ones only.
             Ok(unsafe { slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len()) })
         }
 
         #[allow(unsafe_code)]
         fn memory(&self, _: AccessPolicy) -> Result<&[MaybeUninit<u8>], AccessError> {
-            let bytes = &self.map[self.start..][..self.len];
+            let map = self.map.as_ref().expect("it is not dropped");
+            let bytes = &map[self.start..][..self.len];
             // SAFETY: the same bytes, seen as possibly uninitialized.
             Ok(unsafe { slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) })
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn small_outputs_are_left_to_the_allocator() {
+            assert!(allocate(HUGE_PAGE - 1).is_none());
+        }
+
+        #[test]
+        fn outputs_are_aligned_writable_and_of_their_length() {
+            for len in [HUGE_PAGE, HUGE_PAGE + 5, 3 * HUGE_PAGE] {
+                // The second time perhaps from what the first one freed.
+                for round in 0..2 {
+                    let mut bytes = allocate(len).unwrap();
+                    assert_eq!(bytes.len(), len);
+                    assert_eq!(bytes.as_ptr().align_offset(HUGE_PAGE), 0);
+                    bytes.fill(round + 1);
+                    assert!(bytes.iter().all(|&byte| byte == round + 1));
+                }
+            }
         }
     }
 }

@@ -1,0 +1,140 @@
+"""The objectives in JAX under jit and, where it is installed, in PyTorch eager and compiled.
+
+    pip install jax          # torch as well, if you like
+    python benches/peers/losses.py [--device cuda]
+
+Same formulas, shapes and masks as `cargo bench --bench losses`: forward plus backward in f32, of scores that
+the caller keeps. Prints the median nanoseconds per score; every form is checked against f64 first.
+"""
+
+import argparse
+import statistics
+import time
+
+import numpy as np
+
+SHAPES = [(256, 2048), (1024, 8192), (2048, 16384)]
+POSITIVES = 4
+TEMPERATURE = 0.05
+
+
+def batch(queries, documents):
+    scores = np.random.default_rng(0).uniform(-1, 1, (queries, documents)).astype(np.float32)
+    positives = np.zeros((queries, documents), bool)
+    for query in range(queries):
+        for positive in range(POSITIVES):
+            positives[query, (query * 7919 + positive * documents // POSITIVES) % documents] = True
+    return scores, positives
+
+
+def objectives(logsumexp, where, softplus):
+    """Formulas on functions that NumPy, JAX and PyTorch have by different names."""
+
+    def lse(x, mask):
+        return logsumexp(where(mask, x, -1e30))
+
+    def lse_pair(s, p):
+        s = s / TEMPERATURE
+        return softplus(lse(s, ~p) + lse(-s, p)).mean()
+
+    def sum_marg_lh(s, p):
+        s = s / TEMPERATURE
+        return softplus(lse(s, ~p) - lse(s, p)).mean()
+
+    def joint_lh(s, p):
+        s = s / TEMPERATURE
+        return (p.sum(1) * logsumexp(s) - where(p, s, 0.0).sum(1)).mean()
+
+    return {"lse_pair": lse_pair, "sum_marg_lh": sum_marg_lh, "joint_lh": joint_lh}
+
+
+def reference():
+    def logsumexp(x):
+        top = x.max(1, keepdims=True)
+        return top[:, 0] + np.log(np.exp(x - top).sum(1))
+
+    return objectives(logsumexp, np.where, lambda x: np.logaddexp(0.0, x))
+
+
+def jax_forms(device):
+    try:
+        import jax
+        import jax.numpy as jnp
+    except ImportError:
+        return
+    place = jax.devices("gpu" if device == "cuda" else "cpu")[0]
+    formulas = objectives(
+        lambda x: jax.scipy.special.logsumexp(x, axis=1), jnp.where, jax.nn.softplus
+    )
+    for name, formula in formulas.items():
+        step = jax.jit(jax.value_and_grad(formula))
+
+        def prepare(scores, positives, step=step):
+            scores, positives = (jax.device_put(x, place) for x in (scores, positives))
+
+            def run():
+                value, gradient = step(scores, positives)
+                gradient.block_until_ready()
+                return float(value)
+
+            return run
+
+        yield f"JAX {jax.__version__} jit", name, prepare
+
+
+def torch_forms(device):
+    try:
+        import torch
+    except ImportError:
+        return
+    formulas = objectives(
+        lambda x: torch.logsumexp(x, 1), torch.where, torch.nn.functional.softplus
+    )
+    for kind, wrap in [("eager", lambda f: f), ("compile", torch.compile)]:
+        for name, formula in formulas.items():
+            step = wrap(formula)
+
+            def prepare(scores, positives, step=step):
+                scores = torch.tensor(scores, device=device, requires_grad=True)
+                positives = torch.tensor(positives, device=device)
+
+                def run():
+                    scores.grad = None
+                    loss = step(scores, positives)
+                    loss.backward()
+                    return loss.item()
+
+                return run
+
+            yield f"PyTorch {torch.__version__} {kind}", name, prepare
+
+
+def median_seconds(run):
+    run()
+    times = []
+    while len(times) < 10 or (sum(times) < 3 and len(times) < 200):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    device = parser.parse_args().device
+    forms = [*jax_forms(device), *torch_forms(device)]
+    if not forms:
+        raise SystemExit("neither jax nor torch is installed")
+    for shape in SHAPES:
+        scores, positives = batch(*shape)
+        for library, name, prepare in forms:
+            run = prepare(scores, positives)
+            exact = reference()[name](scores.astype(np.float64), positives)
+            np.testing.assert_allclose(run(), exact, rtol=1e-4)
+            nanoseconds = 1e9 * median_seconds(run) / scores.size
+            print(f"{shape[0]}x{shape[1]:<6} {name:12} {library:24} {nanoseconds:7.2f} ns/score", flush=True)
+
+
+if __name__ == "__main__":
+    main()
