@@ -16,4 +16,4 @@ mod row;
 mod rows;
 
 pub use element::Element;
-pub use rows::{Masks, Matrix, backward, forward};
+pub use rows::{Choices, Masks, Matrix, backward, forward};

@@ -1,14 +1,22 @@
 //! One query: its targets, and the buffers that its kernels share.
 
 use super::{block::BLOCK, element::Element, real::Real};
+use crate::targets::drawn;
 
 /// The targets of one query; a mask entry is true unless it is 0.
 #[derive(Clone, Copy)]
 pub struct Row<'a> {
     pub positives: &'a [u8],
     pub candidates: Option<&'a [u8]>,
-    /// The column that is the only positive.
-    pub chosen: Option<i64>,
+    /// The only positive.
+    pub choice: Option<Choice>,
+}
+
+/// One of the positives.
+#[derive(Clone, Copy)]
+pub enum Choice {
+    Column(i64),
+    Draw(i64),
 }
 
 impl Row<'_> {
@@ -28,8 +36,14 @@ impl Row<'_> {
             columns.retain(|&column| candidates[column] != 0);
         }
         let active = !columns.is_empty();
-        if let Some(chosen) = self.chosen {
-            columns.retain(|&column| column as i64 == chosen);
+        match self.choice {
+            Some(Choice::Column(chosen)) => columns.retain(|&column| column as i64 == chosen),
+            Some(Choice::Draw(draw)) if active => {
+                let chosen = columns[drawn(draw, columns.len())];
+                columns.clear();
+                columns.push(chosen);
+            }
+            Some(Choice::Draw(_)) | None => {}
         }
         active
     }

@@ -7,7 +7,7 @@ use super::{
     element::Element,
     forward::Forward,
     isa::Isa,
-    row::{Row, Scratch},
+    row::{Choice, Row, Scratch},
 };
 use crate::statistics::table::{Request, WIDTH};
 
@@ -42,8 +42,17 @@ impl<'a, T> Matrix<'a, T> {
 pub struct Masks<'a> {
     pub positives: Matrix<'a, u8>,
     pub candidates: Option<Matrix<'a, u8>>,
-    /// For each query the column that is its only positive.
-    pub chosen: Option<&'a [i64]>,
+    /// For each query its only positive.
+    pub choices: Option<Choices<'a>>,
+}
+
+/// The only positive of each query.
+#[derive(Clone, Copy)]
+pub enum Choices<'a> {
+    /// By its column.
+    Columns(&'a [i64]),
+    /// By lot, see [`drawn`](crate::targets::drawn).
+    Draws(&'a [i64]),
 }
 
 impl<'a> Masks<'a> {
@@ -51,7 +60,10 @@ impl<'a> Masks<'a> {
         Row {
             positives: self.positives.row(row),
             candidates: self.candidates.map(|candidates| candidates.row(row)),
-            chosen: self.chosen.map(|chosen| chosen[row]),
+            choice: self.choices.map(|choices| match choices {
+                Choices::Columns(columns) => Choice::Column(columns[row]),
+                Choices::Draws(draws) => Choice::Draw(draws[row]),
+            }),
         }
     }
 }
@@ -197,7 +209,7 @@ mod tests {
             Masks {
                 positives: Matrix::new(&self.positives, stride, self.shape),
                 candidates: Some(Matrix::new(&self.candidates, stride, self.shape)),
-                chosen: None,
+                choices: None,
             }
         }
 
@@ -344,7 +356,7 @@ mod tests {
         let masks = Masks {
             positives: Matrix::new(&positives, shape[1], shape),
             candidates: None,
-            chosen: None,
+            choices: None,
         };
         let request = Request::new(0.05, &[Statistic::Negatives]);
         for isa in Isa::all() {
@@ -362,7 +374,7 @@ mod tests {
         let masks = Masks {
             positives: Matrix::new(&positives, 0, [2, 3]),
             candidates: None,
-            chosen: None,
+            choices: None,
         };
         let request = Request::new(1.0, &Statistic::ALL);
         let gaps = forward(Matrix::new(&scores, 6, [2, 3]), masks, request);

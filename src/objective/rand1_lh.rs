@@ -1,7 +1,7 @@
 use burn::{
     config::Config,
     module::{Content, DisplaySettings, Module, ModuleDisplay},
-    tensor::{Distribution, Int, Tensor},
+    tensor::{Int, Tensor},
 };
 
 use super::{Objective, assert_temperature, contrast, inherent_forward, likelihood_gap};
@@ -125,33 +125,11 @@ impl Objective for Rand1LhLoss {
     }
 
     fn narrow(&self, targets: Targets) -> Targets {
-        if targets.chosen().is_some() {
-            return targets;
+        match targets.choice() {
+            Some(_) => targets,
+            None => targets.with_draw(),
         }
-        let chosen = draw(&targets);
-        targets.with_chosen(chosen)
     }
-}
-
-/// The column of a positive of each query, every one equally likely.
-fn draw(targets: &Targets) -> Tensor<1, Int> {
-    let [queries, documents] = targets.dims();
-    let device = targets.device();
-    if queries == 0 || documents == 0 {
-        return Tensor::zeros([queries], &device);
-    }
-    let numbers = Tensor::<2>::random([queries, 1], Distribution::Uniform(0.0, 1.0), &device);
-    // How many positives stand at or before each column: the last entry counts them all.
-    let rank = targets.positives().int().cumsum(1);
-    let count = rank.clone().narrow(1, documents - 1, 1);
-    // Rounding may lift `number * count` to the count itself.
-    let drawn = numbers.mul(count.clone().float()).int();
-    let drawn = drawn.min_pair(count.sub_scalar(1).clamp_min(0));
-    // The columns before the drawn positive are those of a rank up to `drawn`.
-    rank.lower_equal(drawn.expand([queries, documents]))
-        .int()
-        .sum_dim(1)
-        .squeeze_dim(1)
 }
 
 impl ModuleDisplay for Rand1LhLoss {

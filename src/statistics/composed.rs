@@ -83,8 +83,9 @@ impl Sets {
         if let Some(candidates) = targets.candidates() {
             negatives = negatives.bool_and(candidates);
         }
-        let positives = match targets.chosen() {
-            Some(chosen) => {
+        let positives = match targets.choice() {
+            Some(choice) => {
+                let chosen = choice.columns(&positives);
                 let columns = columns(dims, chosen.dtype(), &positives);
                 let chosen: Tensor<2, Int> = chosen.unsqueeze_dim(1);
                 positives.bool_and(columns.equal(chosen.expand(dims)))

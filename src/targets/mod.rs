@@ -1,5 +1,6 @@
 //! Who is positive, who is negative, who is ignored.
 
+mod choice;
 mod error;
 mod lists;
 
@@ -7,6 +8,9 @@ use std::hash::Hash;
 
 use burn::tensor::{Bool, Device, Int, Tensor, assert_shape};
 
+pub(crate) use choice::Choice;
+#[cfg(feature = "flex")]
+pub(crate) use choice::drawn;
 pub use error::TargetsError;
 use lists::Lists;
 
@@ -46,7 +50,7 @@ use lists::Lists;
 pub struct Targets {
     relevance: Relevance,
     candidates: Option<Tensor<2, Bool>>,
-    chosen: Option<Tensor<1, Int>>,
+    choice: Option<Choice>,
 }
 
 // There is one for each batch: what its variants differ in size does not matter.
@@ -72,7 +76,7 @@ impl From<Relevance> for Targets {
         Self {
             relevance,
             candidates: None,
-            chosen: None,
+            choice: None,
         }
     }
 }
@@ -255,19 +259,6 @@ impl Targets {
     /// The mask that [`with_candidates`](Targets::with_candidates) left, if it was called.
     pub(crate) fn candidates(&self) -> Option<Tensor<2, Bool>> {
         self.candidates.clone()
-    }
-
-    /// One column per query: its only positive; its other positives are ignored.
-    pub(crate) fn chosen(&self) -> Option<Tensor<1, Int>> {
-        self.chosen.clone()
-    }
-
-    pub(crate) fn with_chosen(mut self, chosen: Tensor<1, Int>) -> Self {
-        let [queries, _] = self.dims();
-        assert_shape!(chosen, [queries]);
-        assert_device("chosen", &chosen.device(), &self.device());
-        self.chosen = Some(chosen.without_autodiff());
-        self
     }
 
     /// Panics unless the targets fit scores of this shape on this device.

@@ -10,9 +10,9 @@ use burn::{
 };
 use bytemuck::Pod;
 
-use super::{Options, StatisticsOps, pages};
+use super::{Chosen, Options, StatisticsOps, pages};
 use crate::{
-    kernel::{self, Masks, Matrix},
+    kernel::{self, Choices, Masks, Matrix},
     statistics::table::WIDTH,
 };
 
@@ -58,7 +58,7 @@ impl StatisticsOps for Flex {
 struct Targets {
     positives: FlexTensor,
     candidates: Option<FlexTensor>,
-    chosen: Option<Vec<i64>>,
+    choices: Vec<i64>,
     options: Options,
 }
 
@@ -74,9 +74,10 @@ impl Targets {
             candidates: options
                 .has_candidates
                 .then(|| with_contiguous_rows(candidates)),
-            chosen: options
-                .has_chosen
-                .then(|| chosen.into_data().iter::<i64>().collect()),
+            choices: match options.choice {
+                Some(_) => chosen.into_data().iter().collect(),
+                None => Vec::new(),
+            },
             options,
         }
     }
@@ -85,7 +86,10 @@ impl Targets {
         Masks {
             positives: matrix(&self.positives),
             candidates: self.candidates.as_ref().map(matrix),
-            chosen: self.chosen.as_deref(),
+            choices: self.options.choice.map(|choice| match choice {
+                Chosen::Column => Choices::Columns(&self.choices),
+                Chosen::Draw => Choices::Draws(&self.choices),
+            }),
         }
     }
 }
@@ -169,7 +173,7 @@ mod tests {
         Options {
             request: Request::new(0.1, &Statistic::ALL),
             has_candidates: false,
-            has_chosen: false,
+            choice: None,
         }
     }
 
@@ -189,7 +193,7 @@ mod tests {
         let masks = Masks {
             positives: matrix(&positives),
             candidates: None,
-            chosen: None,
+            choices: None,
         };
         let kernel = kernel::forward::<f32>(matrix(&scores), masks, options().request);
         let bits = |statistics: Statistics| -> Vec<f32> {

@@ -19,7 +19,7 @@ use burn::{
 };
 
 use super::{composed, table::Request};
-use crate::Targets;
+use crate::{Targets, targets::Choice};
 
 /// The table of statistics, `[queries, WIDTH]`, fused where the device has it, else composed.
 pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> Tensor<2> {
@@ -31,13 +31,17 @@ pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> T
     let options = Options {
         request,
         has_candidates: targets.candidates().is_some(),
-        has_chosen: targets.chosen().is_some(),
+        choice: targets.choice().map(|choice| match choice {
+            Choice::Columns(_) => Chosen::Column,
+            Choice::Draws(_) => Chosen::Draw,
+        }),
     };
     // An operation has a fixed number of inputs: what is not there is stood in for.
     let candidates = targets.candidates().unwrap_or_else(|| positives.clone());
-    let chosen = targets
-        .chosen()
-        .unwrap_or_else(|| Tensor::<1, Int>::empty([1], &positives.device()));
+    let chosen = match targets.choice() {
+        Some(choice) => choice.tensor().clone(),
+        None => Tensor::<1, Int>::empty([1], &positives.device()),
+    };
     Tensor::from_dispatch(Dispatch::row_statistics(
         scores.into_dispatch(),
         positives.into_dispatch(),
@@ -63,7 +67,14 @@ fn has_fused_form(device: &Device) -> bool {
 pub struct Options {
     request: Request,
     has_candidates: bool,
-    has_chosen: bool,
+    choice: Option<Chosen>,
+}
+
+/// How the entries of `chosen` name a positive.
+#[derive(Clone, Copy, Debug)]
+enum Chosen {
+    Column,
+    Draw,
 }
 
 #[backend_extension(
