@@ -13,6 +13,7 @@ use burn_multi_positive::{
     Targets, statistics::Statistics,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use rayon::prelude::*;
 
 const SHAPES: [[usize; 2]; 3] = [[256, 2048], [1024, 8192], [2048, 16384]];
 const POSITIVES: usize = 4;
@@ -144,7 +145,40 @@ fn objective<O: Objective>(criterion: &mut Criterion, name: &str, objective: O, 
     }
 }
 
+/// What any backward must do at least: allocate an output of the scores' size and fill it while
+/// reading scores and mask; and a copy into memory that is there already.
+fn floor(criterion: &mut Criterion) {
+    for [queries, documents] in SHAPES {
+        let size = queries * documents;
+        let scores: Vec<f32> = (0..size).map(|i| i as f32).collect();
+        let mask: Vec<u8> = (0..size).map(|i| u8::from(i % 2048 == 0)).collect();
+        let fill = |out: &mut [f32]| {
+            let rows = scores.par_chunks(documents).zip(mask.par_chunks(documents));
+            let rows = rows.zip(out.par_chunks_mut(documents));
+            rows.for_each(|((scores, mask), out)| {
+                for ((score, mask), out) in scores.iter().zip(mask).zip(out) {
+                    *out = score + f32::from(*mask);
+                }
+            });
+        };
+        let mut group = criterion.benchmark_group("floor");
+        group.throughput(Throughput::Elements(size as u64));
+        group.sample_size(10);
+        let id = |form: &str| BenchmarkId::new(form, format!("{queries}x{documents}"));
+        group.bench_function(id("fresh output"), |bencher| {
+            bencher.iter(|| {
+                let mut out = vec![0.0; size];
+                fill(&mut out);
+                out
+            })
+        });
+        let mut out = vec![0.0; size];
+        group.bench_function(id("warm output"), |bencher| bencher.iter(|| fill(&mut out)));
+    }
+}
+
 fn losses(criterion: &mut Criterion) {
+    floor(criterion);
     let lse_pair = LsePairLossConfig::new().with_temperature(TEMPERATURE);
     objective(criterion, "lse_pair", lse_pair.init(), true);
     let sum_marg = SumMargLhLossConfig::new().with_temperature(TEMPERATURE);

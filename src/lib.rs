@@ -1,4 +1,37 @@
 //! Multi-positive objectives for training dense retrievers with [Burn](burn).
+//!
+//! A loss takes the scores of a dual encoder, `[queries, documents]`, and says who is relevant to
+//! whom: a Bool mask, or [`Targets`] from ids, labels or groups.
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use burn_multi_positive::LsePairLossConfig;
+//!
+//! let device = Device::default().autodiff();
+//! let scores = Tensor::<2>::from_floats([[0.8, 0.2, 0.5], [0.3, 0.1, 0.4]], &device);
+//! let scores = scores.require_grad();
+//! let positives = Tensor::from_bool([[true, true, false], [false, false, true]], &device);
+//!
+//! let loss_fn = LsePairLossConfig::new().with_temperature(0.05).init();
+//! let gradients = loss_fn.forward(scores.clone(), positives).backward();
+//! assert!(scores.grad(&gradients).is_some());
+//! ```
+//!
+//! | objective | loss of a query | gradient on the positives |
+//! |---|---|---|
+//! | [`LsePairLoss`] | `softplus(lse_N(s) + lse_P(-s))` | mostly on the weakest |
+//! | [`SumMargLhLoss`] | `softplus(lse_N(s) - lse_P(s))` | mostly on the strongest |
+//! | [`JointLhLoss`] | `m lse_PN(s) - sum_P s` | makes all equal |
+//! | [`Rand1LhLoss`] | InfoNCE on one positive | on the drawn one |
+//!
+//! Every loss has `forward` (the mean over the queries that have a positive),
+//! `forward_with_reduction`, `forward_no_reduction` and `forward_embeddings`; [`Objective`] is the
+//! trait behind them, for objectives of your own, and [`statistics`] is what objectives are
+//! formulas on. The device of the scores decides how these are computed: by fused kernels on
+//! Burn's CPU backend, by composed Burn operations elsewhere.
+//!
+//! Losses are in f32 for scores in f16, bf16 and f32, and in f64 for scores in f64. Gradients are
+//! of first order.
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
 
@@ -8,6 +41,11 @@ mod objective;
 mod reduction;
 pub mod statistics;
 mod targets;
+
+/// The examples of the README are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use objective::{
     JointLhLoss, JointLhLossConfig, LsePairLoss, LsePairLossConfig, NegativeSelection, Objective,
