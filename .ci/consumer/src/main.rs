@@ -1,0 +1,57 @@
+//! All of the public contract, used as a user would.
+
+use burn::{
+    nn::loss::Reduction,
+    tensor::{Bool, Device, Int, Tensor},
+};
+use burn_multi_positive::{
+    JointLhLossConfig, LsePairLossConfig, NegativeSelection, PositiveSelection, Rand1LhLossConfig,
+    SumMargLhLossConfig, Targets, TargetsError,
+};
+
+fn main() -> Result<(), TargetsError> {
+    let device = Device::default().autodiff();
+    let scores = Tensor::<2>::from_floats([[0.9, 0.1, 0.4], [0.2, 0.8, 0.3]], &device);
+    let scores = scores.require_grad();
+    let mask = Tensor::<2, Bool>::from_bool([[true, false, true], [false, true, false]], &device);
+    let chosen = Tensor::<1, Int>::from_ints([2, 1], &device);
+    let labels = |labels: &[i32]| Tensor::<1, Int>::from_ints(labels, &device);
+
+    let lse_pair = LsePairLossConfig::new()
+        .with_temperature(0.1)
+        .with_margin(0.05)
+        .with_positives(PositiveSelection::Weakest)
+        .with_negatives(NegativeSelection::Hardest)
+        .with_normalize_by_positives(true)
+        .init();
+    let joint = JointLhLossConfig::new().with_normalize_by_positives(true);
+    let joint = joint.with_temperature(0.1).init();
+    let sum_marg = SumMargLhLossConfig::new().with_temperature(0.1).init();
+    let rand1 = Rand1LhLossConfig::new().with_temperature(0.1).init();
+
+    let by_id = Targets::from_ids(&[vec!["a", "b"], vec!["c"]], &["a", "c", "b"], &device)?;
+    let by_group = Targets::from_groups(&[1, 2], 2, &device)?;
+    let by_label = Targets::from_labels(labels(&[1, 2]), labels(&[1, 2, 1]));
+    assert_eq!(by_group.positives().dims(), [2, 4]);
+    let embeddings = scores.clone().slice([0..2, 0..3]);
+
+    let losses = [
+        lse_pair.forward(scores.clone(), mask.clone()),
+        joint.forward(scores.clone(), by_id.clone().with_candidates(mask.clone())),
+        sum_marg.forward(scores.clone().transpose(), by_label.transpose()),
+        rand1.forward(scores.clone(), by_id.clone()),
+        rand1.forward_chosen(scores.clone(), by_id.clone(), chosen),
+        lse_pair.forward_with_reduction(scores.clone(), by_id.clone(), Reduction::Sum),
+        lse_pair.forward_no_reduction(scores.clone(), by_id).sum(),
+        joint.forward_embeddings(
+            embeddings.clone(),
+            embeddings,
+            Tensor::<2, Bool>::diag_mask([2, 2], 0, &device).bool_not(),
+        ),
+    ];
+    let loss = Tensor::cat(losses.to_vec(), 0).sum();
+    let gradient = scores.grad(&loss.backward()).expect("scores require it");
+    assert_eq!(gradient.dims(), [2, 3]);
+    println!("loss {:.4}\n{gradient}", loss.into_scalar::<f32>());
+    Ok(())
+}
