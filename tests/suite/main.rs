@@ -15,3 +15,4 @@ mod panics;
 mod rand1;
 mod statistics;
 mod targets;
+mod views;

@@ -1,0 +1,134 @@
+//! Scores and masks that are views of other tensors: transposed, sliced, broadcast.
+
+use crate::{
+    close::{Tolerance, assert_all_close},
+    device::device,
+};
+use burn::tensor::{Bool, DType, Distribution, Tensor};
+use burn_multi_positive::{LsePairLossConfig, Targets};
+
+const SHAPE: [usize; 2] = [5, 70];
+
+type View<K> = (&'static str, [usize; 2], fn(Tensor<2, K>) -> Tensor<2, K>);
+
+fn views<K: burn::tensor::kind::Basic>() -> [View<K>; 5] {
+    let [queries, documents] = SHAPE;
+    [
+        ("transposed", [documents, queries], |x| x.transpose()),
+        ("rows of a larger one", [queries + 4, documents], |x| {
+            x.narrow(0, 3, SHAPE[0])
+        }),
+        ("columns of a larger one", [queries, documents + 9], |x| {
+            x.narrow(1, 5, SHAPE[1])
+        }),
+        ("a row for all", [1, documents], |x| x.expand(SHAPE)),
+        ("a column for all", [queries, 1], |x| x.expand(SHAPE)),
+    ]
+}
+
+fn random(shape: [usize; 2]) -> Tensor<2> {
+    let _turn = crate::device::turn_to_draw();
+    Tensor::random(shape, Distribution::Uniform(-3.0, 3.0), &device())
+}
+
+/// The same values in a tensor of their own.
+fn copy<K: burn::tensor::kind::Basic>(tensor: &Tensor<2, K>) -> Tensor<2, K> {
+    Tensor::from_data(tensor.to_data(), &tensor.device())
+}
+
+/// The losses of all queries and the gradient of the scores.
+fn run(scores: Tensor<2>, targets: Targets) -> (Vec<f64>, Vec<f64>) {
+    let scores = scores.autodiff().require_grad();
+    let loss = LsePairLossConfig::new().init();
+    let rows = loss.forward_no_reduction(scores.clone(), targets);
+    let gradient = scores.grad(&rows.clone().sum().backward()).unwrap();
+    let numbers = |data: burn::tensor::TensorData| data.iter::<f64>().collect();
+    (numbers(rows.into_data()), numbers(gradient.into_data()))
+}
+
+fn assert_same(what: &str, got: (Vec<f64>, Vec<f64>), want: (Vec<f64>, Vec<f64>)) {
+    let tolerance = Tolerance::units(DType::F32, 8.0).absolute(1e-7);
+    assert_all_close(format!("{what}: losses"), &got.0, &want.0, tolerance);
+    assert_all_close(format!("{what}: gradient"), &got.1, &want.1, tolerance);
+}
+
+fn mask(shape: [usize; 2], threshold: f64) -> Tensor<2, Bool> {
+    random(shape).greater_scalar(threshold)
+}
+
+#[test]
+fn scores_may_be_a_view() {
+    for (what, shape, view) in views() {
+        let scores = view(random(shape));
+        let targets = Targets::new(mask(SHAPE, 2.0)).with_candidates(mask(SHAPE, -2.0));
+        let want = run(copy(&scores), targets.clone());
+        assert_same(what, run(scores, targets), want);
+    }
+}
+
+#[test]
+fn masks_may_be_views() {
+    for (what, shape, view) in views() {
+        let scores = random(SHAPE);
+        let (positives, candidates) = (view(mask(shape, 2.0)), view(mask(shape, -2.0)));
+        let copies = Targets::new(copy(&positives)).with_candidates(copy(&candidates));
+        let views = Targets::new(positives).with_candidates(candidates);
+        assert_same(what, run(scores.clone(), views), run(scores, copies));
+    }
+}
+
+#[test]
+fn gradients_pass_a_view_back_to_its_base() {
+    let base = random([SHAPE[0], SHAPE[1] + 9]).autodiff().require_grad();
+    let part = base.clone().narrow(1, 5, SHAPE[1]);
+    let targets = Targets::new(mask(SHAPE, 2.0));
+    let (_, want) = run(copy(&part.clone().inner()), targets.clone());
+    let rows = LsePairLossConfig::new()
+        .init()
+        .forward_no_reduction(part, targets);
+    let gradient = base.grad(&rows.sum().backward()).unwrap();
+    let inside = gradient.clone().narrow(1, 5, SHAPE[1]).into_data();
+    let inside: Vec<f64> = inside.iter().collect();
+    assert_all_close(
+        "inside",
+        &inside,
+        &want,
+        Tolerance::units(DType::F32, 8.0).absolute(1e-7),
+    );
+    let outside = gradient
+        .clone()
+        .narrow(1, 0, 5)
+        .abs()
+        .sum()
+        .into_scalar::<f32>();
+    assert_eq!(outside, 0.0);
+}
+
+/// Every loss and gradient of the fused form against the composed one, at awkward shapes.
+#[test]
+fn awkward_shapes_give_what_the_composed_form_gives() {
+    use burn_multi_positive::{Objective, statistics::Statistics};
+    let loss = LsePairLossConfig::new().with_temperature(0.5).init();
+    for shape in [[1, 1], [1, 7], [7, 1], [41, 1271], [3, 100_003], [300, 3]] {
+        let scores = random(shape).autodiff().require_grad();
+        let targets = Targets::new(mask(shape, 2.9));
+        let (fused, composed) = (
+            loss.forward_no_reduction(scores.clone(), targets.clone()),
+            loss.losses(&Statistics::composed(
+                scores.clone(),
+                &targets,
+                loss.temperature(),
+                &loss.wanted(),
+            )),
+        );
+        let numbers = |rows: Tensor<1>| {
+            let gradient = scores.grad(&rows.clone().sum().backward()).unwrap();
+            let rows: Vec<f64> = rows.into_data().iter().collect();
+            (rows, gradient.into_data().iter().collect::<Vec<f64>>())
+        };
+        let (got, want) = (numbers(fused), numbers(composed));
+        let tolerance = Tolerance::units(DType::F32, 128.0).absolute(1e-6);
+        assert_all_close(format!("{shape:?}: losses"), &got.0, &want.0, tolerance);
+        assert_all_close(format!("{shape:?}: gradient"), &got.1, &want.1, tolerance);
+    }
+}
