@@ -1,6 +1,8 @@
 //! The statistics as one operation with a hand-written backward, on the backends that have it.
 
 mod autodiff;
+#[cfg(feature = "cubecl")]
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 // Burn retires NdArray; it is supported here while Burn has it.
@@ -15,7 +17,7 @@ use burn::{
         Backend, Dispatch, DispatchDevice, backend_extension,
         tensor::{BoolTensor, FloatTensor, IntTensor},
     },
-    tensor::{Device, Int, Tensor},
+    tensor::{DType, Device, Int, Tensor},
 };
 
 use super::{composed, table::Request};
@@ -24,7 +26,7 @@ use crate::{Targets, targets::Choice};
 /// The table of statistics, `[queries, WIDTH]`, fused where the device has it, else composed.
 pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> Tensor<2> {
     let [queries, documents] = scores.dims();
-    if !has_fused_form(&scores.device()) || queries == 0 || documents == 0 {
+    if !has_fused_form(&scores.device(), scores.dtype()) || queries == 0 || documents == 0 {
         return composed::table(scores, targets, request);
     }
     let positives = targets.relevant();
@@ -52,8 +54,11 @@ pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> T
 }
 
 /// An operation of a backend that has no implementation panics, so the question comes first.
-fn has_fused_form(device: &Device) -> bool {
+fn has_fused_form(device: &Device, dtype: DType) -> bool {
     match device.clone().without_autodiff().as_dispatch() {
+        // In f64 most devices have no exponential and the others hardly any speed.
+        #[cfg(feature = "cubecl")]
+        DispatchDevice::Cube(_) => dtype != DType::F64,
         #[cfg(feature = "flex")]
         DispatchDevice::Flex(_) => true,
         #[cfg(all(feature = "flex", feature = "ndarray"))]
@@ -80,10 +85,13 @@ enum Chosen {
 #[backend_extension(
     Flex: cfg(feature = "flex"),
     NdArray: cfg(all(feature = "flex", feature = "ndarray")),
+    Cube: cfg(feature = "cubecl"),
+    Fusion: cfg(feature = "cubecl"),
     Autodiff
 )]
 pub trait StatisticsOps: Backend {
-    /// The table of statistics of `scores`.
+    /// The table of statistics of `scores`; it may have private columns.
+    #[fusion(dtype = DType::F32, shape = cube::table_shape(scores))]
     fn row_statistics(
         scores: FloatTensor<Self>,
         positives: BoolTensor<Self>,
@@ -94,6 +102,7 @@ pub trait StatisticsOps: Backend {
 
     /// The gradient of `scores`, given the table and its gradient.
     #[allow(unused_variables)]
+    #[fusion(dtype = scores, shape = scores)]
     fn row_statistics_backward(
         scores: FloatTensor<Self>,
         positives: BoolTensor<Self>,
