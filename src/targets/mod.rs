@@ -9,6 +9,8 @@ use std::hash::Hash;
 use burn::tensor::{Bool, Device, Int, Tensor, assert_shape};
 
 pub(crate) use choice::Choice;
+#[cfg(feature = "cubecl")]
+pub(crate) use choice::DRAWS;
 #[cfg(feature = "flex")]
 pub(crate) use choice::drawn;
 pub use error::TargetsError;

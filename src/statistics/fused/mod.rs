@@ -1,12 +1,13 @@
 //! The statistics as one operation with a hand-written backward, on the backends that have it.
 
+// Burn retires NdArray; it is supported here while Burn has it.
+#![cfg_attr(feature = "ndarray", allow(deprecated))]
+
 mod autodiff;
 #[cfg(feature = "cubecl")]
 mod cube;
 #[cfg(feature = "flex")]
 mod flex;
-// Burn retires NdArray; it is supported here while Burn has it.
-#[allow(deprecated)]
 #[cfg(all(feature = "flex", feature = "ndarray"))]
 mod ndarray;
 #[cfg(feature = "flex")]

@@ -1,18 +1,21 @@
 //! The inputs of a launch, and how it is spread over the device.
 
-use burn::{backend::cubecl::dtype_to_storage_type, tensor::DType};
+use burn::{
+    backend::cubecl::dtype_to_storage_type,
+    tensor::{DType, Shape},
+};
 use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{
     calculate_cube_count_elemwise,
     client::Client,
-    ir::ElemType,
     prelude::{
         AddressType, ComptimeOptionArgs, CubeCount, CubeDim, LaunchArg, TensorArg, VectorSize,
     },
 };
 
 use super::{
-    super::Options,
+    super::{Chosen, Options},
+    empty_like,
     kernels::{self, RowsLaunch},
 };
 use crate::statistics::table::Statistic;
@@ -48,7 +51,7 @@ impl Inputs {
         let candidates = options
             .has_candidates
             .then(|| with_contiguous_rows(candidates));
-        let chosen = options.has_chosen.then(|| into_contiguous(chosen));
+        let chosen = options.choice.map(|_| into_contiguous(chosen));
         let matrices = [Some(&scores), Some(&positives), candidates.as_ref()];
         let vector = vector_size(matrices.into_iter().flatten(), shape);
         Self {
@@ -63,10 +66,17 @@ impl Inputs {
     }
 
     /// Writes the table.
-    pub fn forward(self, table: CubeTensor) {
+    pub fn forward(mut self, table: CubeTensor) {
+        if let Some(Chosen::Draw) = self.options.choice {
+            self.chosen = Some(self.drawn_columns());
+        }
         let units = self.units();
-        let (client, address, dtypes) = (self.client(), self.address(), self.dtypes());
-        let rows = self.rows();
+        let (client, address, rows) = (self.client(), self.address(), self.rows());
+        let chosen = self
+            .chosen
+            .as_ref()
+            .map_or(DType::I32, |chosen| chosen.dtype);
+        let dtypes = [self.scores.dtype, self.positives.dtype, chosen].map(dtype_to_storage_type);
         // SAFETY: the kernel reads `vectors` vectors of each of the `count` rows of matrices that
         // have this shape, an entry of `chosen` for each row, and writes the row of the table.
         #[allow(unsafe_code)]
@@ -92,6 +102,33 @@ impl Inputs {
         }
     }
 
+    /// The columns of the drawn positives.
+    fn drawn_columns(&self) -> CubeTensor {
+        let units = self.units();
+        let columns = empty_like(&self.scores, Shape::new([self.shape[0]]), DType::U32);
+        let draws = self.chosen.clone().expect("a choice comes with numbers");
+        let dtypes = [self.positives.dtype, draws.dtype].map(dtype_to_storage_type);
+        // SAFETY: as in `forward`, with an entry of `columns` for each row.
+        #[allow(unsafe_code)]
+        unsafe {
+            kernels::drawn_columns::launch_unchecked(
+                &self.scores.client,
+                cubes(&self.scores.client, self.shape[0]),
+                CubeDim::new_1d(units as u32),
+                self.address(),
+                self.vector,
+                self.positives.clone().into_tensor_arg(),
+                optional(self.candidates.clone()),
+                draws.into_tensor_arg(),
+                columns.clone().into_tensor_arg(),
+                self.rows(),
+                units,
+                dtypes,
+            );
+        }
+        columns
+    }
+
     /// Writes the gradient of the scores.
     pub fn backward(self, table: CubeTensor, upstream: CubeTensor, gradient: CubeTensor) {
         let units = self.units();
@@ -99,8 +136,8 @@ impl Inputs {
             .div_ceil(self.shape[0])
             .min(self.shape[1] / self.vector / units)
             .max(1);
-        let (client, address, dtypes) = (self.client(), self.address(), self.dtypes());
-        let rows = self.rows();
+        let (client, address, rows) = (self.client(), self.address(), self.rows());
+        let dtypes = [self.scores.dtype, self.positives.dtype].map(dtype_to_storage_type);
         // SAFETY: as in `forward`; the gradient has the shape of the scores and is contiguous.
         #[allow(unsafe_code)]
         unsafe {
@@ -113,13 +150,13 @@ impl Inputs {
                 self.scores.into_tensor_arg(),
                 self.positives.into_tensor_arg(),
                 optional(self.candidates),
-                optional(self.chosen),
                 table.into_tensor_arg(),
                 upstream.into_tensor_arg(),
                 gradient.into_tensor_arg(),
                 rows,
                 segments,
                 factor(self.options),
+                self.options.choice.is_some(),
                 dtypes,
             );
         }
@@ -151,14 +188,6 @@ impl Inputs {
     fn address(&self) -> AddressType {
         let scores = self.scores.required_address_type();
         scores.max(self.positives.required_address_type())
-    }
-
-    fn dtypes(&self) -> [ElemType; 3] {
-        let chosen = self
-            .chosen
-            .as_ref()
-            .map_or(DType::I32, |chosen| chosen.dtype);
-        [self.scores.dtype, self.positives.dtype, chosen].map(dtype_to_storage_type)
     }
 }
 

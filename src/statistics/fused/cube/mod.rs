@@ -38,7 +38,7 @@ impl StatisticsOps for CubeBackend {
             let device = &inputs.scores.device;
             return Self::float_zeros(Shape::new([rows, WIDTH]), device, DType::F32.into());
         }
-        let table = empty_like(&inputs.scores, [rows, WIDTH], DType::F32);
+        let table = empty_like(&inputs.scores, Shape::new([rows, WIDTH]), DType::F32);
         inputs.forward(table.clone());
         table
     }
@@ -53,7 +53,11 @@ impl StatisticsOps for CubeBackend {
         options: Options,
     ) -> FloatTensor<Self> {
         let inputs = Inputs::new(scores, positives, candidates, chosen, options);
-        let gradient = empty_like(&inputs.scores, inputs.shape, inputs.scores.dtype);
+        let gradient = empty_like(
+            &inputs.scores,
+            Shape::new(inputs.shape),
+            inputs.scores.dtype,
+        );
         if !inputs.shape.contains(&0) {
             inputs.backward(
                 into_contiguous(table),
@@ -66,11 +70,6 @@ impl StatisticsOps for CubeBackend {
 }
 
 /// A contiguous tensor on the same device, of unknown values.
-fn empty_like(tensor: &CubeTensor, shape: [usize; 2], dtype: DType) -> CubeTensor {
-    empty_device_contiguous_dtype(
-        tensor.client.clone(),
-        tensor.device.clone(),
-        Shape::new(shape),
-        dtype,
-    )
+fn empty_like(tensor: &CubeTensor, shape: Shape, dtype: DType) -> CubeTensor {
+    empty_device_contiguous_dtype(tensor.client.clone(), tensor.device.clone(), shape, dtype)
 }

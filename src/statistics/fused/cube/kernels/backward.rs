@@ -6,25 +6,26 @@ use super::{
     negatives::has_weight,
     row::{
         HARDEST_COLUMN, Rows, STRONGEST_COLUMN, STRONGEST_LOG_SUM, STRONGEST_SCORE, WEAKEST_COLUMN,
-        WEAKEST_LOG_SUM, WEAKEST_SCORE, WIDTH, candidates_at, relative, stays, unpack,
+        WEAKEST_LOG_SUM, WEAKEST_SCORE, WIDTH, candidates_at, is_positive, relative, unpack,
     },
 };
 use crate::statistics::table::{POSITIVE_COUNT, REFERENCE, Statistic};
 
-/// Writes the gradient of the scores, given the table and its gradient; `segments` cubes share a row.
+/// Writes the gradient of the scores, given the table and its gradient; `segments` cubes share a row,
+/// and `single` says whether only one positive of each stayed.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub fn row_statistics_backward<F: Float, B: Int, I: Int, N: Size>(
+pub fn row_statistics_backward<F: Float, B: Int, N: Size>(
     scores: &Tensor<Vector<F, N>>,
     positives: &Tensor<Vector<B, N>>,
     candidates: ComptimeOption<&Tensor<Vector<B, N>>>,
-    chosen: ComptimeOption<&Tensor<I>>,
     table: &Tensor<f32>,
     upstream: &Tensor<f32>,
     gradient: &mut Tensor<Vector<F, N>>,
     rows: &Rows,
     segments: usize,
     factor: f32,
-    #[define(F, B, I)] _dtypes: [ElemType; 3],
+    #[comptime] single: bool,
+    #[define(F, B)] _dtypes: [ElemType; 2],
 ) {
     let row = CUBE_POS / segments;
     if row >= rows.count {
@@ -55,7 +56,7 @@ pub fn row_statistics_backward<F: Float, B: Int, I: Int, N: Size>(
                 let value =
                     slope.of_negative::<B>(scores.extract(k), positive, candidates.extract(k));
                 out.insert(k, value);
-                any = any | positive;
+                any |= positive;
             }
             let size = N::value();
             let hardest = slope.hardest_column - column;
@@ -66,9 +67,8 @@ pub fn row_statistics_backward<F: Float, B: Int, I: Int, N: Size>(
                     if column == slope.hardest_column {
                         out.insert(k, out.extract(k) + slope.hardest);
                     }
-                    if positives.extract(k) != B::from_int(0)
-                        && candidates.extract(k) != B::from_int(0)
-                        && stays::<I>(&chosen, row, column)
+                    if is_positive::<B>(positives.extract(k), candidates.extract(k))
+                        && (comptime![!single] || column == slope.strongest_column)
                     {
                         out.insert(k, slope.of_positive(scores.extract(k), column));
                     }

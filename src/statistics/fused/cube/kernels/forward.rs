@@ -8,8 +8,8 @@ use super::{
     positives::Positives,
     row::{
         HARDEST_COLUMN, NO_COLUMN, Rows, STRONGEST_COLUMN, STRONGEST_LOG_SUM, STRONGEST_SCORE,
-        WEAKEST_COLUMN, WEAKEST_LOG_SUM, WEAKEST_SCORE, WIDTH, candidates_at, log, pack, relative,
-        stays,
+        WEAKEST_COLUMN, WEAKEST_LOG_SUM, WEAKEST_SCORE, WIDTH, candidates_at, is_positive, log,
+        pack, relative, stays,
     },
 };
 use crate::statistics::table::{NEGATIVE_COUNT, POSITIVE_COUNT, REFERENCE, Statistic};
@@ -49,14 +49,13 @@ pub fn row_statistics<F: Float, B: Int, I: Int, N: Size>(
         let mut any = positives.extract(0usize);
         #[unroll]
         for k in 1..N::value() {
-            any = any | positives.extract(k);
+            any |= positives.extract(k);
         }
         if any != B::from_int(0) {
             #[unroll]
             for k in 0..N::value() {
                 let column = column + comptime![k as u32];
-                if positives.extract(k) != B::from_int(0) && candidates.extract(k) != B::from_int(0)
-                {
+                if is_positive::<B>(positives.extract(k), candidates.extract(k)) {
                     all_positives.candidates += 1;
                     if stays::<I>(&chosen, row, column) {
                         all_positives.add(f32::cast_from(scores.extract(k)), column, factor);

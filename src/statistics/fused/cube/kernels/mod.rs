@@ -9,6 +9,7 @@
 #![allow(clippy::too_many_arguments, clippy::unnecessary_cast)]
 
 mod backward;
+mod draw;
 mod exchange;
 mod forward;
 mod negatives;
@@ -16,5 +17,6 @@ mod positives;
 mod row;
 
 pub use backward::*;
+pub use draw::*;
 pub use forward::*;
 pub use row::*;

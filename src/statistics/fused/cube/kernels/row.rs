@@ -61,6 +61,11 @@ pub fn unpack(packed: f32) -> u32 {
     u32::reinterpret(packed) - 0x3f80_0000
 }
 
+#[cube]
+pub fn is_positive<B: Int>(positive: B, candidate: B) -> bool {
+    positive != B::from_int(0) && candidate != B::from_int(0)
+}
+
 /// Which documents are candidates: all, where there is no mask.
 #[cube]
 pub fn candidates_at<B: Int, N: Size>(
@@ -74,7 +79,7 @@ pub fn candidates_at<B: Int, N: Size>(
     }
 }
 
-/// Whether the positive at `column` stays in the set: all do, unless one was chosen.
+/// Whether the positive at `column` stays one: all do, unless one was chosen.
 #[cube]
 pub fn stays<I: Int>(chosen: &ComptimeOption<&Tensor<I>>, row: usize, column: u32) -> bool {
     #[comptime]
