@@ -104,31 +104,63 @@ fn gradients_pass_a_view_back_to_its_base() {
     assert_eq!(outside, 0.0);
 }
 
-/// Every loss and gradient of the fused form against the composed one, at awkward shapes.
+/// LSEPair and its gradient in f64, one query after the other.
+fn lse_pair(scores: &[f64], positives: &[bool], temperature: f64) -> (f64, Vec<f64>) {
+    let exp = |(score, positive): (&f64, &bool)| match positive {
+        true => (-score / temperature).exp(),
+        false => (score / temperature).exp(),
+    };
+    let sum = |of: bool| -> f64 {
+        let pairs = scores.iter().zip(positives);
+        pairs
+            .filter(|(_, positive)| **positive == of)
+            .map(exp)
+            .sum()
+    };
+    let (positive_sum, negative_sum) = (sum(true), sum(false));
+    let pairs = positive_sum * negative_sum;
+    let pull = pairs / (1.0 + pairs) / temperature;
+    let gradient = scores.iter().zip(positives).map(|pair| match pair.1 {
+        _ if pairs == 0.0 => 0.0,
+        true => -pull * exp(pair) / positive_sum,
+        false => pull * exp(pair) / negative_sum,
+    });
+    (pairs.ln_1p(), gradient.collect())
+}
+
 #[test]
-fn awkward_shapes_give_what_the_composed_form_gives() {
-    use burn_multi_positive::{Objective, statistics::Statistics};
-    let loss = LsePairLossConfig::new().with_temperature(0.5).init();
+fn awkward_shapes_give_what_the_definition_gives() {
+    const TEMPERATURE: f64 = 0.5;
+    let loss = LsePairLossConfig::new()
+        .with_temperature(TEMPERATURE)
+        .init();
     for shape in [[1, 1], [1, 7], [7, 1], [41, 1271], [3, 100_003], [300, 3]] {
         let scores = random(shape).autodiff().require_grad();
-        let targets = Targets::new(mask(shape, 2.9));
-        let (fused, composed) = (
-            loss.forward_no_reduction(scores.clone(), targets.clone()),
-            loss.losses(&Statistics::composed(
-                scores.clone(),
-                &targets,
-                loss.temperature(),
-                &loss.wanted(),
-            )),
-        );
-        let numbers = |rows: Tensor<1>| {
-            let gradient = scores.grad(&rows.clone().sum().backward()).unwrap();
-            let rows: Vec<f64> = rows.into_data().iter().collect();
-            (rows, gradient.into_data().iter().collect::<Vec<f64>>())
-        };
-        let (got, want) = (numbers(fused), numbers(composed));
-        let tolerance = Tolerance::units(DType::F32, 128.0).absolute(1e-6);
-        assert_all_close(format!("{shape:?}: losses"), &got.0, &want.0, tolerance);
-        assert_all_close(format!("{shape:?}: gradient"), &got.1, &want.1, tolerance);
+        let positives = mask(shape, 2.9);
+        let rows = loss.forward_no_reduction(scores.clone(), positives.clone());
+        let gradient = scores.grad(&rows.clone().sum().backward()).unwrap();
+        let rows: Vec<f64> = rows.into_data().iter().collect();
+        let gradient: Vec<f64> = gradient.into_data().iter().collect();
+        let scores: Vec<f64> = scores.into_data().iter().collect();
+        let positives: Vec<bool> = positives.into_data().iter().collect();
+        let tolerance = Tolerance::units(DType::F32, 64.0).absolute(1e-7);
+        for query in 0..shape[0] {
+            let row = query * shape[1]..(query + 1) * shape[1];
+            let (want, slopes) =
+                lse_pair(&scores[row.clone()], &positives[row.clone()], TEMPERATURE);
+            let what = format!("{shape:?}, query {query}");
+            assert_all_close(
+                format!("{what}: loss"),
+                &rows[query..=query],
+                &[want],
+                tolerance,
+            );
+            assert_all_close(
+                format!("{what}: gradient"),
+                &gradient[row],
+                &slopes,
+                tolerance,
+            );
+        }
     }
 }
