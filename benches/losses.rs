@@ -2,8 +2,8 @@
 //! from Burn operations and beside the floor: allocate an output of the scores' size and fill it
 //! while reading scores and mask.
 //!
-//! `cargo bench --bench losses`; `BURN_DEVICE` picks the device. Every timed form is checked
-//! against the composed one before it is timed.
+//! `cargo bench --bench losses`; `BURN_DEVICE` picks the device, `SHAPES=4096x32768,..` other shapes.
+//! Every timed form is checked against the composed one before it is timed.
 
 use std::hint::black_box;
 
@@ -15,9 +15,19 @@ use burn_multi_positive::{
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rayon::prelude::*;
 
-const SHAPES: [[usize; 2]; 3] = [[256, 2048], [1024, 8192], [2048, 16384]];
 const POSITIVES: usize = 4;
 const TEMPERATURE: f64 = 0.05;
+
+/// Queries and documents of the batches to time.
+fn shapes() -> Vec<[usize; 2]> {
+    let shapes = std::env::var("SHAPES").unwrap_or("256x2048,1024x8192,2048x16384".into());
+    let shape = |shape: &str| {
+        let (queries, documents) = shape.split_once('x')?;
+        Some([queries.parse().ok()?, documents.parse().ok()?])
+    };
+    let shapes = shapes.split(',').map(shape).collect::<Option<_>>();
+    shapes.expect("SHAPES is a list like 256x2048,1024x8192")
+}
 
 struct Batch {
     scores: Tensor<2>,
@@ -105,7 +115,7 @@ fn assert_close(name: &str, batch: &Batch, one: Tensor<1>, other: Tensor<1>) {
 }
 
 fn objective<O: Objective>(criterion: &mut Criterion, name: &str, objective: O, by_hand: bool) {
-    for shape @ [queries, documents] in SHAPES {
+    for shape @ [queries, documents] in shapes() {
         for backward in [false, true] {
             let device = Device::default();
             let device = if backward { device.autodiff() } else { device };
@@ -148,7 +158,14 @@ fn objective<O: Objective>(criterion: &mut Criterion, name: &str, objective: O, 
 /// What any backward must do at least: allocate an output of the scores' size and fill it while
 /// reading scores and mask; and a copy into memory that is there already.
 fn floor(criterion: &mut Criterion) {
-    for [queries, documents] in SHAPES {
+    let device = Device::default();
+    if !["Flex", "NdArray"]
+        .iter()
+        .any(|cpu| format!("{device:?}").contains(cpu))
+    {
+        return device_floor(criterion, &device);
+    }
+    for [queries, documents] in shapes() {
         let size = queries * documents;
         let scores: Vec<f32> = (0..size).map(|i| i as f32).collect();
         let mask: Vec<u8> = (0..size).map(|i| u8::from(i % 2048 == 0)).collect();
@@ -174,6 +191,24 @@ fn floor(criterion: &mut Criterion) {
         });
         let mut out = vec![0.0; size];
         group.bench_function(id("warm output"), |bencher| bencher.iter(|| fill(&mut out)));
+    }
+}
+
+/// A copy of the scores on the device.
+fn device_floor(criterion: &mut Criterion, device: &Device) {
+    for shape @ [queries, documents] in shapes() {
+        let scores = Batch::new(shape, device).scores;
+        let mut group = criterion.benchmark_group("floor");
+        group.throughput(Throughput::Elements((queries * documents) as u64));
+        group.sample_size(10);
+        let id = BenchmarkId::new("copy on the device", format!("{queries}x{documents}"));
+        group.bench_function(id, |bencher| {
+            bencher.iter(|| {
+                let copy = scores.clone() + 1.0;
+                device.sync().unwrap();
+                copy
+            })
+        });
     }
 }
 

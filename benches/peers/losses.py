@@ -1,19 +1,21 @@
 """The objectives in JAX under jit and, where it is installed, in PyTorch eager and compiled.
 
     pip install jax          # torch as well, if you like
-    python benches/peers/losses.py [--device cuda]
+    [SHAPES=4096x32768,..] python benches/peers/losses.py [--device cuda]
 
 Same formulas, shapes and masks as `cargo bench --bench losses`: forward plus backward in f32, of scores that
 the caller keeps. Prints the median nanoseconds per score; every form is checked against f64 first.
 """
 
 import argparse
+import os
 import statistics
 import time
 
 import numpy as np
 
-SHAPES = [(256, 2048), (1024, 8192), (2048, 16384)]
+SHAPES = os.environ.get("SHAPES", "256x2048,1024x8192,2048x16384")
+SHAPES = [tuple(map(int, shape.split("x"))) for shape in SHAPES.split(",")]
 POSITIVES = 4
 TEMPERATURE = 0.05
 
