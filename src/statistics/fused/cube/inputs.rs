@@ -8,6 +8,7 @@ use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{
     calculate_cube_count_elemwise,
     client::Client,
+    ir::ElemType,
     prelude::{
         AddressType, ComptimeOptionArgs, CubeCount, CubeDim, LaunchArg, TensorArg, VectorSize,
     },
@@ -72,11 +73,7 @@ impl Inputs {
         }
         let units = self.units();
         let (client, address, rows) = (self.client(), self.address(), self.rows());
-        let chosen = self
-            .chosen
-            .as_ref()
-            .map_or(DType::I32, |chosen| chosen.dtype);
-        let dtypes = [self.scores.dtype, self.positives.dtype, chosen].map(dtype_to_storage_type);
+        let dtypes = self.dtypes();
         // SAFETY: the kernel reads `vectors` vectors of each of the `count` rows of matrices that
         // have this shape, an entry of `chosen` for each row, and writes the row of the table.
         #[allow(unsafe_code)]
@@ -107,7 +104,7 @@ impl Inputs {
         let units = self.units();
         let columns = empty_like(&self.scores, Shape::new([self.shape[0]]), DType::U32);
         let draws = self.chosen.clone().expect("a choice comes with numbers");
-        let dtypes = [self.positives.dtype, draws.dtype].map(dtype_to_storage_type);
+        let [_, positives, candidates, draws_dtype] = self.dtypes();
         // SAFETY: as in `forward`, with an entry of `columns` for each row.
         #[allow(unsafe_code)]
         unsafe {
@@ -123,7 +120,7 @@ impl Inputs {
                 columns.clone().into_tensor_arg(),
                 self.rows(),
                 units,
-                dtypes,
+                [positives, candidates, draws_dtype],
             );
         }
         columns
@@ -137,7 +134,7 @@ impl Inputs {
             .min(self.shape[1] / self.vector / units)
             .max(1);
         let (client, address, rows) = (self.client(), self.address(), self.rows());
-        let dtypes = [self.scores.dtype, self.positives.dtype].map(dtype_to_storage_type);
+        let [scores, positives, candidates, _] = self.dtypes();
         // SAFETY: as in `forward`; the gradient has the shape of the scores and is contiguous.
         #[allow(unsafe_code)]
         unsafe {
@@ -157,7 +154,7 @@ impl Inputs {
                 segments,
                 factor(self.options),
                 self.options.choice.is_some(),
-                dtypes,
+                [scores, positives, candidates],
             );
         }
     }
@@ -179,6 +176,20 @@ impl Inputs {
             step(&self.positives),
             self.candidates.as_ref().map_or(0, step),
         )
+    }
+
+    /// Of scores, positives, candidates and choices, those that are not there included.
+    fn dtypes(&self) -> [ElemType; 4] {
+        let of = |tensor: &Option<CubeTensor>, absent: &CubeTensor| {
+            tensor.as_ref().unwrap_or(absent).dtype
+        };
+        [
+            self.scores.dtype,
+            self.positives.dtype,
+            of(&self.candidates, &self.positives),
+            of(&self.chosen, &self.positives),
+        ]
+        .map(dtype_to_storage_type)
     }
 
     fn client(&self) -> Client {

@@ -2,6 +2,8 @@
 
 mod inputs;
 mod kernels;
+#[cfg(all(test, feature = "flex"))]
+mod tests;
 
 use burn::{
     backend::{

@@ -14,10 +14,10 @@ use crate::statistics::table::{POSITIVE_COUNT, REFERENCE, Statistic};
 /// Writes the gradient of the scores, given the table and its gradient; `segments` cubes share a row,
 /// and `single` says whether only one positive of each stayed.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub fn row_statistics_backward<F: Float, B: Int, N: Size>(
+pub fn row_statistics_backward<F: Float, B: Int, C: Int, N: Size>(
     scores: &Tensor<Vector<F, N>>,
     positives: &Tensor<Vector<B, N>>,
-    candidates: ComptimeOption<&Tensor<Vector<B, N>>>,
+    candidates: ComptimeOption<&Tensor<Vector<C, N>>>,
     table: &Tensor<f32>,
     upstream: &Tensor<f32>,
     gradient: &mut Tensor<Vector<F, N>>,
@@ -25,7 +25,7 @@ pub fn row_statistics_backward<F: Float, B: Int, N: Size>(
     segments: usize,
     factor: f32,
     #[comptime] single: bool,
-    #[define(F, B)] _dtypes: [ElemType; 2],
+    #[define(F, B, C)] _dtypes: [ElemType; 3],
 ) {
     let row = CUBE_POS / segments;
     if row >= rows.count {
@@ -45,7 +45,7 @@ pub fn row_statistics_backward<F: Float, B: Int, N: Size>(
         while i < rows.vectors {
             let scores = Vector::<f32, N>::cast_from(scores[row * rows.scores + i]);
             let positives = positives[row * rows.positives + i];
-            let candidates = candidates_at::<B, N>(&candidates, row * rows.candidates + i);
+            let candidates = candidates_at::<C, N>(&candidates, row * rows.candidates + i);
             let column = (i * N::value()) as u32;
 
             let mut out = Vector::<f32, N>::empty();
@@ -54,7 +54,7 @@ pub fn row_statistics_backward<F: Float, B: Int, N: Size>(
             for k in 0..N::value() {
                 let positive = positives.extract(k);
                 let value =
-                    slope.of_negative::<B>(scores.extract(k), positive, candidates.extract(k));
+                    slope.of_negative::<B, C>(scores.extract(k), positive, candidates.extract(k));
                 out.insert(k, value);
                 any |= positive;
             }
@@ -67,7 +67,7 @@ pub fn row_statistics_backward<F: Float, B: Int, N: Size>(
                     if column == slope.hardest_column {
                         out.insert(k, out.extract(k) + slope.hardest);
                     }
-                    if is_positive::<B>(positives.extract(k), candidates.extract(k))
+                    if is_positive::<B, C>(positives.extract(k), candidates.extract(k))
                         && (comptime![!single] || column == slope.strongest_column)
                     {
                         out.insert(k, slope.of_positive(scores.extract(k), column));
@@ -132,8 +132,8 @@ impl Slope {
     }
 
     /// 0 if the document is no negative. The hardest negative has more.
-    fn of_negative<B: Int>(&self, score: f32, positive: B, candidate: B) -> f32 {
-        let weight = self.negatives != 0.0 && has_weight::<B>(score, positive, candidate);
+    fn of_negative<B: Int, C: Int>(&self, score: f32, positive: B, candidate: C) -> f32 {
+        let weight = self.negatives != 0.0 && has_weight::<B, C>(score, positive, candidate);
         let x = relative(score, self.reference, self.factor) - self.negatives_log_sum;
         select(weight, x.exp() * self.negatives, 0.0)
     }

@@ -8,14 +8,14 @@ use crate::targets::DRAWS;
 /// Writes for each row the column of the positive that its draw names by its place among the
 /// positives, [`NO_COLUMN`] if there is none; `units` is the size of a cube.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub fn drawn_columns<B: Int, I: Int, N: Size>(
+pub fn drawn_columns<B: Int, C: Int, I: Int, N: Size>(
     positives: &Tensor<Vector<B, N>>,
-    candidates: ComptimeOption<&Tensor<Vector<B, N>>>,
+    candidates: ComptimeOption<&Tensor<Vector<C, N>>>,
     draws: &Tensor<I>,
     columns: &mut Tensor<u32>,
     rows: &Rows,
     #[comptime] units: usize,
-    #[define(B, I)] _dtypes: [ElemType; 2],
+    #[define(B, C, I)] _dtypes: [ElemType; 3],
 ) {
     let row = CUBE_POS;
     if row >= rows.count {
@@ -29,10 +29,10 @@ pub fn drawn_columns<B: Int, I: Int, N: Size>(
     let mut own = 0u32;
     for i in start..end {
         let positives = positives[row * rows.positives + i];
-        let candidates = candidates_at::<B, N>(&candidates, row * rows.candidates + i);
+        let candidates = candidates_at::<C, N>(&candidates, row * rows.candidates + i);
         #[unroll]
         for k in 0..N::value() {
-            own += u32::cast_from(is_positive::<B>(
+            own += u32::cast_from(is_positive::<B, C>(
                 positives.extract(k),
                 candidates.extract(k),
             ));
@@ -60,10 +60,10 @@ pub fn drawn_columns<B: Int, I: Int, N: Size>(
         let mut place = before;
         for i in start..end {
             let positives = positives[row * rows.positives + i];
-            let candidates = candidates_at::<B, N>(&candidates, row * rows.candidates + i);
+            let candidates = candidates_at::<C, N>(&candidates, row * rows.candidates + i);
             #[unroll]
             for k in 0..N::value() {
-                if is_positive::<B>(positives.extract(k), candidates.extract(k)) {
+                if is_positive::<B, C>(positives.extract(k), candidates.extract(k)) {
                     if place == drawn {
                         columns[row] = (i * N::value()) as u32 + comptime![k as u32];
                     }

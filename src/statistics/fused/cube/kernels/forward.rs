@@ -19,10 +19,10 @@ use crate::statistics::table::{NEGATIVE_COUNT, POSITIVE_COUNT, REFERENCE, Statis
 /// `factor` is 2 / temperature, `units` the size of a cube, a power of two, and `sum` says whether
 /// the log-sum-exp over the negatives is wanted.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub fn row_statistics<F: Float, B: Int, I: Int, N: Size>(
+pub fn row_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
     scores: &Tensor<Vector<F, N>>,
     positives: &Tensor<Vector<B, N>>,
-    candidates: ComptimeOption<&Tensor<Vector<B, N>>>,
+    candidates: ComptimeOption<&Tensor<Vector<C, N>>>,
     chosen: ComptimeOption<&Tensor<I>>,
     table: &mut Tensor<f32>,
     rows: &Rows,
@@ -30,7 +30,7 @@ pub fn row_statistics<F: Float, B: Int, I: Int, N: Size>(
     nan: f32,
     #[comptime] units: usize,
     #[comptime] sum: bool,
-    #[define(F, B, I)] _dtypes: [ElemType; 3],
+    #[define(F, B, C, I)] _dtypes: [ElemType; 4],
 ) {
     let row = CUBE_POS;
     if row >= rows.count {
@@ -42,9 +42,9 @@ pub fn row_statistics<F: Float, B: Int, I: Int, N: Size>(
     while i < rows.vectors {
         let scores = scores[row * rows.scores + i];
         let positives = positives[row * rows.positives + i];
-        let candidates = candidates_at::<B, N>(&candidates, row * rows.candidates + i);
+        let candidates = candidates_at::<C, N>(&candidates, row * rows.candidates + i);
         let column = (i * N::value()) as u32;
-        all_negatives.add::<F, B, N>(scores, positives, candidates, column, factor, sum);
+        all_negatives.add::<F, B, C, N>(scores, positives, candidates, column, factor, sum);
 
         let mut any = positives.extract(0usize);
         #[unroll]
@@ -55,7 +55,7 @@ pub fn row_statistics<F: Float, B: Int, I: Int, N: Size>(
             #[unroll]
             for k in 0..N::value() {
                 let column = column + comptime![k as u32];
-                if is_positive::<B>(positives.extract(k), candidates.extract(k)) {
+                if is_positive::<B, C>(positives.extract(k), candidates.extract(k)) {
                     all_positives.candidates += 1;
                     if stays::<I>(&chosen, row, column) {
                         all_positives.add(f32::cast_from(scores.extract(k)), column, factor);

@@ -29,11 +29,11 @@ impl Negatives {
     }
 
     /// Adds the negatives among the scores from `column` on; `sum` says whether the sum is wanted.
-    pub fn add<F: Float, B: Int, N: Size>(
+    pub fn add<F: Float, B: Int, C: Int, N: Size>(
         &mut self,
         scores: Vector<F, N>,
         positives: Vector<B, N>,
-        candidates: Vector<B, N>,
+        candidates: Vector<C, N>,
         column: u32,
         factor: f32,
         #[comptime] sum: bool,
@@ -44,7 +44,7 @@ impl Negatives {
         #[unroll]
         for k in 0..N::value() {
             let score = scores.extract(k);
-            let weight = has_weight::<B>(score, positives.extract(k), candidates.extract(k));
+            let weight = has_weight::<B, C>(score, positives.extract(k), candidates.extract(k));
             self.count += u32::cast_from(weight);
             let size = select(weight, magnitude(score), 0u32);
             self.magnitude = select(size > self.magnitude, size, self.magnitude);
@@ -58,7 +58,7 @@ impl Negatives {
             for i in 0..size {
                 let k = comptime![size - 1 - i];
                 let score = scores.extract(k);
-                if has_weight::<B>(score, positives.extract(k), candidates.extract(k))
+                if has_weight::<B, C>(score, positives.extract(k), candidates.extract(k))
                     && score == max
                 {
                     self.column = column + comptime![k as u32];
@@ -73,7 +73,7 @@ impl Negatives {
             #[unroll]
             for k in 0..N::value() {
                 let score = scores.extract(k);
-                let weight = has_weight::<B>(score, positives.extract(k), candidates.extract(k));
+                let weight = has_weight::<B, C>(score, positives.extract(k), candidates.extract(k));
                 let score = select(weight, score, lowest);
                 let exp = relative(score, self.max, factor).exp();
                 self.sum += select(weight, exp, 0.0);
@@ -111,8 +111,8 @@ impl Negatives {
 
 /// Whether a document is a negative, and its score not minus infinity.
 #[cube]
-pub fn has_weight<B: Int>(score: f32, positive: B, candidate: B) -> bool {
+pub fn has_weight<B: Int, C: Int>(score: f32, positive: B, candidate: C) -> bool {
     positive == B::from_int(0)
-        && candidate != B::from_int(0)
+        && candidate != C::from_int(0)
         && u32::reinterpret(score) != NEG_INFINITY
 }

@@ -62,20 +62,20 @@ pub fn unpack(packed: f32) -> u32 {
 }
 
 #[cube]
-pub fn is_positive<B: Int>(positive: B, candidate: B) -> bool {
-    positive != B::from_int(0) && candidate != B::from_int(0)
+pub fn is_positive<B: Int, C: Int>(positive: B, candidate: C) -> bool {
+    positive != B::from_int(0) && candidate != C::from_int(0)
 }
 
 /// Which documents are candidates: all, where there is no mask.
 #[cube]
-pub fn candidates_at<B: Int, N: Size>(
-    candidates: &ComptimeOption<&Tensor<Vector<B, N>>>,
+pub fn candidates_at<C: Int, N: Size>(
+    candidates: &ComptimeOption<&Tensor<Vector<C, N>>>,
     index: usize,
-) -> Vector<B, N> {
+) -> Vector<C, N> {
     #[comptime]
     match candidates {
         ComptimeOption::Some(candidates) => candidates[index],
-        ComptimeOption::None => Vector::new(B::from_int(1)),
+        ComptimeOption::None => Vector::new(C::from_int(1)),
     }
 }
 

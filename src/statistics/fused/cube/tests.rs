@@ -1,0 +1,405 @@
+//! The kernels against those of the CPU in f64, on CubeCL's default device without fusion, and
+//! through fusion.
+
+use burn::{
+    backend::{
+        Backend, DispatchDevice, TensorMetadata,
+        ops::{BoolTensorOps, FloatTensorOps, IntTensorOps},
+    },
+    tensor::{BoolStore, DType, Device, Shape, Slice, Tensor, TensorData, read_sync},
+};
+use burn_cubecl::{CubeBackend, CubeDevice, tensor::CubeTensor};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use super::{super::Chosen, *};
+use crate::{
+    Targets,
+    kernel::{self, Choices, Masks, Matrix},
+    statistics::{
+        Statistic, Statistics,
+        table::{self, Request},
+    },
+};
+
+const TEMPERATURE: f64 = 0.25;
+
+#[derive(Clone)]
+struct Batch {
+    shape: [usize; 2],
+    scores: Vec<f64>,
+    positives: Vec<bool>,
+    candidates: Option<Vec<bool>>,
+    choices: Option<(Chosen, Vec<i64>)>,
+    dtype: DType,
+}
+
+impl Batch {
+    /// Some of the rows have no positive or no negative.
+    fn new(shape @ [rows, columns]: [usize; 2]) -> Self {
+        let mut random = StdRng::seed_from_u64(columns as u64);
+        let score = |random: &mut StdRng| f64::from(random.random_range(-3.0..3.0f32));
+        let scores = (0..rows * columns).map(|_| score(&mut random)).collect();
+        let positive = |random: &mut StdRng, i: usize| {
+            random.random_bool([0.02, 0.3, 0.0, 1.0][i / columns % 4])
+        };
+        Self {
+            shape,
+            scores,
+            positives: (0..rows * columns)
+                .map(|i| positive(&mut random, i))
+                .collect(),
+            candidates: None,
+            choices: None,
+            dtype: DType::F32,
+        }
+    }
+
+    fn with_candidates(mut self) -> Self {
+        let mut random = StdRng::seed_from_u64(1);
+        let candidates = self.scores.iter().map(|_| random.random_bool(0.9));
+        self.candidates = Some(candidates.collect());
+        self
+    }
+
+    fn with_draws(mut self) -> Self {
+        let mut random = StdRng::seed_from_u64(2);
+        let draws = (0..self.shape[0]).map(|_| random.random_range(0..1 << 24));
+        self.choices = Some((Chosen::Draw, draws.collect()));
+        self
+    }
+
+    fn with_dtype(mut self, dtype: DType) -> Self {
+        for score in &mut self.scores {
+            *score = match dtype {
+                DType::F16 => burn::tensor::f16::from_f64(*score).to_f64(),
+                DType::BF16 => burn::tensor::bf16::from_f64(*score).to_f64(),
+                _ => *score,
+            };
+        }
+        self.dtype = dtype;
+        self
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            request: Request::new(TEMPERATURE, &Statistic::ALL),
+            has_candidates: self.candidates.is_some(),
+            choice: self.choices.as_ref().map(|(choice, _)| *choice),
+        }
+    }
+
+    fn inputs(&self) -> [CubeTensor; 4] {
+        let positives = mask(&self.positives, self.shape);
+        let chosen = match &self.choices {
+            Some((_, choices)) => choices.iter().map(|&choice| choice as i32).collect(),
+            None => vec![0],
+        };
+        let chosen = TensorData::new(chosen.clone(), [chosen.len()]);
+        [
+            floats(&self.scores, self.shape, self.dtype),
+            positives.clone(),
+            match &self.candidates {
+                Some(candidates) => mask(candidates, self.shape),
+                None => positives,
+            },
+            CubeBackend::int_from_data(chosen, &CubeDevice::default()),
+        ]
+    }
+
+    /// The table and the gradient as the CPU has them.
+    fn expected(&self, upstream: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let bytes = |mask: &[bool]| -> Vec<u8> { mask.iter().map(|&set| set.into()).collect() };
+        let positives = bytes(&self.positives);
+        let candidates = self.candidates.as_deref().map(bytes);
+        let stride = self.shape[1];
+        let masks = Masks {
+            positives: Matrix::new(&positives, stride, self.shape),
+            candidates: candidates
+                .as_ref()
+                .map(|candidates| Matrix::new(candidates, stride, self.shape)),
+            choices: self.choices.as_ref().map(|(chosen, choices)| match chosen {
+                Chosen::Column => Choices::Columns(choices),
+                Chosen::Draw => Choices::Draws(choices),
+            }),
+        };
+        let scores = Matrix::new(&self.scores, stride, self.shape);
+        let request = self.options().request;
+        let table = kernel::forward(scores, masks, request);
+        let mut gradient = vec![0.0; self.scores.len()];
+        kernel::backward(
+            Some(scores),
+            masks,
+            request,
+            &table,
+            upstream,
+            &mut gradient,
+        );
+        (table, gradient)
+    }
+
+    /// A weight for each statistic of each row, none of them 0.
+    fn upstream(&self, width: usize) -> Vec<f64> {
+        let weight = |i: usize| 0.25 + (i % width % 7) as f64 + (i / width % 3) as f64;
+        (0..self.shape[0] * width).map(weight).collect()
+    }
+
+    fn check(&self) {
+        self.check_inputs(self.inputs());
+    }
+
+    fn check_inputs(&self, [scores, positives, candidates, chosen]: [CubeTensor; 4]) {
+        let [rows, columns] = self.shape;
+        let options = self.options();
+        let table = CubeBackend::row_statistics(
+            scores.clone(),
+            positives.clone(),
+            candidates.clone(),
+            chosen.clone(),
+            options,
+        );
+        assert_eq!(table.shape(), table_shape(&scores.shape()));
+        assert_eq!(table.dtype, DType::F32);
+        let upstream = floats(&self.upstream(WIDTH), [rows, WIDTH], DType::F32);
+        let gradient = CubeBackend::row_statistics_backward(
+            scores,
+            positives,
+            candidates,
+            chosen,
+            table.clone(),
+            upstream,
+            options,
+        );
+        assert_eq!(gradient.shape(), Shape::new(self.shape));
+        assert_eq!(gradient.dtype, self.dtype);
+
+        let (want_table, want_gradient) = self.expected(&self.upstream(table::WIDTH));
+        let table = numbers(table);
+        for (i, want) in want_table.into_iter().enumerate() {
+            let (row, column) = (i / table::WIDTH, i % table::WIDTH);
+            let got = table[row * WIDTH + column];
+            let what = format!("row {row} of {:?}, statistic {column}", self.shape);
+            close(&what, got, want, 4e-6);
+        }
+        let tolerance = match self.dtype {
+            DType::F16 => 1e-3,
+            DType::BF16 => 8e-3,
+            _ => 1e-4,
+        };
+        let gradient = numbers(gradient);
+        for (i, (got, want)) in gradient.into_iter().zip(want_gradient).enumerate() {
+            let what = format!("{:?} of {:?}", (i / columns, i % columns), self.shape);
+            close(&what, got, want, tolerance);
+        }
+    }
+}
+
+#[track_caller]
+fn close(what: &str, got: f64, want: f64, tolerance: f64) {
+    let off = (got - want).abs();
+    assert!(
+        off <= tolerance * want.abs().max(1.0),
+        "{what}: got {got}, expected {want}"
+    );
+}
+
+fn floats(values: &[f64], shape: [usize; 2], dtype: DType) -> CubeTensor {
+    let data = TensorData::new(values.to_vec(), shape).convert_dtype(dtype);
+    CubeBackend::float_from_data(data, &CubeDevice::default())
+}
+
+fn mask(values: &[bool], shape: [usize; 2]) -> CubeTensor {
+    let device = CubeDevice::default();
+    let store = match CubeBackend::supports_dtype(&device, DType::Bool(BoolStore::U8)) {
+        true => BoolStore::U8,
+        false => BoolStore::U32,
+    };
+    let data = TensorData::new(values.to_vec(), shape).convert_dtype(DType::Bool(store));
+    CubeBackend::bool_from_data(data, &device)
+}
+
+fn numbers(tensor: CubeTensor) -> Vec<f64> {
+    let data = read_sync(CubeBackend::float_into_data(tensor)).expect("readable");
+    data.iter().collect()
+}
+
+#[test]
+fn rows_of_every_length() {
+    let shapes = [
+        [1, 1],
+        [4, 2],
+        [4, 3],
+        [4, 4],
+        [41, 1271],
+        [4, 1024],
+        [5, 4100],
+        [3, 100_003],
+    ];
+    for shape in shapes {
+        Batch::new(shape).check();
+        Batch::new(shape).with_candidates().check();
+    }
+}
+
+#[test]
+fn more_rows_than_a_dimension_has_cubes() {
+    Batch::new([70_001, 3]).check();
+}
+
+#[test]
+fn draws() {
+    for shape in [[1, 1], [41, 1271], [8, 1024], [4, 10_000]] {
+        Batch::new(shape).with_draws().check();
+        Batch::new(shape).with_draws().with_candidates().check();
+    }
+}
+
+#[test]
+fn choices_that_are_no_positive_or_no_column() {
+    let mut batch = Batch::new([6, 8]);
+    batch.positives = (0..48).map(|i| i % 8 == 3 || i % 8 == 5).collect();
+    batch.choices = Some((Chosen::Column, vec![3, 5, 3, 5, 3, 5]));
+    batch.check();
+    for choice in [0, -1, 8, -2_147_483_648, 0x3fff_ffff] {
+        batch.choices = Some((Chosen::Column, vec![choice; 6]));
+        let [scores, positives, candidates, chosen] = batch.inputs();
+        let options = batch.options();
+        let table = CubeBackend::row_statistics(scores, positives, candidates, chosen, options);
+        let table = numbers(table);
+        for row in table.chunks(WIDTH) {
+            assert_eq!(row[table::POSITIVE_COUNT], 1.0, "{choice}");
+            assert!(row[Statistic::Positives as usize].is_nan(), "{choice}");
+            assert!(row[Statistic::Negatives as usize].is_finite(), "{choice}");
+        }
+    }
+}
+
+#[test]
+fn half_precision() {
+    for dtype in [DType::F16, DType::BF16] {
+        if !CubeBackend::supports_dtype(&CubeDevice::default(), dtype) {
+            eprintln!("skipped for {dtype:?}: the device does not compute in it");
+            continue;
+        }
+        for shape in [[41, 1271], [4, 4096]] {
+            Batch::new(shape).with_dtype(dtype).check();
+        }
+    }
+}
+
+#[test]
+fn nothing() {
+    for shape in [[0, 4], [3, 0], [0, 0]] {
+        Batch::new(shape).check();
+    }
+}
+
+/// The matrix that `tensor` holds the transpose of.
+fn transposed<T: Copy>(values: &[T], [rows, columns]: [usize; 2]) -> Vec<T> {
+    let at = |i: usize| values[i % rows * columns + i / rows];
+    (0..rows * columns).map(at).collect()
+}
+
+#[test]
+fn inputs_in_any_layout() {
+    let batch = Batch::new([12, 64]).with_candidates();
+    let [rows, columns] = batch.shape;
+    let [scores, positives, candidates, chosen] = batch.inputs();
+
+    let flipped = floats(
+        &transposed(&batch.scores, batch.shape),
+        [columns, rows],
+        DType::F32,
+    );
+    let flipped = CubeBackend::float_swap_dims(flipped, 0, 1);
+    let flipped_mask = mask(&transposed(&batch.positives, batch.shape), [columns, rows]);
+    let flipped_mask = CubeBackend::bool_swap_dims(flipped_mask, 0, 1);
+    let inputs = [
+        flipped,
+        positives.clone(),
+        candidates.clone(),
+        chosen.clone(),
+    ];
+    batch.check_inputs(inputs);
+    let inputs = [
+        scores.clone(),
+        flipped_mask,
+        candidates.clone(),
+        chosen.clone(),
+    ];
+    batch.check_inputs(inputs);
+
+    // Each row twice: the second half is sliced away, by columns or by rows.
+    for dim in [0, 1] {
+        let twice = CubeBackend::float_cat(vec![scores.clone(), scores.clone()], dim);
+        let mask = CubeBackend::bool_cat(vec![positives.clone(), positives.clone()], dim);
+        let mut slices = [Slice::full(), Slice::full()];
+        slices[dim] = Slice::from(batch.shape[dim]..2 * batch.shape[dim]);
+        batch.check_inputs([
+            CubeBackend::float_slice(twice, &slices),
+            CubeBackend::bool_slice(mask, &slices),
+            candidates.clone(),
+            chosen.clone(),
+        ]);
+    }
+}
+
+#[test]
+fn masks_that_are_broadcast() {
+    let mut batch = Batch::new([12, 64]).with_candidates();
+    let [rows, columns] = batch.shape;
+    let row: Vec<bool> = (0..columns).map(|i| i % 9 == 4).collect();
+    let kept: Vec<bool> = (0..columns).map(|i| i % 5 != 2).collect();
+    batch.positives = row.repeat(rows);
+    batch.candidates = Some(kept.repeat(rows));
+    let [scores, _, _, chosen] = batch.inputs();
+    let spread = |values: &[bool], shape: [usize; 2]| {
+        CubeBackend::bool_expand(mask(values, shape), Shape::new(batch.shape))
+    };
+    let (row, kept) = (spread(&row, [1, columns]), spread(&kept, [1, columns]));
+    batch.check_inputs([scores, row, kept, chosen]);
+
+    // A column for all: every document of a query is a positive, or none.
+    let query: Vec<bool> = (0..rows).map(|i| i % 3 == 0).collect();
+    batch.positives = query.iter().flat_map(|&set| vec![set; columns]).collect();
+    let [scores, _, candidates, chosen] = batch.inputs();
+    let query = CubeBackend::bool_expand(mask(&query, [rows, 1]), Shape::new(batch.shape));
+    batch.check_inputs([scores, query, candidates, chosen]);
+}
+
+/// Both neighbours of the operation are lazy, on either side of it and of its backward.
+#[test]
+fn between_lazy_neighbours() {
+    let device = Device::new(DispatchDevice::Cube(CubeDevice::default()));
+    for device in [
+        device.clone().autodiff(),
+        device.autodiff().gradient_checkpointing(),
+    ] {
+        let run = |form: fn(Tensor<2>, &Targets, f64, &[Statistic]) -> Statistics| {
+            let wave = |factor: f32| {
+                let values: Vec<f32> = (0..7 * 300).map(|i| (i as f32 * factor).sin()).collect();
+                Tensor::<2>::from_data(TensorData::new(values, [7, 300]), &device)
+            };
+            let leaf = wave(0.7).require_grad();
+            let scores = (leaf.clone() * 3.0 + wave(1.3)).tanh() * 2.0;
+            let positives = wave(2.1).without_autodiff().greater_scalar(0.95);
+            let targets = Targets::new(positives);
+            let statistics = form(scores, &targets, TEMPERATURE, &Statistic::ALL);
+            let mut loss = Tensor::<1>::zeros([7], &device);
+            for (weight, statistic) in Statistic::ALL.into_iter().enumerate() {
+                loss = loss + (statistics.get(statistic) * (0.01 * weight as f32 + 0.01)).sin();
+            }
+            let gradients = (loss.clone() * 0.5).sum().backward();
+            let gradient = leaf.grad(&gradients).unwrap().into_data();
+            let numbers = |data: TensorData| -> Vec<f64> { data.iter().collect() };
+            (numbers(loss.into_data()), numbers(gradient))
+        };
+        let (loss, gradient) = run(Statistics::new);
+        let (composed_loss, composed_gradient) = run(Statistics::composed);
+        for (got, want) in loss.into_iter().zip(composed_loss) {
+            close("loss", got, want, 1e-4);
+        }
+        for (got, want) in gradient.into_iter().zip(composed_gradient) {
+            close("gradient", got, want, 1e-3);
+        }
+    }
+}
