@@ -28,7 +28,8 @@
 //! `forward_with_reduction`, `forward_no_reduction` and `forward_embeddings`; [`Objective`] is the
 //! trait behind them, for objectives of your own, and [`statistics`] is what objectives are
 //! formulas on. The device of the scores decides how these are computed: by fused kernels on
-//! Burn's CPU backend, by composed Burn operations elsewhere.
+//! Burn's CPU backend and on the CubeCL backends (wgpu, Vulkan, Metal, CUDA, ROCm), by composed Burn
+//! operations elsewhere.
 //!
 //! Losses are in f32 for scores in f16, bf16 and f32, and in f64 for scores in f64. Gradients are
 //! of first order.

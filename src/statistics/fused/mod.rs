@@ -18,7 +18,7 @@ use burn::{
         Backend, Dispatch, DispatchDevice, backend_extension,
         tensor::{BoolTensor, FloatTensor, IntTensor},
     },
-    tensor::{DType, Device, Int, Tensor},
+    tensor::{Int, Tensor},
 };
 
 use super::{composed, table::Request};
@@ -27,7 +27,7 @@ use crate::{Targets, targets::Choice};
 /// The table of statistics, `[queries, WIDTH]`, fused where the device has it, else composed.
 pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> Tensor<2> {
     let [queries, documents] = scores.dims();
-    if !has_fused_form(&scores.device(), scores.dtype()) || queries == 0 || documents == 0 {
+    if !has_fused_form(&scores) || queries == 0 || documents == 0 {
         return composed::table(scores, targets, request);
     }
     let positives = targets.relevant();
@@ -55,11 +55,11 @@ pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> T
 }
 
 /// An operation of a backend that has no implementation panics, so the question comes first.
-fn has_fused_form(device: &Device, dtype: DType) -> bool {
-    match device.clone().without_autodiff().as_dispatch() {
+fn has_fused_form(scores: &Tensor<2>) -> bool {
+    match scores.device().without_autodiff().as_dispatch() {
         // In f64 most devices have no exponential and the others hardly any speed.
         #[cfg(feature = "cubecl")]
-        DispatchDevice::Cube(_) => dtype != DType::F64,
+        DispatchDevice::Cube(_) => scores.dtype() != burn::tensor::DType::F64,
         #[cfg(feature = "flex")]
         DispatchDevice::Flex(_) => true,
         #[cfg(all(feature = "flex", feature = "ndarray"))]
@@ -92,7 +92,7 @@ enum Chosen {
 )]
 pub trait StatisticsOps: Backend {
     /// The table of statistics of `scores`; it may have private columns.
-    #[fusion(dtype = DType::F32, shape = cube::table_shape(scores))]
+    #[fusion(dtype = burn::tensor::DType::F32, shape = cube::table_shape(scores))]
     fn row_statistics(
         scores: FloatTensor<Self>,
         positives: BoolTensor<Self>,
