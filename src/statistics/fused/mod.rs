@@ -24,7 +24,7 @@ use burn::{
 use super::{composed, table::Request};
 use crate::{Targets, targets::Choice};
 
-/// The table of statistics, `[queries, WIDTH]`, fused where the device has it, else composed.
+/// The table of statistics, `[queries, WIDTH]` or wider, fused where the device has it, else composed.
 pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> Tensor<2> {
     let [queries, documents] = scores.dims();
     if !has_fused_form(&scores) || queries == 0 || documents == 0 {

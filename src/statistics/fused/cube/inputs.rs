@@ -1,41 +1,35 @@
-//! The inputs of a launch, and how it is spread over the device.
+//! The inputs of a launch, and how they are spread over the device.
 
-use burn::{
-    backend::cubecl::dtype_to_storage_type,
-    tensor::{DType, Shape},
-};
+use burn::backend::cubecl::dtype_to_storage_type;
 use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{
-    calculate_cube_count_elemwise,
-    client::Client,
-    ir::ElemType,
-    prelude::{
-        AddressType, ComptimeOptionArgs, CubeCount, CubeDim, LaunchArg, TensorArg, VectorSize,
-    },
+    ir::{ElemType, HardwareProperties},
+    prelude::{AddressType, VectorSize},
 };
 
-use super::{
-    super::{Chosen, Options},
-    empty_like,
-    kernels::{self, RowsLaunch},
-};
-use crate::statistics::table::Statistic;
+use super::{super::Options, kernels, kernels::RowsLaunch};
 
-/// The units of a cube, at most.
+/// The units of a cube where there are enough rows to keep the device busy.
 const UNITS: usize = 256;
 
 /// The cubes that keep a device busy.
-const CUBES: usize = 1024;
+pub const CUBES: usize = 1024;
+
+/// The width of the planes below which the device is no GPU.
+const GPU_PLANE: u32 = 16;
 
 pub struct Inputs {
     pub scores: CubeTensor,
-    positives: CubeTensor,
-    candidates: Option<CubeTensor>,
-    chosen: Option<CubeTensor>,
-    options: Options,
+    pub positives: CubeTensor,
+    pub candidates: Option<CubeTensor>,
+    pub chosen: Option<CubeTensor>,
+    pub options: Options,
     /// Rows and columns of the scores.
     pub shape: [usize; 2],
-    vector: VectorSize,
+    /// How many entries of a row are read at a time.
+    pub vector: VectorSize,
+    /// The size of a cube, a power of two.
+    pub units: usize,
 }
 
 impl Inputs {
@@ -47,175 +41,103 @@ impl Inputs {
         options: Options,
     ) -> Self {
         let shape = scores.meta.shape().dims();
-        let scores = with_contiguous_rows(scores);
-        let positives = with_contiguous_rows(positives);
-        let candidates = options
-            .has_candidates
-            .then(|| with_contiguous_rows(candidates));
-        let chosen = options.choice.map(|_| into_contiguous(chosen));
-        let matrices = [Some(&scores), Some(&positives), candidates.as_ref()];
-        let vector = vector_size(matrices.into_iter().flatten(), shape);
-        Self {
-            scores,
-            positives,
-            candidates,
-            chosen,
+        let mut inputs = Self {
+            scores: with_contiguous_rows(scores),
+            positives: with_contiguous_rows(positives),
+            candidates: options
+                .has_candidates
+                .then(|| with_contiguous_rows(candidates)),
+            chosen: options.choice.map(|_| into_contiguous(chosen)),
             options,
             shape,
-            vector,
-        }
+            vector: 1,
+            units: 1,
+        };
+        inputs.vector = inputs.widest_vector();
+        inputs.units = units(
+            &inputs.scores.client.properties().hardware,
+            shape[0],
+            inputs.vectors(),
+        );
+        inputs
     }
 
-    /// Writes the table.
-    pub fn forward(mut self, table: CubeTensor) {
-        if let Some(Chosen::Draw) = self.options.choice {
-            self.chosen = Some(self.drawn_columns());
-        }
-        let units = self.units();
-        let (client, address, rows) = (self.client(), self.address(), self.rows());
-        let dtypes = self.dtypes();
-        // SAFETY: the kernel reads `vectors` vectors of each of the `count` rows of matrices that
-        // have this shape, an entry of `chosen` for each row, and writes the row of the table.
-        #[allow(unsafe_code)]
-        unsafe {
-            kernels::row_statistics::launch_unchecked(
-                &client,
-                cubes(&client, self.shape[0]),
-                CubeDim::new_1d(units as u32),
-                address,
-                self.vector,
-                self.scores.into_tensor_arg(),
-                self.positives.into_tensor_arg(),
-                optional(self.candidates),
-                optional(self.chosen),
-                table.into_tensor_arg(),
-                rows,
-                factor(self.options),
-                f32::NAN,
-                units,
-                self.options.request.wants(Statistic::Negatives),
-                dtypes,
-            );
-        }
+    /// The vectors of a row.
+    pub fn vectors(&self) -> usize {
+        self.shape[1] / self.vector
     }
 
-    /// The columns of the drawn positives.
-    fn drawn_columns(&self) -> CubeTensor {
-        let units = self.units();
-        let columns = empty_like(&self.scores, Shape::new([self.shape[0]]), DType::U32);
-        let draws = self.chosen.clone().expect("a choice comes with numbers");
-        let [_, positives, candidates, draws_dtype] = self.dtypes();
-        // SAFETY: as in `forward`, with an entry of `columns` for each row.
-        #[allow(unsafe_code)]
-        unsafe {
-            kernels::drawn_columns::launch_unchecked(
-                &self.scores.client,
-                cubes(&self.scores.client, self.shape[0]),
-                CubeDim::new_1d(units as u32),
-                self.address(),
-                self.vector,
-                self.positives.clone().into_tensor_arg(),
-                optional(self.candidates.clone()),
-                draws.into_tensor_arg(),
-                columns.clone().into_tensor_arg(),
-                self.rows(),
-                units,
-                [positives, candidates, draws_dtype],
-            );
-        }
-        columns
-    }
-
-    /// Writes the gradient of the scores.
-    pub fn backward(self, table: CubeTensor, upstream: CubeTensor, gradient: CubeTensor) {
-        let units = self.units();
-        let segments = CUBES
-            .div_ceil(self.shape[0])
-            .min(self.shape[1] / self.vector / units)
-            .max(1);
-        let (client, address, rows) = (self.client(), self.address(), self.rows());
-        let [scores, positives, candidates, _] = self.dtypes();
-        // SAFETY: as in `forward`; the gradient has the shape of the scores and is contiguous.
-        #[allow(unsafe_code)]
-        unsafe {
-            kernels::row_statistics_backward::launch_unchecked(
-                &client,
-                cubes(&client, self.shape[0] * segments),
-                CubeDim::new_1d(units as u32),
-                address.max(gradient.required_address_type()),
-                self.vector,
-                self.scores.into_tensor_arg(),
-                self.positives.into_tensor_arg(),
-                optional(self.candidates),
-                table.into_tensor_arg(),
-                upstream.into_tensor_arg(),
-                gradient.into_tensor_arg(),
-                rows,
-                segments,
-                factor(self.options),
-                self.options.choice.is_some(),
-                [scores, positives, candidates],
-            );
-        }
-    }
-
-    /// The size of a cube: a power of two, and each unit has a few vectors of the row.
-    fn units(&self) -> usize {
-        let most = self.client().properties().hardware.max_units_per_cube as usize;
-        let vectors = self.shape[1] / self.vector;
-        let units = UNITS.min(most).min(vectors.div_ceil(2).next_power_of_two());
-        1 << units.ilog2()
-    }
-
-    fn rows(&self) -> RowsLaunch {
-        let step = |tensor: &CubeTensor| row_stride(tensor) / self.vector;
+    pub fn rows(&self) -> RowsLaunch {
+        let step = |matrix: &CubeTensor| row_stride(matrix) / self.vector;
         RowsLaunch::new(
             self.shape[0],
-            self.shape[1] / self.vector,
+            self.vectors(),
             step(&self.scores),
             step(&self.positives),
             self.candidates.as_ref().map_or(0, step),
         )
     }
 
+    /// What the kernels index with.
+    pub fn address(&self) -> AddressType {
+        let matrices = self.matrices().map(CubeTensor::required_address_type);
+        matrices.max().unwrap_or_default()
+    }
+
     /// Of scores, positives, candidates and choices, those that are not there included.
-    fn dtypes(&self) -> [ElemType; 4] {
-        let of = |tensor: &Option<CubeTensor>, absent: &CubeTensor| {
-            tensor.as_ref().unwrap_or(absent).dtype
-        };
+    pub fn dtypes(&self) -> [ElemType; 4] {
+        let or_any = |tensor: &Option<CubeTensor>| tensor.as_ref().unwrap_or(&self.positives).dtype;
         [
             self.scores.dtype,
             self.positives.dtype,
-            of(&self.candidates, &self.positives),
-            of(&self.chosen, &self.positives),
+            or_any(&self.candidates),
+            or_any(&self.chosen),
         ]
         .map(dtype_to_storage_type)
     }
 
-    fn client(&self) -> Client {
-        self.scores.client.clone()
+    pub fn factor(&self) -> f32 {
+        (2.0 / self.options.request.temperature) as f32
     }
 
-    fn address(&self) -> AddressType {
-        let scores = self.scores.required_address_type();
-        scores.max(self.positives.required_address_type())
+    fn matrices(&self) -> impl Iterator<Item = &CubeTensor> {
+        [&self.scores, &self.positives]
+            .into_iter()
+            .chain(&self.candidates)
+    }
+
+    /// As many entries as the device reads at once and the rows of every matrix are aligned to.
+    fn widest_vector(&self) -> VectorSize {
+        let properties = self.scores.client.properties();
+        let aligned = |matrix: &CubeTensor, size: VectorSize| {
+            let bytes = (size * matrix.dtype.size()) as u64;
+            row_stride(matrix).is_multiple_of(size)
+                && properties.memory.alignment.is_multiple_of(bytes)
+        };
+        let fits = |size: &VectorSize| {
+            self.shape[1].is_multiple_of(*size)
+                && self.matrices().all(|matrix| aligned(matrix, *size))
+        };
+        let entry = self.matrices().map(|matrix| matrix.dtype.size()).max();
+        let sizes = properties.io_optimized_vector_sizes(entry.unwrap_or(1));
+        sizes.filter(fits).max().unwrap_or(1)
     }
 }
 
-fn factor(options: Options) -> f32 {
-    (2.0 / options.request.temperature) as f32
-}
-
-fn optional<T>(tensor: Option<CubeTensor>) -> ComptimeOptionArgs<T>
-where
-    T: LaunchArg<RuntimeArg = TensorArg>,
-{
-    tensor.map(CubeTensor::into_tensor_arg).into()
-}
-
-/// At least `count` cubes, in as many dimensions as it takes.
-fn cubes(client: &Client, count: usize) -> CubeCount {
-    calculate_cube_count_elemwise(client, count, CubeDim::new_single())
+/// The size of a cube: a power of two, and each unit has two vectors or more.
+fn units(hardware: &HardwareProperties, rows: usize, vectors: usize) -> usize {
+    let wanted = match rows {
+        // On a processor that stands in for a GPU, barriers between planes are slow.
+        _ if hardware.plane_size_max < GPU_PLANE => hardware.plane_size_max as usize,
+        _ if rows < CUBES / 2 => 2 * UNITS,
+        _ => UNITS,
+    };
+    let units = wanted
+        .min(hardware.max_units_per_cube as usize)
+        .min(hardware.max_shared_memory_size / kernels::SHARED_BYTES_PER_UNIT)
+        .min(vectors.div_ceil(2).next_power_of_two())
+        .max(1);
+    1 << units.ilog2()
 }
 
 /// The tensor itself, unless its rows have gaps; a row that is broadcast stays as it is.
@@ -228,37 +150,9 @@ fn with_contiguous_rows(tensor: CubeTensor) -> CubeTensor {
     }
 }
 
-fn row_stride(tensor: &CubeTensor) -> usize {
-    match tensor.meta.shape()[0] {
+fn row_stride(matrix: &CubeTensor) -> usize {
+    match matrix.meta.shape()[0] {
         1 => 0,
-        _ => tensor.meta.strides()[0],
+        _ => matrix.meta.strides()[0],
     }
-}
-
-/// How many entries of every matrix can be read at a time.
-fn vector_size<'a>(
-    matrices: impl Iterator<Item = &'a CubeTensor> + Clone,
-    shape: [usize; 2],
-) -> VectorSize {
-    let fits = |size: usize| {
-        shape[1].is_multiple_of(size)
-            && matrices.clone().all(|matrix| {
-                let bytes = (size * matrix.dtype.size()) as u64;
-                row_stride(matrix).is_multiple_of(size)
-                    && matrix
-                        .client
-                        .properties()
-                        .memory
-                        .alignment
-                        .is_multiple_of(bytes)
-            })
-    };
-    let widest = matrices.clone().max_by_key(|matrix| matrix.dtype.size());
-    let widest = widest.expect("there are scores");
-    widest
-        .client
-        .io_optimized_vector_sizes(widest.dtype.size())
-        .filter(|&size| fits(size))
-        .max()
-        .unwrap_or(1)
 }

@@ -2,6 +2,7 @@
 
 mod inputs;
 mod kernels;
+mod launch;
 #[cfg(all(test, feature = "flex"))]
 mod tests;
 
@@ -12,10 +13,7 @@ use burn::{
     },
     tensor::{DType, Shape},
 };
-use burn_cubecl::{
-    CubeBackend, kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype,
-    tensor::CubeTensor,
-};
+use burn_cubecl::{CubeBackend, kernel::into_contiguous};
 
 use super::{Options, StatisticsOps};
 use inputs::Inputs;
@@ -35,14 +33,11 @@ impl StatisticsOps for CubeBackend {
         options: Options,
     ) -> FloatTensor<Self> {
         let inputs = Inputs::new(scores, positives, candidates, chosen, options);
-        let [rows, columns] = inputs.shape;
-        if rows == 0 || columns == 0 {
-            let device = &inputs.scores.device;
-            return Self::float_zeros(Shape::new([rows, WIDTH]), device, DType::F32.into());
+        if inputs.shape.contains(&0) {
+            let shape = table_shape(inputs.scores.meta.shape());
+            return Self::float_zeros(shape, &inputs.scores.device, DType::F32.into());
         }
-        let table = empty_like(&inputs.scores, Shape::new([rows, WIDTH]), DType::F32);
-        inputs.forward(table.clone());
-        table
+        inputs.table()
     }
 
     fn row_statistics_backward(
@@ -55,23 +50,10 @@ impl StatisticsOps for CubeBackend {
         options: Options,
     ) -> FloatTensor<Self> {
         let inputs = Inputs::new(scores, positives, candidates, chosen, options);
-        let gradient = empty_like(
-            &inputs.scores,
-            Shape::new(inputs.shape),
-            inputs.scores.dtype,
-        );
-        if !inputs.shape.contains(&0) {
-            inputs.backward(
-                into_contiguous(table),
-                into_contiguous(upstream),
-                gradient.clone(),
-            );
+        if inputs.shape.contains(&0) {
+            // The gradient of nothing is as empty.
+            return inputs.scores;
         }
-        gradient
+        inputs.gradient(into_contiguous(table), into_contiguous(upstream))
     }
-}
-
-/// A contiguous tensor on the same device, of unknown values.
-fn empty_like(tensor: &CubeTensor, shape: Shape, dtype: DType) -> CubeTensor {
-    empty_device_contiguous_dtype(tensor.client.clone(), tensor.device.clone(), shape, dtype)
 }

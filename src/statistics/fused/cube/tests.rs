@@ -147,8 +147,8 @@ impl Batch {
         self.check_inputs(self.inputs());
     }
 
-    fn check_inputs(&self, [scores, positives, candidates, chosen]: [CubeTensor; 4]) {
-        let [rows, columns] = self.shape;
+    fn check_inputs(&self, inputs: [CubeTensor; 4]) {
+        let [scores, positives, candidates, chosen] = inputs;
         let options = self.options();
         let table = CubeBackend::row_statistics(
             scores.clone(),
@@ -159,7 +159,7 @@ impl Batch {
         );
         assert_eq!(table.shape(), table_shape(&scores.shape()));
         assert_eq!(table.dtype, DType::F32);
-        let upstream = floats(&self.upstream(WIDTH), [rows, WIDTH], DType::F32);
+        let upstream = floats(&self.upstream(WIDTH), [self.shape[0], WIDTH], DType::F32);
         let gradient = CubeBackend::row_statistics_backward(
             scores,
             positives,
@@ -171,7 +171,24 @@ impl Batch {
         );
         assert_eq!(gradient.shape(), Shape::new(self.shape));
         assert_eq!(gradient.dtype, self.dtype);
+        self.check_outputs(table, gradient);
+    }
 
+    /// With cubes of a size that the device may not be given otherwise.
+    fn check_with_units(&self, units: usize) {
+        let inputs = || {
+            let [scores, positives, candidates, chosen] = self.inputs();
+            let inputs = Inputs::new(scores, positives, candidates, chosen, self.options());
+            Inputs { units, ..inputs }
+        };
+        let table = inputs().table();
+        let upstream = floats(&self.upstream(WIDTH), [self.shape[0], WIDTH], DType::F32);
+        let gradient = inputs().gradient(table.clone(), upstream);
+        self.check_outputs(table, gradient);
+    }
+
+    fn check_outputs(&self, table: CubeTensor, gradient: CubeTensor) {
+        let columns = self.shape[1];
         let (want_table, want_gradient) = self.expected(&self.upstream(table::WIDTH));
         let table = numbers(table);
         for (i, want) in want_table.into_iter().enumerate() {
@@ -237,6 +254,17 @@ fn rows_of_every_length() {
     for shape in shapes {
         Batch::new(shape).check();
         Batch::new(shape).with_candidates().check();
+    }
+}
+
+#[test]
+fn cubes_of_every_size() {
+    for units in [1, 2, 32, 64, 256] {
+        for shape in [[1, 1], [4, 3], [41, 1271], [4, 1024], [2, 10_000]] {
+            Batch::new(shape).check_with_units(units);
+            let batch = Batch::new(shape).with_candidates().with_draws();
+            batch.check_with_units(units);
+        }
     }
 }
 

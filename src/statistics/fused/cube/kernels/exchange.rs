@@ -7,6 +7,9 @@ use super::{negatives::Negatives, positives::Positives};
 const FLOATS: usize = 7;
 const INTS: usize = 8;
 
+/// The shared memory that a unit takes.
+pub const SHARED_BYTES_PER_UNIT: usize = 4 * (FLOATS + INTS);
+
 /// A place for each unit in shared memory.
 #[derive(CubeType)]
 pub struct Exchange {

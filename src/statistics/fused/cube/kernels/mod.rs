@@ -18,5 +18,6 @@ mod row;
 
 pub use backward::*;
 pub use draw::*;
+pub use exchange::SHARED_BYTES_PER_UNIT;
 pub use forward::*;
 pub use row::*;

@@ -70,14 +70,17 @@ impl Negatives {
             self.max = max;
         }
         if comptime![sum] {
+            // Few additions to the large sum are rounded to it.
+            let mut part = 0.0f32;
             #[unroll]
             for k in 0..N::value() {
                 let score = scores.extract(k);
                 let weight = has_weight::<B, C>(score, positives.extract(k), candidates.extract(k));
                 let score = select(weight, score, lowest);
                 let exp = relative(score, self.max, factor).exp();
-                self.sum += select(weight, exp, 0.0);
+                part += select(weight, exp, 0.0);
             }
+            self.sum += part;
         }
     }
 

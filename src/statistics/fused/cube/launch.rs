@@ -1,0 +1,130 @@
+//! The launches of the kernels.
+
+use burn::tensor::{DType, Shape};
+use burn_cubecl::{ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor};
+use cubecl::{
+    calculate_cube_count_elemwise,
+    prelude::{ComptimeOptionArgs, CubeCount, CubeDim, LaunchArg, TensorArg},
+};
+
+use super::{
+    super::Chosen,
+    inputs::{CUBES, Inputs},
+    kernels::{self, WIDTH},
+};
+use crate::statistics::table::Statistic;
+
+impl Inputs {
+    /// The table; there are rows and columns.
+    pub fn table(mut self) -> CubeTensor {
+        if let Some(Chosen::Draw) = self.options.choice {
+            self.chosen = Some(self.drawn_columns());
+        }
+        let table = self.empty(Shape::new([self.shape[0], WIDTH]), DType::F32);
+        let (address, rows, dtypes) = (self.address(), self.rows(), self.dtypes());
+        let factor = self.factor();
+        // SAFETY: the kernel reads `vectors` vectors of each of the `count` rows of matrices that
+        // have this shape, an entry of `chosen` for each row, and writes the row of the table.
+        #[allow(unsafe_code)]
+        unsafe {
+            kernels::row_statistics::launch_unchecked(
+                &table.client,
+                self.cubes(1),
+                CubeDim::new_1d(self.units as u32),
+                address,
+                self.vector,
+                self.scores.into_tensor_arg(),
+                self.positives.into_tensor_arg(),
+                optional(self.candidates),
+                optional(self.chosen),
+                table.clone().into_tensor_arg(),
+                rows,
+                factor,
+                f32::NAN,
+                self.units,
+                self.options.request.wants(Statistic::Negatives),
+                dtypes,
+            );
+        }
+        table
+    }
+
+    /// The columns of the drawn positives.
+    fn drawn_columns(&self) -> CubeTensor {
+        let columns = self.empty(Shape::new([self.shape[0]]), DType::U32);
+        let draws = self.chosen.clone().expect("a choice comes with numbers");
+        let [_, of_positives, of_candidates, of_draws] = self.dtypes();
+        // SAFETY: as in `table`, with an entry of `draws` and of `columns` for each row.
+        #[allow(unsafe_code)]
+        unsafe {
+            kernels::drawn_columns::launch_unchecked(
+                &columns.client,
+                self.cubes(1),
+                CubeDim::new_1d(self.units as u32),
+                self.address(),
+                self.vector,
+                self.positives.clone().into_tensor_arg(),
+                optional(self.candidates.clone()),
+                draws.into_tensor_arg(),
+                columns.clone().into_tensor_arg(),
+                self.rows(),
+                self.units,
+                [of_positives, of_candidates, of_draws],
+            );
+        }
+        columns
+    }
+
+    /// The gradient of the scores, given a contiguous table and its contiguous gradient.
+    pub fn gradient(self, table: CubeTensor, upstream: CubeTensor) -> CubeTensor {
+        let gradient = self.empty(Shape::new(self.shape), self.scores.dtype);
+        let segments = CUBES
+            .div_ceil(self.shape[0])
+            .min(self.vectors() / self.units)
+            .max(1);
+        let (address, rows, factor) = (self.address(), self.rows(), self.factor());
+        let [of_scores, of_positives, of_candidates, _] = self.dtypes();
+        // SAFETY: as in `table`; the gradient has the shape of the scores and no gaps.
+        #[allow(unsafe_code)]
+        unsafe {
+            kernels::row_statistics_backward::launch_unchecked(
+                &gradient.client,
+                self.cubes(segments),
+                CubeDim::new_1d(self.units as u32),
+                address.max(gradient.required_address_type()),
+                self.vector,
+                self.scores.into_tensor_arg(),
+                self.positives.into_tensor_arg(),
+                optional(self.candidates),
+                table.into_tensor_arg(),
+                upstream.into_tensor_arg(),
+                gradient.clone().into_tensor_arg(),
+                rows,
+                segments,
+                factor,
+                self.options.choice.is_some(),
+                [of_scores, of_positives, of_candidates],
+            );
+        }
+        gradient
+    }
+
+    /// At least `segments` cubes a row, in as many dimensions as it takes.
+    fn cubes(&self, segments: usize) -> CubeCount {
+        let count = self.shape[0] * segments;
+        calculate_cube_count_elemwise(&self.scores.client, count, CubeDim::new_single())
+    }
+
+    /// A contiguous tensor of unknown values.
+    fn empty(&self, shape: Shape, dtype: DType) -> CubeTensor {
+        let (client, device) = (self.scores.client.clone(), self.scores.device.clone());
+        empty_device_contiguous_dtype(client, device, shape, dtype)
+    }
+}
+
+fn optional<T>(tensor: Option<CubeTensor>) -> ComptimeOptionArgs<T>
+where
+    T: LaunchArg<RuntimeArg = TensorArg>,
+{
+    tensor.map(CubeTensor::into_tensor_arg).into()
+}
