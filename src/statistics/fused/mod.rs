@@ -57,7 +57,7 @@ pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> T
 /// An operation of a backend that has no implementation panics, so the question comes first.
 fn has_fused_form(scores: &Tensor<2>) -> bool {
     match scores.device().without_autodiff().as_dispatch() {
-        // In f64 most devices have no exponential and the others hardly any speed.
+        // In f64 most GPUs have no exponential and the others hardly any speed.
         #[cfg(feature = "cubecl")]
         DispatchDevice::Cube(_) => scores.dtype() != burn::tensor::DType::F64,
         #[cfg(feature = "flex")]

@@ -107,7 +107,6 @@ struct Slope {
 #[cube]
 impl Slope {
     fn new(table: &Tensor<f32>, upstream: &Tensor<f32>, start: usize, factor: f32) -> Slope {
-        // By way of 1 / temperature: the gradient of a statistic may be as large as a float.
         let rate = factor * 0.5;
         Slope {
             factor,

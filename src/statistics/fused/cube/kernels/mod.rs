@@ -6,7 +6,7 @@
 //! by their bits.
 
 // CubeCL's macros expand to more arguments and casts than were written.
-#![allow(clippy::too_many_arguments, clippy::unnecessary_cast)]
+#![allow(clippy::too_many_arguments)]
 
 mod backward;
 mod draw;
