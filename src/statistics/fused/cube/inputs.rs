@@ -9,7 +9,7 @@ use cubecl::{
 
 use super::{super::Options, kernels, kernels::RowsLaunch};
 
-/// The units of a cube where there are enough rows to keep the device busy.
+/// The units of a cube where there are enough rows to keep the device busy, at most.
 const UNITS: usize = 256;
 
 /// The cubes that keep a device busy.
@@ -124,18 +124,20 @@ impl Inputs {
     }
 }
 
-/// The size of a cube: a power of two, and each unit has two vectors or more.
+/// The size of a cube: a power of two. A unit that has few vectors spends its time on barriers.
 fn units(hardware: &HardwareProperties, rows: usize, vectors: usize) -> usize {
-    let wanted = match rows {
+    let (most, share) = match rows {
         // On a processor that stands in for a GPU, barriers between planes are slow.
-        _ if hardware.plane_size_max < GPU_PLANE => hardware.plane_size_max as usize,
-        _ if rows < CUBES / 2 => 2 * UNITS,
-        _ => UNITS,
+        _ if hardware.plane_size_max < GPU_PLANE => (hardware.plane_size_max as usize, 2),
+        _ if rows < CUBES / 2 => (2 * UNITS, 2),
+        _ => (UNITS, 8),
     };
-    let units = wanted
+    let least = hardware.plane_size_max as usize;
+    let units = (vectors / share)
+        .max(least.min(vectors))
+        .min(most)
         .min(hardware.max_units_per_cube as usize)
         .min(hardware.max_shared_memory_size / kernels::SHARED_BYTES_PER_UNIT)
-        .min(vectors.div_ceil(2).next_power_of_two())
         .max(1);
     1 << units.ilog2()
 }
