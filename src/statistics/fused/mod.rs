@@ -1,15 +1,10 @@
 //! The statistics as one operation with a hand-written backward, on the backends that have it.
 
-// Burn retires NdArray; it is supported here while Burn has it.
-#![cfg_attr(feature = "ndarray", allow(deprecated))]
-
 mod autodiff;
 #[cfg(feature = "cubecl")]
 mod cube;
 #[cfg(feature = "flex")]
 mod flex;
-#[cfg(all(feature = "flex", feature = "ndarray"))]
-mod ndarray;
 #[cfg(feature = "flex")]
 mod pages;
 
@@ -62,8 +57,6 @@ fn has_fused_form(scores: &Tensor<2>) -> bool {
         DispatchDevice::Cube(_) => scores.dtype() != burn::tensor::DType::F64,
         #[cfg(feature = "flex")]
         DispatchDevice::Flex(_) => true,
-        #[cfg(all(feature = "flex", feature = "ndarray"))]
-        DispatchDevice::NdArray(_) => true,
         _ => false,
     }
 }
@@ -85,7 +78,6 @@ enum Chosen {
 
 #[backend_extension(
     Flex: cfg(feature = "flex"),
-    NdArray: cfg(all(feature = "flex", feature = "ndarray")),
     Cube: cfg(feature = "cubecl"),
     Fusion: cfg(feature = "cubecl"),
     Autodiff
