@@ -1,9 +1,6 @@
 //! `log(1 + exp(x))` with its relative accuracy at both ends, on every device.
 
-use burn::{
-    backend::DispatchDevice,
-    tensor::{DType, Device, Tensor, activation::softplus_with_threshold},
-};
+use burn::tensor::{DType, Device, Tensor, activation::softplus_with_threshold};
 
 /// `log(1 + exp(x))`: a confident query's loss of 1e-14 is 1e-14, not 0.
 pub(crate) fn softplus(x: Tensor<1>) -> Tensor<1> {
@@ -18,9 +15,9 @@ pub(crate) fn softplus(x: Tensor<1>) -> Tensor<1> {
 fn has_exact_log1p(device: &Device) -> bool {
     match device.clone().without_autodiff().as_dispatch() {
         #[cfg(feature = "flex")]
-        DispatchDevice::Flex(_) => true,
+        burn::backend::DispatchDevice::Flex(_) => true,
         #[cfg(feature = "ndarray")]
-        DispatchDevice::NdArray(_) => true,
+        burn::backend::DispatchDevice::NdArray(_) => true,
         _ => false,
     }
 }

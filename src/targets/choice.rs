@@ -24,6 +24,7 @@ pub(crate) fn drawn(draw: i64, count: usize) -> usize {
 }
 
 impl Choice {
+    #[cfg(any(feature = "flex", feature = "cubecl"))]
     pub fn tensor(&self) -> &Tensor<1, Int> {
         match self {
             Self::Columns(tensor) | Self::Draws(tensor) => tensor,
