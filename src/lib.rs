@@ -52,4 +52,5 @@ pub use objective::{
     JointLhLoss, JointLhLossConfig, LsePairLoss, LsePairLossConfig, NegativeSelection, Objective,
     PositiveSelection, Rand1LhLoss, Rand1LhLossConfig, SumMargLhLoss, SumMargLhLossConfig,
 };
+pub use statistics::Tile;
 pub use targets::{Targets, TargetsError};

@@ -4,7 +4,7 @@ use super::{
     block::{self, BLOCK, Scale},
     element::Element,
     isa::Kernel,
-    positives::{LogSumExp, smallest},
+    positives::Positives,
     real::Real,
     row::{Row, Scratch},
 };
@@ -27,56 +27,139 @@ impl<E: Element> Kernel for Backward<'_, E> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(mut self) {
-        // First what is read of single scores, which may be overwritten.
+    fn run<const FMA: bool>(self) {
         let scores = self.scores.unwrap_or(self.out);
-        if !self.scratch.collect(self.row, scores) {
+        if !self.scratch.collect(self.row, 0, scores) {
             return self.out.fill(E::narrow(E::Real::default()));
         }
-        let hardest = self.upstream(Statistic::HardestNegative);
-        let hardest_column = match hardest == 0.0 {
-            true => None,
-            false => (0..scores.len()).find(|&column| {
-                self.row.is_negative(column) && scores[column].widen() == self.table[REFERENCE]
-            }),
-        };
-
-        self.write_negatives::<FMA>();
-        if let Some(column) = hardest_column {
-            self.add(column, hardest);
+        // Summed up again rather than read from the table, where rounding takes more of a
+        // log-sum-exp the farther it lies from the reference.
+        let mut positives = Positives::default();
+        let collected = self.scratch.columns.iter().zip(&self.scratch.positives);
+        for (&column, &score) in collected {
+            positives.add(column, score, self.request);
         }
-        self.add_positives();
+        let pull = Pull::new(self.request, self.table, self.upstream, &positives);
+        let hardest = match pull.hardest == 0.0 {
+            true => None,
+            false => {
+                let reference = self.table[REFERENCE];
+                self.row.first_negative(0..scores.len(), scores, reference)
+            }
+        };
+        let pull = pull.with_hardest(hardest);
+        pull.write_collected::<FMA, E>(self.scores, self.out, 0, self.row, self.scratch);
     }
 }
 
-impl<E: Element> Backward<'_, E> {
-    /// The gradient of a statistic of the scores themselves, not divided by the temperature.
-    fn upstream(&self, statistic: Statistic) -> f64 {
-        match self.request.wants(statistic) {
-            true => self.upstream[statistic as usize].to_f64() / self.request.temperature,
+/// The gradient of the scores of one query as a function of them.
+pub struct Pull<'a, R> {
+    temperature: f64,
+    scale: Scale<R>,
+    /// Log-sum-exp over the negatives.
+    log_sum: R,
+    positives: &'a Positives,
+    hardest_column: Option<usize>,
+    // The gradients of the statistics, divided by the temperature.
+    negatives: f64,
+    hardest: f64,
+    strong: f64,
+    weak: f64,
+    excess: f64,
+    weakest: f64,
+    strongest: f64,
+}
+
+impl<'a, R: Real> Pull<'a, R> {
+    #[inline(always)]
+    pub fn new(request: Request, table: &[R], upstream: &[R], positives: &'a Positives) -> Self {
+        let upstream = |statistic: Statistic| match request.wants(statistic) {
+            true => upstream[statistic as usize].to_f64() / request.temperature,
             false => 0.0,
+        };
+        let excess = upstream(Statistic::PositiveExcess);
+        Self {
+            temperature: request.temperature,
+            scale: Scale::new(table[REFERENCE], request.temperature),
+            log_sum: table[Statistic::Negatives as usize],
+            positives,
+            hardest_column: None,
+            negatives: upstream(Statistic::Negatives),
+            hardest: upstream(Statistic::HardestNegative),
+            strong: upstream(Statistic::Positives) + excess * positives.count as f64,
+            weak: upstream(Statistic::WeakPositives),
+            excess,
+            weakest: upstream(Statistic::WeakestPositive),
+            strongest: upstream(Statistic::StrongestPositive),
         }
     }
 
-    fn add(&mut self, column: usize, gradient: f64) {
-        let sum = self.out[column].widen().to_f64() + gradient;
-        self.out[column] = E::narrow(E::Real::from_f64(sum));
+    /// Where the largest negative stands.
+    pub fn with_hardest(self, hardest_column: Option<usize>) -> Self {
+        Self {
+            hardest_column,
+            ..self
+        }
+    }
+
+    /// Writes the gradient of the documents from `first` on in the place of their scores.
+    #[inline(always)]
+    pub fn write<const FMA: bool, E: Element<Real = R>>(
+        &self,
+        first: usize,
+        scores: &mut [E],
+        row: Row,
+        scratch: &mut Scratch<E>,
+    ) {
+        scratch.collect(row, first, scores);
+        self.write_collected::<FMA, E>(None, scores, first, row, scratch);
+    }
+
+    /// Writes the gradient of the documents from `first` on, whose positives are collected.
+    #[inline(always)]
+    fn write_collected<const FMA: bool, E: Element<Real = R>>(
+        &self,
+        scores: Option<&[E]>,
+        out: &mut [E],
+        first: usize,
+        row: Row,
+        scratch: &mut Scratch<E>,
+    ) {
+        self.write_negatives::<FMA, E>(scores, out, first, row, scratch);
+        let mut add = |column: usize, gradient: f64| {
+            let out = &mut out[column - first];
+            *out = E::narrow(R::from_f64(out.widen().to_f64() + gradient));
+        };
+        for (&column, &score) in scratch.columns.iter().zip(&scratch.positives) {
+            add(column, self.positive(column, score));
+        }
+        let columns = first..first + out.len();
+        if let Some(column) = self
+            .hardest_column
+            .filter(|column| columns.contains(column))
+        {
+            let out = &mut out[column - first];
+            *out = E::narrow(R::from_f64(out.widen().to_f64() + self.hardest));
+        }
     }
 
     /// Writes the part of the log-sum-exp over the negatives, and 0 everywhere else.
     #[inline(always)]
-    fn write_negatives<const FMA: bool>(&mut self) {
-        let upstream = self.upstream(Statistic::Negatives);
-        if upstream == 0.0 {
-            return self.out.fill(E::narrow(E::Real::default()));
+    fn write_negatives<const FMA: bool, E: Element<Real = R>>(
+        &self,
+        scores: Option<&[E]>,
+        out: &mut [E],
+        first: usize,
+        row: Row,
+        scratch: &mut Scratch<E>,
+    ) {
+        if self.negatives == 0.0 {
+            return out.fill(E::narrow(R::default()));
         }
-        let scale = Scale::new(self.table[REFERENCE], self.request.temperature);
-        let log_sum = self.table[Statistic::Negatives as usize];
-        let factor = E::Real::from_f64(upstream);
-        let scratch = &mut *self.scratch;
-        for (index, out) in self.out.chunks_mut(BLOCK).enumerate() {
+        let factor = R::from_f64(self.negatives);
+        for (index, out) in out.chunks_mut(BLOCK).enumerate() {
             let start = index * BLOCK;
-            let scores = match self.scores {
+            let scores = match scores {
                 Some(scores) => &scores[start..start + out.len()],
                 None => {
                     scratch.scores[..out.len()].copy_from_slice(out);
@@ -84,50 +167,29 @@ impl<E: Element> Backward<'_, E> {
                 }
             };
             let scores = E::load(scores, &mut scratch.wide);
-            let excluded = self.row.excluded(start, &mut scratch.excluded);
+            let columns = first + start..first + start + out.len();
+            let excluded = row.excluded(columns, &mut scratch.excluded);
             let target = E::target(out, &mut scratch.gradient);
-            block::softmax::<FMA, E::Real>(scores, excluded, scale, log_sum, factor, target);
+            block::softmax::<FMA, R>(scores, excluded, self.scale, self.log_sum, factor, target);
             E::store(out, &scratch.gradient);
         }
     }
 
-    fn add_positives(&mut self) {
-        let excess = self.upstream(Statistic::PositiveExcess);
-        let strong = self.upstream(Statistic::Positives) + excess * self.count();
-        let weak = self.upstream(Statistic::WeakPositives);
-        let weakest = self.upstream(Statistic::WeakestPositive);
-        let strongest = self.upstream(Statistic::StrongestPositive);
-
-        // Summed up again rather than read from the table, where rounding takes more of a
-        // log-sum-exp the farther it lies from the reference.
-        let temperature = self.request.temperature;
-        let scores = self.scratch.positives.iter().copied();
-        let negated = scores.clone().map(|score| -score);
-        let sum = (strong != 0.0).then(|| LogSumExp::new(scores.clone(), temperature));
-        let weak_sum = (weak != 0.0).then(|| LogSumExp::new(negated.clone(), temperature));
-        let (weakest_index, _) = smallest(scores);
-        let (strongest_index, _) = smallest(negated);
-
-        for index in 0..self.scratch.columns.len() {
-            let score = self.scratch.positives[index];
-            let mut gradient = -excess;
-            if let Some(sum) = &sum {
-                gradient += strong * sum.softmax(score);
-            }
-            if let Some(sum) = &weak_sum {
-                gradient -= weak * sum.softmax(-score);
-            }
-            if index == weakest_index {
-                gradient += weakest;
-            }
-            if index == strongest_index {
-                gradient += strongest;
-            }
-            self.add(self.scratch.columns[index], gradient);
+    /// The gradient of a positive.
+    fn positive(&self, column: usize, score: f64) -> f64 {
+        let mut gradient = -self.excess;
+        if self.strong != 0.0 {
+            gradient += self.strong * self.positives.strong.softmax(score, self.temperature);
         }
-    }
-
-    fn count(&self) -> f64 {
-        self.scratch.columns.len() as f64
+        if self.weak != 0.0 {
+            gradient -= self.weak * self.positives.weak.softmax(-score, self.temperature);
+        }
+        if self.positives.weakest.column() == Some(column) {
+            gradient += self.weakest;
+        }
+        if self.positives.strongest.column() == Some(column) {
+            gradient += self.strongest;
+        }
+        gradient
     }
 }

@@ -1,10 +1,10 @@
 //! The statistics of one query.
 
 use super::{
-    block::{self, Scale},
+    block::{self, BLOCK, Scale},
     element::Element,
     isa::Kernel,
-    positives::{LogSumExp, relative, smallest},
+    positives::{Positives, relative},
     real::Real,
     row::{Row, Scratch},
 };
@@ -24,91 +24,165 @@ impl<E: Element> Kernel for Forward<'_, E> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        self.table.fill(E::Real::default());
-        if !self.scratch.collect(self.row, self.scores) {
+        let mut summary = Summary::default();
+        // The scores of a query without positives are not looked at.
+        if self.scratch.collect(self.row, 0, self.scores) {
+            summary.active = true;
+            summary.add_collected::<FMA, E>(0, self.scores, self.row, self.request, self.scratch);
+        }
+        summary.write(self.request, self.table);
+    }
+}
+
+/// What the statistics of a query are computed from, gathered from its documents in order.
+#[derive(Clone, Debug)]
+pub struct Summary<R> {
+    active: bool,
+    negatives: Negatives<R>,
+    positives: Positives,
+}
+
+impl<R: Real> Default for Summary<R> {
+    fn default() -> Self {
+        Self {
+            active: false,
+            negatives: Negatives::default(),
+            positives: Positives::default(),
+        }
+    }
+}
+
+impl<R: Real> Summary<R> {
+    /// Adds the documents from `first` on.
+    #[inline(always)]
+    pub fn add<const FMA: bool, E: Element<Real = R>>(
+        &mut self,
+        first: usize,
+        scores: &[E],
+        row: Row,
+        request: Request,
+        scratch: &mut Scratch<E>,
+    ) {
+        self.active |= scratch.collect(row, first, scores);
+        self.add_collected::<FMA, E>(first, scores, row, request, scratch);
+    }
+
+    #[inline(always)]
+    fn add_collected<const FMA: bool, E: Element<Real = R>>(
+        &mut self,
+        first: usize,
+        scores: &[E],
+        row: Row,
+        request: Request,
+        scratch: &mut Scratch<E>,
+    ) {
+        for (&column, &score) in scratch.columns.iter().zip(&scratch.positives) {
+            self.positives.add(column, score, request);
+        }
+        for (index, scores) in scores.chunks(BLOCK).enumerate() {
+            let start = first + index * BLOCK;
+            let columns = start..start + scores.len();
+            let excluded = row.excluded(columns.clone(), &mut scratch.excluded);
+            let wide = E::load(scores, &mut scratch.wide);
+            if self.negatives.add::<FMA>(wide, excluded, request) {
+                let hardest = row.first_negative(columns, scores, self.negatives.max);
+                self.negatives.hardest = hardest;
+            }
+        }
+    }
+
+    /// Adds what was gathered from later documents.
+    pub fn merge(&mut self, later: &Self, temperature: f64) {
+        self.active |= later.active;
+        self.negatives.merge(&later.negatives, temperature);
+        self.positives.merge(&later.positives, temperature);
+    }
+
+    /// Writes the row of the table.
+    pub fn write(&self, request: Request, table: &mut [R]) {
+        table.fill(R::default());
+        if !self.active {
             return;
         }
-        let negatives = Negatives::new::<FMA, E>(self.scores, self.row, self.request, self.scratch);
-        let positives = self.scratch.positives.iter().copied();
-        let negated = positives.clone().map(|score| -score);
+        let Self {
+            negatives,
+            positives,
+            ..
+        } = self;
         let reference = match negatives.count {
-            0 => positives.clone().fold(f64::NEG_INFINITY, f64::max),
+            0 => positives.max,
             _ => negatives.max.to_f64(),
         };
-        let mut write = |column: usize, value: f64| {
-            self.table[column] = E::Real::from_f64(value);
-        };
+        let mut write = |column: usize, value: f64| table[column] = R::from_f64(value);
         // A choice that is no positive leaves none; its query is active all the same.
-        write(POSITIVE_COUNT, self.scratch.columns.len().max(1) as f64);
+        write(POSITIVE_COUNT, positives.count.max(1) as f64);
         write(NEGATIVE_COUNT, negatives.count as f64);
         write(REFERENCE, reference);
 
-        let temperature = self.request.temperature;
+        let temperature = request.temperature;
         for statistic in Statistic::ALL {
-            if !self.request.wants(statistic) {
+            if !request.wants(statistic) {
                 continue;
             }
             let value = match statistic {
                 Statistic::Negatives => negatives.log_sum_exp(),
-                Statistic::HardestNegative => negatives.hardest(),
-                _ if self.scratch.columns.is_empty() => f64::NAN,
-                Statistic::Positives => {
-                    LogSumExp::new(positives.clone(), temperature).above(reference)
-                }
-                Statistic::WeakPositives => {
-                    LogSumExp::new(negated.clone(), temperature).above(-reference)
-                }
-                Statistic::PositiveExcess => {
-                    let sum = LogSumExp::new(positives.clone(), temperature);
-                    positives.clone().map(|score| sum.above(score)).sum()
-                }
+                Statistic::HardestNegative => negatives.largest(),
+                _ if positives.count == 0 => f64::NAN,
+                Statistic::Positives => positives.strong.above(reference, temperature),
+                Statistic::WeakPositives => positives.weak.above(-reference, temperature),
+                Statistic::PositiveExcess => positives.strong.excess(),
                 Statistic::WeakestPositive => {
-                    relative(smallest(positives.clone()).1, reference, temperature)
+                    relative(positives.weakest.value(), reference, temperature)
                 }
                 Statistic::StrongestPositive => {
-                    relative(-smallest(negated.clone()).1, reference, temperature)
+                    relative(-positives.strongest.value(), reference, temperature)
                 }
             };
             write(statistic as usize, value);
         }
     }
+
+    pub fn positives(&self) -> &Positives {
+        &self.positives
+    }
+
+    /// The column of the largest negative, if that was wanted.
+    pub fn hardest(&self) -> Option<usize> {
+        self.negatives.hardest
+    }
 }
 
 /// The largest negative and the log-sum-exp over all relative to it, while they are computed.
+#[derive(Clone, Debug)]
 struct Negatives<R> {
     max: R,
+    /// The first column of the largest, if it is wanted.
+    hardest: Option<usize>,
     /// The sum of `exp((score - max) / temperature)`.
     sum: f64,
     count: u64,
     unordered: bool,
 }
 
-impl<R: Real> Negatives<R> {
-    #[inline(always)]
-    fn new<const FMA: bool, E: Element<Real = R>>(
-        scores: &[E],
-        row: Row,
-        request: Request,
-        scratch: &mut Scratch<E>,
-    ) -> Self {
-        let mut all = Self {
+impl<R: Real> Default for Negatives<R> {
+    fn default() -> Self {
+        Self {
             max: R::NEG_INFINITY,
+            hardest: None,
             sum: 0.0,
             count: 0,
             unordered: false,
-        };
-        for (index, scores) in scores.chunks(block::BLOCK).enumerate() {
-            let excluded = row.excluded(index * block::BLOCK, &mut scratch.excluded);
-            let scores = E::load(scores, &mut scratch.wide);
-            all.add::<FMA>(scores, excluded, request);
         }
-        all
     }
+}
 
+impl<R: Real> Negatives<R> {
+    /// Adds a block; whether the column of the largest is wanted and now in it.
     #[inline(always)]
-    fn add<const FMA: bool>(&mut self, scores: &[R], excluded: &[u8], request: Request) {
+    fn add<const FMA: bool>(&mut self, scores: &[R], excluded: &[u8], request: Request) -> bool {
         let max = block::max(scores, excluded);
-        if max > self.max {
+        let rises = max > self.max;
+        if rises {
             self.sum *= relative(self.max.to_f64(), max.to_f64(), request.temperature).exp();
             self.max = max;
         }
@@ -124,6 +198,20 @@ impl<R: Real> Negatives<R> {
             self.count += count;
             self.unordered |= unordered;
         }
+        rises && request.wants(Statistic::HardestNegative)
+    }
+
+    fn merge(&mut self, later: &Self, temperature: f64) {
+        self.count += later.count;
+        self.unordered |= later.unordered;
+        let (max, later_max) = (self.max.to_f64(), later.max.to_f64());
+        if later.max > self.max {
+            self.sum = self.sum * relative(max, later_max, temperature).exp() + later.sum;
+            self.max = later.max;
+            self.hardest = later.hardest;
+        } else if later.max > R::NEG_INFINITY {
+            self.sum += later.sum * relative(later_max, max, temperature).exp();
+        }
     }
 
     /// 0 if there is none.
@@ -136,7 +224,7 @@ impl<R: Real> Negatives<R> {
     }
 
     /// 0, being the reference, or NaN.
-    fn hardest(&self) -> f64 {
+    fn largest(&self) -> f64 {
         match self.unordered || self.sum.is_nan() {
             true => f64::NAN,
             false => 0.0,

@@ -1,15 +1,28 @@
 //! One query: its targets, and the buffers that its kernels share.
 
+use std::ops::Range;
+
 use super::{block::BLOCK, element::Element, real::Real};
 use crate::targets::drawn;
 
 /// The targets of one query; a mask entry is true unless it is 0.
 #[derive(Clone, Copy)]
 pub struct Row<'a> {
-    pub positives: &'a [u8],
+    pub relevance: Relevance<'a>,
     pub candidates: Option<&'a [u8]>,
     /// The only positive.
     pub choice: Option<Choice>,
+}
+
+/// Which documents are relevant to a query.
+#[derive(Clone, Copy)]
+pub enum Relevance<'a> {
+    /// Those whose entry is true.
+    Mask(&'a [u8]),
+    /// Those that have the label of the query.
+    Labels { query: i64, documents: &'a [i64] },
+    /// Those that are listed, ascending.
+    Columns(&'a [usize]),
 }
 
 /// One of the positives.
@@ -19,57 +32,110 @@ pub enum Choice {
     Draw(i64),
 }
 
-impl Row<'_> {
-    /// Collects the columns of the positives; whether the query is active.
+impl Relevance<'_> {
+    /// For at most [`BLOCK`] columns, 0 where the document is not relevant.
     #[inline(always)]
-    pub fn positives(self, columns: &mut Vec<usize>) -> bool {
-        columns.clear();
-        for (index, block) in self.positives.chunks(64).enumerate() {
-            // Positives are few: most blocks are passed over at once.
-            if block.iter().fold(0, |any, &positive| any | positive) == 0 {
-                continue;
+    fn mask<'a>(&'a self, columns: Range<usize>, buffer: &'a mut [u8; BLOCK]) -> &'a [u8] {
+        let buffer = &mut buffer[..columns.len()];
+        match *self {
+            Self::Mask(mask) => return &mask[columns],
+            Self::Labels { query, documents } => {
+                for (relevant, &label) in buffer.iter_mut().zip(&documents[columns]) {
+                    *relevant = u8::from(label == query);
+                }
             }
-            let positives = block.iter().enumerate().filter(|(_, mask)| **mask != 0);
-            columns.extend(positives.map(|(offset, _)| index * 64 + offset));
-        }
-        if let Some(candidates) = self.candidates {
-            columns.retain(|&column| candidates[column] != 0);
-        }
-        let active = !columns.is_empty();
-        match self.choice {
-            Some(Choice::Column(chosen)) => columns.retain(|&column| column as i64 == chosen),
-            Some(Choice::Draw(draw)) if active => {
-                let chosen = columns[drawn(draw, columns.len())];
-                columns.clear();
-                columns.push(chosen);
+            Self::Columns(listed) => {
+                buffer.fill(0);
+                for &column in within(listed, &columns) {
+                    buffer[column - columns.start] = 1;
+                }
             }
-            Some(Choice::Draw(_)) | None => {}
-        }
-        active
-    }
-
-    pub fn is_negative(self, column: usize) -> bool {
-        self.positives[column] == 0 && self.candidates.is_none_or(|mask| mask[column] != 0)
-    }
-
-    /// For the columns from `start`, 0 where the document is a negative.
-    #[inline(always)]
-    pub fn excluded<'a>(&'a self, start: usize, buffer: &'a mut [u8; BLOCK]) -> &'a [u8] {
-        let end = self.positives.len().min(start + BLOCK);
-        let positives = &self.positives[start..end];
-        let Some(candidates) = self.candidates else {
-            return positives;
-        };
-        let buffer = &mut buffer[..end - start];
-        for ((excluded, positive), candidate) in buffer
-            .iter_mut()
-            .zip(positives)
-            .zip(&candidates[start..end])
-        {
-            *excluded = u8::from(*positive != 0) | u8::from(*candidate == 0);
         }
         buffer
     }
+}
+
+/// Those of the ascending `columns` that lie in `range`.
+pub fn within<'a>(columns: &'a [usize], range: &Range<usize>) -> &'a [usize] {
+    let before = |bound: usize| columns.partition_point(|&column| column < bound);
+    &columns[before(range.start)..before(range.end)]
+}
+
+impl Row<'_> {
+    /// Collects those of `columns` that are positives.
+    #[inline(always)]
+    fn positives(self, columns: Range<usize>, buffer: &mut [u8; BLOCK], found: &mut Vec<usize>) {
+        found.clear();
+        if let Relevance::Columns(listed) = self.relevance {
+            found.extend(within(listed, &columns));
+        } else {
+            for start in columns.clone().step_by(BLOCK) {
+                let end = columns.end.min(start + BLOCK);
+                let relevant = self.relevance.mask(start..end, buffer);
+                for (index, block) in relevant.chunks(64).enumerate() {
+                    // Positives are few: most blocks are passed over at once.
+                    if block.iter().fold(0, |any, &relevant| any | relevant) == 0 {
+                        continue;
+                    }
+                    let relevant = block.iter().enumerate().filter(|(_, mask)| **mask != 0);
+                    found.extend(relevant.map(|(offset, _)| start + index * 64 + offset));
+                }
+            }
+        }
+        if let Some(candidates) = self.candidates {
+            found.retain(|&column| candidates[column] != 0);
+        }
+    }
+
+    /// The column that a draw means; none if there is no positive.
+    pub fn drawn(self, documents: usize, draw: i64) -> Option<usize> {
+        let mut columns = Vec::new();
+        self.positives(0..documents, &mut [0; BLOCK], &mut columns);
+        columns.get(drawn(draw, columns.len())).copied()
+    }
+
+    pub fn is_negative(self, column: usize) -> bool {
+        let relevant = match self.relevance {
+            Relevance::Mask(mask) => mask[column] != 0,
+            Relevance::Labels { query, documents } => documents[column] == query,
+            Relevance::Columns(listed) => listed.binary_search(&column).is_ok(),
+        };
+        !relevant && self.candidates.is_none_or(|mask| mask[column] != 0)
+    }
+
+    /// The first of `columns` whose document is a negative with this score.
+    pub fn first_negative<E: Element>(
+        self,
+        columns: Range<usize>,
+        scores: &[E],
+        score: E::Real,
+    ) -> Option<usize> {
+        columns
+            .zip(scores)
+            .find(|&(column, scored)| scored.widen() == score && self.is_negative(column))
+            .map(|(column, _)| column)
+    }
+
+    /// For at most [`BLOCK`] columns, 0 where the document is a negative.
+    #[inline(always)]
+    pub fn excluded<'a>(&'a self, columns: Range<usize>, buffers: &'a mut Excluded) -> &'a [u8] {
+        let relevant = self.relevance.mask(columns.clone(), &mut buffers.relevant);
+        let Some(candidates) = self.candidates else {
+            return relevant;
+        };
+        let excluded = &mut buffers.excluded[..columns.len()];
+        let pairs = relevant.iter().zip(&candidates[columns]);
+        for (excluded, (relevant, candidate)) in excluded.iter_mut().zip(pairs) {
+            *excluded = u8::from(*relevant != 0) | u8::from(*candidate == 0);
+        }
+        excluded
+    }
+}
+
+/// Buffers for the mask of the columns that are no negatives.
+pub struct Excluded {
+    relevant: [u8; BLOCK],
+    excluded: [u8; BLOCK],
 }
 
 /// Buffers that are reused from row to row.
@@ -78,7 +144,7 @@ pub struct Scratch<E: Element> {
     pub columns: Vec<usize>,
     /// The scores of the positives.
     pub positives: Vec<f64>,
-    pub excluded: [u8; BLOCK],
+    pub excluded: Excluded,
     pub scores: [E; BLOCK],
     pub wide: [E::Real; BLOCK],
     pub gradient: [E::Real; BLOCK],
@@ -90,7 +156,10 @@ impl<E: Element> Default for Scratch<E> {
         Self {
             columns: Vec::new(),
             positives: Vec::new(),
-            excluded: [0; BLOCK],
+            excluded: Excluded {
+                relevant: [0; BLOCK],
+                excluded: [0; BLOCK],
+            },
             scores: [E::narrow(zero); BLOCK],
             wide: [zero; BLOCK],
             gradient: [zero; BLOCK],
@@ -99,13 +168,26 @@ impl<E: Element> Default for Scratch<E> {
 }
 
 impl<E: Element> Scratch<E> {
-    /// Collects the positives of a query and their scores; whether the query is active.
+    /// Collects the positives among the documents from `first` on, and their scores; whether there
+    /// are any, chosen or not. A draw is made from these documents.
     #[inline(always)]
-    pub fn collect(&mut self, row: Row, scores: &[E]) -> bool {
-        let active = row.positives(&mut self.columns);
+    pub fn collect(&mut self, row: Row, first: usize, scores: &[E]) -> bool {
+        let columns = &mut self.columns;
+        let range = first..first + scores.len();
+        row.positives(range, &mut self.excluded.relevant, columns);
+        let any = !columns.is_empty();
+        match row.choice {
+            Some(Choice::Column(chosen)) => columns.retain(|&column| column as i64 == chosen),
+            Some(Choice::Draw(draw)) if any => {
+                let chosen = columns[drawn(draw, columns.len())];
+                columns.clear();
+                columns.push(chosen);
+            }
+            Some(Choice::Draw(_)) | None => {}
+        }
         self.positives.clear();
-        let score = |&column: &usize| scores[column].widen().to_f64();
+        let score = |&column: &usize| scores[column - first].widen().to_f64();
         self.positives.extend(self.columns.iter().map(score));
-        active
+        any
     }
 }

@@ -3,88 +3,35 @@
 use rayon::prelude::*;
 
 use super::{
-    backward::Backward,
-    element::Element,
-    forward::Forward,
-    isa::Isa,
-    row::{Choice, Row, Scratch},
+    backward::Backward, element::Element, forward::Forward, isa::Isa, judgements::Judgements,
+    matrix::Matrix, row::Scratch,
 };
 use crate::statistics::table::{Request, WIDTH};
 
 /// Scores per task below which a thread costs more than it brings.
 const SCORES_PER_TASK: usize = 1 << 14;
 
-/// A matrix whose rows are contiguous, and may overlap.
-#[derive(Clone, Copy)]
-pub struct Matrix<'a, T> {
-    data: &'a [T],
-    stride: usize,
-    shape: [usize; 2],
-}
-
-impl<'a, T> Matrix<'a, T> {
-    /// Row `i` is `data[i * stride ..][.. columns]`.
-    pub fn new(data: &'a [T], stride: usize, shape: [usize; 2]) -> Self {
-        Self {
-            data,
-            stride,
-            shape,
-        }
-    }
-
-    fn row(&self, row: usize) -> &'a [T] {
-        &self.data[row * self.stride..][..self.shape[1]]
-    }
-}
-
-/// The targets of a batch; a mask entry is true unless it is 0.
-#[derive(Clone, Copy)]
-pub struct Masks<'a> {
-    pub positives: Matrix<'a, u8>,
-    pub candidates: Option<Matrix<'a, u8>>,
-    /// For each query its only positive.
-    pub choices: Option<Choices<'a>>,
-}
-
-/// The only positive of each query.
-#[derive(Clone, Copy)]
-pub enum Choices<'a> {
-    /// By its column.
-    Columns(&'a [i64]),
-    /// By lot, see [`drawn`](crate::targets::drawn).
-    Draws(&'a [i64]),
-}
-
-impl<'a> Masks<'a> {
-    fn row(&self, row: usize) -> Row<'a> {
-        Row {
-            positives: self.positives.row(row),
-            candidates: self.candidates.map(|candidates| candidates.row(row)),
-            choice: self.choices.map(|choices| match choices {
-                Choices::Columns(columns) => Choice::Column(columns[row]),
-                Choices::Draws(draws) => Choice::Draw(draws[row]),
-            }),
-        }
-    }
-}
-
 /// The table of statistics, a row of [`WIDTH`] for each query.
-pub fn forward<E: Element>(scores: Matrix<E>, masks: Masks, request: Request) -> Vec<E::Real> {
-    forward_on(Isa::best(), scores, masks, request)
+pub fn forward<E: Element>(
+    scores: Matrix<E>,
+    judgements: Judgements,
+    request: Request,
+) -> Vec<E::Real> {
+    forward_on(Isa::best(), scores, judgements, request)
 }
 
 fn forward_on<E: Element>(
     isa: Isa,
     scores: Matrix<E>,
-    masks: Masks,
+    judgements: Judgements,
     request: Request,
 ) -> Vec<E::Real> {
-    let [queries, documents] = scores.shape;
+    let [queries, documents] = scores.shape();
     let mut table = vec![E::Real::default(); queries * WIDTH];
     for_rows(&mut table, WIDTH, documents, |scratch, query, table| {
         isa.run(Forward {
             scores: scores.row(query),
-            row: masks.row(query),
+            row: judgements.row(query),
             request,
             table,
             scratch,
@@ -93,33 +40,41 @@ fn forward_on<E: Element>(
     table
 }
 
-/// The gradient of the scores, given the table and its gradient; the scores stand in `out` if they
-/// are `None`.
+/// Writes the gradient of the scores, given the table and its gradient, to `out`; the scores stand
+/// there if they are `None`.
 pub fn backward<E: Element>(
     scores: Option<Matrix<E>>,
-    masks: Masks,
+    judgements: Judgements,
     request: Request,
     table: &[E::Real],
     upstream: &[E::Real],
     out: &mut [E],
 ) {
-    backward_on(Isa::best(), scores, masks, request, table, upstream, out);
+    backward_on(
+        Isa::best(),
+        scores,
+        judgements,
+        request,
+        table,
+        upstream,
+        out,
+    );
 }
 
 fn backward_on<E: Element>(
     isa: Isa,
     scores: Option<Matrix<E>>,
-    masks: Masks,
+    judgements: Judgements,
     request: Request,
     table: &[E::Real],
     upstream: &[E::Real],
     out: &mut [E],
 ) {
-    let [_, documents] = masks.positives.shape;
+    let documents = out.len() / (table.len() / WIDTH).max(1);
     for_rows(out, documents, documents, |scratch, query, out| {
         isa.run(Backward {
             scores: scores.map(|scores| scores.row(query)),
-            row: masks.row(query),
+            row: judgements.row(query),
             request,
             table: &table[query * WIDTH..][..WIDTH],
             upstream: &upstream[query * WIDTH..][..WIDTH],
@@ -163,7 +118,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        kernel::real::Real,
+        kernel::{judgements::Relevant, real::Real},
         statistics::table::{NEGATIVE_COUNT, POSITIVE_COUNT, REFERENCE, Statistic},
     };
 
@@ -204,10 +159,10 @@ mod tests {
             }
         }
 
-        fn masks(&self) -> Masks<'_> {
+        fn judgements(&self) -> Judgements<'_> {
             let stride = self.shape[1];
-            Masks {
-                positives: Matrix::new(&self.positives, stride, self.shape),
+            Judgements {
+                relevant: Relevant::Mask(Matrix::new(&self.positives, stride, self.shape)),
                 candidates: Some(Matrix::new(&self.candidates, stride, self.shape)),
                 choices: None,
             }
@@ -232,17 +187,25 @@ mod tests {
     fn check<E: Element>(isa: Isa, batch: &Batch<E>, tolerance: f64, narrowing: f64) {
         let request = Request::new(TEMPERATURE, &Statistic::ALL);
         let matrix = Matrix::new(&batch.scores, batch.shape[1], batch.shape);
-        let table = forward_on(isa, matrix, batch.masks(), request);
+        let table = forward_on(isa, matrix, batch.judgements(), request);
         // A weight for each statistic, and none that is zero.
         let upstream: Vec<E::Real> = (0..table.len())
             .map(|i| E::Real::from_f64(0.3 + (i % 7) as f64))
             .collect();
         let mut gradient = vec![E::narrow(E::Real::default()); batch.scores.len()];
-        let (masks, out) = (batch.masks(), &mut gradient);
-        backward_on(isa, Some(matrix), masks, request, &table, &upstream, out);
+        let (judgements, out) = (batch.judgements(), &mut gradient);
+        backward_on(
+            isa,
+            Some(matrix),
+            judgements,
+            request,
+            &table,
+            &upstream,
+            out,
+        );
         let mut in_place = batch.scores.clone();
         let out = &mut in_place;
-        backward_on(isa, None, masks, request, &table, &upstream, out);
+        backward_on(isa, None, judgements, request, &table, &upstream, out);
 
         for query in 0..batch.shape[0] {
             let row = &table[query * WIDTH..][..WIDTH];
@@ -353,14 +316,19 @@ mod tests {
         let mut positives = vec![0; shape[1]];
         positives[7] = 1;
         let scores = vec![0.1f32; shape[1]];
-        let masks = Masks {
-            positives: Matrix::new(&positives, shape[1], shape),
+        let judgements = Judgements {
+            relevant: Relevant::Mask(Matrix::new(&positives, shape[1], shape)),
             candidates: None,
             choices: None,
         };
         let request = Request::new(0.05, &[Statistic::Negatives]);
         for isa in Isa::all() {
-            let table = forward_on(isa, Matrix::new(&scores, shape[1], shape), masks, request);
+            let table = forward_on(
+                isa,
+                Matrix::new(&scores, shape[1], shape),
+                judgements,
+                request,
+            );
             let exact = 100_002f64.ln();
             let got = f64::from(table[Statistic::Negatives as usize]);
             assert_relative_eq!(got, exact, max_relative = 6e-8);
@@ -371,15 +339,15 @@ mod tests {
     fn rows_may_be_shared_and_have_gaps() {
         let scores: Vec<f32> = (0..12).map(|i| i as f32 / 10.0).collect();
         let positives = [0, 1, 0];
-        let masks = Masks {
-            positives: Matrix::new(&positives, 0, [2, 3]),
+        let judgements = Judgements {
+            relevant: Relevant::Mask(Matrix::new(&positives, 0, [2, 3])),
             candidates: None,
             choices: None,
         };
         let request = Request::new(1.0, &Statistic::ALL);
-        let gaps = forward(Matrix::new(&scores, 6, [2, 3]), masks, request);
+        let gaps = forward(Matrix::new(&scores, 6, [2, 3]), judgements, request);
         let dense = [0.0f32, 0.1, 0.2, 0.6, 0.7, 0.8];
-        let dense = forward(Matrix::new(&dense, 3, [2, 3]), masks, request);
+        let dense = forward(Matrix::new(&dense, 3, [2, 3]), judgements, request);
         assert_eq!(gaps, dense);
     }
 }

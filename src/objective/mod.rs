@@ -5,16 +5,12 @@ mod lse_pair;
 mod rand1_lh;
 mod sum_marg_lh;
 
-use burn::{
-    nn::loss::Reduction,
-    tensor::{Tensor, assert_shape},
-};
+use burn::{nn::loss::Reduction, tensor::Tensor};
 
 use crate::{
     Targets,
     reduction::reduce,
-    statistics::{Statistic, Statistics, softplus},
-    targets::assert_device,
+    statistics::{Statistic, Statistics, Tile, softplus},
 };
 
 pub use joint_lh::{JointLhLoss, JointLhLossConfig};
@@ -100,8 +96,7 @@ pub trait Objective {
         reduction: Reduction,
     ) -> Tensor<1> {
         let statistics = self.statistics(scores, targets.into());
-        let losses = self.losses(&statistics);
-        reduce(losses, statistics.positive_counts(), &reduction)
+        self.reduce(&statistics, reduction)
     }
 
     /// The loss of every query, 0 for one that has no positive.
@@ -119,8 +114,10 @@ pub trait Objective {
         self.losses(&self.statistics(scores, targets.into()))
     }
 
-    /// The mean loss of the queries that have a positive, from embeddings; the scores are their
-    /// dot products.
+    /// The mean loss of the queries that have a positive, from embeddings.
+    ///
+    /// The scores are the dot products, computed tile by tile and never held together: memory
+    /// grows with queries and documents, not with their product.
     ///
     /// # Shapes
     ///
@@ -131,18 +128,75 @@ pub trait Objective {
     ///
     /// # Panics
     ///
-    /// If the embeddings have different dimensions or devices, or if the targets have another
-    /// shape or device than the scores.
+    /// If the embeddings differ in dimensions, type or device, or if the targets have another shape
+    /// or device than the scores would.
     fn forward_embeddings(
         &self,
         queries: Tensor<2>,
         documents: Tensor<2>,
         targets: impl Into<Targets>,
     ) -> Tensor<1> {
-        let [_, dimensions] = queries.dims();
-        assert_shape!(documents, [_, dimensions]);
-        assert_device("documents", &documents.device(), &queries.device());
-        self.forward(queries.matmul(documents.transpose()), targets)
+        self.forward_embeddings_with_reduction(queries, documents, targets, Reduction::Mean)
+    }
+
+    /// As [`forward_embeddings`](Objective::forward_embeddings), with a tile of the caller's: what
+    /// it is otherwise chosen for is speed, within 64 MiB on a CPU.
+    ///
+    /// # Shapes and panics
+    ///
+    /// As [`forward_embeddings`](Objective::forward_embeddings); an empty tile panics.
+    fn forward_embeddings_with_tile(
+        &self,
+        queries: Tensor<2>,
+        documents: Tensor<2>,
+        targets: impl Into<Targets>,
+        tile: impl Into<Tile>,
+    ) -> Tensor<1> {
+        let tile = Some(tile.into());
+        let statistics = self.statistics_of_embeddings(queries, documents, targets.into(), tile);
+        self.reduce(&statistics, Reduction::Mean)
+    }
+
+    /// As [`forward_embeddings`](Objective::forward_embeddings), with a reduction as in
+    /// [`forward_with_reduction`](Objective::forward_with_reduction).
+    ///
+    /// # Shapes and panics
+    ///
+    /// As [`forward_embeddings`](Objective::forward_embeddings).
+    fn forward_embeddings_with_reduction(
+        &self,
+        queries: Tensor<2>,
+        documents: Tensor<2>,
+        targets: impl Into<Targets>,
+        reduction: Reduction,
+    ) -> Tensor<1> {
+        let statistics = self.statistics_of_embeddings(queries, documents, targets.into(), None);
+        self.reduce(&statistics, reduction)
+    }
+
+    /// The loss of every query, `[queries]`, from embeddings; 0 for one that has no positive.
+    ///
+    /// # Shapes and panics
+    ///
+    /// As [`forward_embeddings`](Objective::forward_embeddings), the output aside.
+    fn forward_embeddings_no_reduction(
+        &self,
+        queries: Tensor<2>,
+        documents: Tensor<2>,
+        targets: impl Into<Targets>,
+    ) -> Tensor<1> {
+        let statistics = self.statistics_of_embeddings(queries, documents, targets.into(), None);
+        self.losses(&statistics)
+    }
+
+    /// The losses of the queries, reduced to shape `[1]` as in
+    /// [`forward_with_reduction`](Objective::forward_with_reduction).
+    fn reduce(&self, statistics: &Statistics, reduction: Reduction) -> Tensor<1> {
+        reduce(
+            self.losses(statistics),
+            statistics.positive_counts(),
+            &reduction,
+        )
     }
 
     /// The statistics of the scores that this objective reads.
@@ -154,6 +208,31 @@ pub trait Objective {
         targets.assert_fit(scores.dims(), &scores.device());
         let targets = self.narrow(targets);
         Statistics::new(scores, &targets, self.temperature(), &self.wanted())
+    }
+
+    /// The statistics of the dot products of embeddings that this objective reads, see
+    /// [`Statistics::from_embeddings`].
+    ///
+    /// # Panics
+    ///
+    /// As [`forward_embeddings_with_tile`](Objective::forward_embeddings_with_tile).
+    fn statistics_of_embeddings(
+        &self,
+        queries: Tensor<2>,
+        documents: Tensor<2>,
+        targets: Targets,
+        tile: Option<Tile>,
+    ) -> Statistics {
+        targets.assert_fit([queries.dims()[0], documents.dims()[0]], &queries.device());
+        let targets = self.narrow(targets);
+        Statistics::from_embeddings(
+            queries,
+            documents,
+            &targets,
+            self.temperature(),
+            &self.wanted(),
+            tile,
+        )
     }
 }
 
@@ -234,19 +313,45 @@ macro_rules! inherent_forward {
                 crate::Objective::forward_no_reduction(self, scores, targets)
             }
 
-            /// The mean loss from embeddings; the scores are their dot products.
+            /// The mean loss from embeddings, whose dot products are the scores.
+            ///
+            /// The scores are computed tile by tile and never held together: memory grows with
+            /// queries and documents, not with their product. Labels, ids and groups in
+            /// [`Targets`](crate::Targets) stay as they are; a mask of your own is a matrix of that
+            /// size.
             ///
             /// # Shapes
             ///
             /// - `queries`: `[queries, dimensions]`
             /// - `documents`: `[documents, dimensions]`
             /// - `targets`: `[queries, documents]`
-            /// - output: `[1]`
+            /// - output: `[1]`, in f32, or in f64 for embeddings in f64
             ///
             /// # Panics
             ///
-            /// If the embeddings have different dimensions or devices, or if the targets have
-            /// another shape or device than their scores.
+            /// If the embeddings differ in dimensions, type or device, or if the targets have
+            /// another shape or device than the scores would.
+            ///
+            /// # Example
+            ///
+            /// ```
+            /// use burn::tensor::{Device, Distribution, Tensor};
+            #[doc = concat!("use burn_multi_positive::{", stringify!($loss), "Config, Targets};")]
+            ///
+            /// let device = Device::default().autodiff();
+            /// // Two documents for each query, positives first.
+            /// let targets = Targets::from_groups(&[1, 2, 1], 2, &device)?;
+            /// let normal = Distribution::Normal(0.0, 1.0);
+            /// let queries = Tensor::<2>::random([3, 16], normal, &device).require_grad();
+            /// let documents = Tensor::<2>::random([6, 16], normal, &device).require_grad();
+            ///
+            #[doc = concat!("let loss_fn = ", stringify!($loss), "Config::new().init();")]
+            /// let loss = loss_fn.forward_embeddings(queries.clone(), documents.clone(), targets);
+            /// let gradients = loss.backward();
+            /// assert_eq!(queries.grad(&gradients).unwrap().dims(), [3, 16]);
+            /// assert_eq!(documents.grad(&gradients).unwrap().dims(), [6, 16]);
+            /// # Ok::<(), burn_multi_positive::TargetsError>(())
+            /// ```
             pub fn forward_embeddings(
                 &self,
                 queries: burn::tensor::Tensor<2>,
@@ -254,6 +359,50 @@ macro_rules! inherent_forward {
                 targets: impl Into<crate::Targets>,
             ) -> burn::tensor::Tensor<1> {
                 crate::Objective::forward_embeddings(self, queries, documents, targets)
+            }
+
+            /// As [`forward_embeddings`](Self::forward_embeddings), holding at most a
+            /// [`Tile`](crate::Tile) of scores: a side, or queries and documents.
+            ///
+            /// The tile is a bound on memory and changes the result by rounding only. Without one it
+            /// is chosen for the shapes and the device. An empty tile panics.
+            pub fn forward_embeddings_with_tile(
+                &self,
+                queries: burn::tensor::Tensor<2>,
+                documents: burn::tensor::Tensor<2>,
+                targets: impl Into<crate::Targets>,
+                tile: impl Into<crate::Tile>,
+            ) -> burn::tensor::Tensor<1> {
+                crate::Objective::forward_embeddings_with_tile(
+                    self, queries, documents, targets, tile,
+                )
+            }
+
+            /// As [`forward_embeddings`](Self::forward_embeddings), with a reduction as in
+            /// [`forward_with_reduction`](Self::forward_with_reduction).
+            pub fn forward_embeddings_with_reduction(
+                &self,
+                queries: burn::tensor::Tensor<2>,
+                documents: burn::tensor::Tensor<2>,
+                targets: impl Into<crate::Targets>,
+                reduction: burn::nn::loss::Reduction,
+            ) -> burn::tensor::Tensor<1> {
+                crate::Objective::forward_embeddings_with_reduction(
+                    self, queries, documents, targets, reduction,
+                )
+            }
+
+            /// As [`forward_embeddings`](Self::forward_embeddings), the loss of every query,
+            /// `[queries]`.
+            pub fn forward_embeddings_no_reduction(
+                &self,
+                queries: burn::tensor::Tensor<2>,
+                documents: burn::tensor::Tensor<2>,
+                targets: impl Into<crate::Targets>,
+            ) -> burn::tensor::Tensor<1> {
+                crate::Objective::forward_embeddings_no_reduction(
+                    self, queries, documents, targets,
+                )
             }
         }
     };

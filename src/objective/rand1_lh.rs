@@ -109,6 +109,18 @@ impl Rand1LhLoss {
     ) -> Tensor<1> {
         self.forward_no_reduction(scores, targets.into().with_chosen(chosen))
     }
+
+    /// As [`forward_chosen`](Rand1LhLoss::forward_chosen), from embeddings as in
+    /// [`forward_embeddings`](Rand1LhLoss::forward_embeddings).
+    pub fn forward_embeddings_chosen(
+        &self,
+        queries: Tensor<2>,
+        documents: Tensor<2>,
+        targets: impl Into<Targets>,
+        chosen: Tensor<1, Int>,
+    ) -> Tensor<1> {
+        self.forward_embeddings(queries, documents, targets.into().with_chosen(chosen))
+    }
 }
 
 impl Objective for Rand1LhLoss {

@@ -39,6 +39,21 @@ pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> T
     Tensor::cat(columns, 1)
 }
 
+/// The gradient of scores without autodiff, given the gradient of their table.
+pub(super) fn gradient(
+    scores: Tensor<2>,
+    targets: &Targets,
+    request: Request,
+    _table: Tensor<2>,
+    upstream: Tensor<2>,
+) -> Tensor<2> {
+    let scores = scores.autodiff().require_grad();
+    let table = table(scores.clone(), targets, request);
+    let gradients = table.mul(upstream).sum().backward();
+    let gradient = scores.grad(&gradients);
+    gradient.expect("the table is a function of the scores")
+}
+
 /// `x` as a function of half the scores.
 struct Scale {
     reference: Tensor<2>,

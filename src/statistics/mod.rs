@@ -29,20 +29,24 @@
 mod composed;
 #[cfg(any(feature = "flex", feature = "cubecl"))]
 mod fused;
+#[cfg(feature = "flex")]
+mod host;
 mod softplus;
 pub(crate) mod table;
+mod tiled;
 
 // Without a backend that has kernels everything composes.
 #[cfg(not(any(feature = "flex", feature = "cubecl")))]
 use composed as fused;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, assert_shape};
 
-use crate::Targets;
+use crate::{Targets, targets::assert_device};
 
 pub(crate) use softplus::softplus;
 pub use table::Statistic;
 use table::{NEGATIVE_COUNT, POSITIVE_COUNT, Request};
+pub use tiled::Tile;
 
 /// The statistics of the queries of a batch, differentiable with respect to the scores.
 #[derive(Clone, Debug)]
@@ -87,6 +91,48 @@ impl Statistics {
         targets.assert_fit(scores.dims(), &scores.device());
         Self {
             table: composed::table(scores, targets, Request::new(temperature, wanted)),
+        }
+    }
+
+    /// The statistics of the dot products of embeddings, whose `[queries, documents]` matrix never
+    /// exists: the scores are computed tile by tile, and again for the gradient. Every row of scores
+    /// counts, but masks that the targets hold as labels or ids are made tile by tile, too.
+    ///
+    /// The tile is chosen for shapes and device unless it is given. Embeddings of half precision are
+    /// multiplied in f32 on CPUs. With autodiff, backends other than Burn's CPU backends and the
+    /// CubeCL ones compute all scores at once.
+    ///
+    /// # Shapes
+    ///
+    /// - `queries`: `[queries, dimensions]`
+    /// - `documents`: `[documents, dimensions]`
+    ///
+    /// # Panics
+    ///
+    /// If the embeddings differ in dimensions, type or device, if the targets have another shape or
+    /// device than the scores would, or if the tile is empty.
+    pub fn from_embeddings(
+        queries: Tensor<2>,
+        documents: Tensor<2>,
+        targets: &Targets,
+        temperature: f64,
+        wanted: &[Statistic],
+        tile: Option<Tile>,
+    ) -> Self {
+        let [count, dimensions] = queries.dims();
+        assert_shape!(documents, [_, dimensions]);
+        assert_device("documents", &documents.device(), &queries.device());
+        assert!(
+            documents.dtype() == queries.dtype(),
+            "documents: expected embeddings in {:?} as the queries have, got {:?}",
+            queries.dtype(),
+            documents.dtype()
+        );
+        targets.assert_fit([count, documents.dims()[0]], &queries.device());
+        tile.inspect(|tile| tile.assert_not_empty());
+        let request = Request::new(temperature, wanted);
+        Self {
+            table: tiled::table(queries, documents, targets, request, tile),
         }
     }
 

@@ -1,5 +1,7 @@
 //! One positive for each query, the others ignored.
 
+use std::ops::Range;
+
 use burn::tensor::{Bool, Distribution, Int, Tensor, assert_shape};
 
 use super::{Targets, assert_device};
@@ -28,6 +30,16 @@ impl Choice {
     pub fn tensor(&self) -> &Tensor<1, Int> {
         match self {
             Self::Columns(tensor) | Self::Draws(tensor) => tensor,
+        }
+    }
+
+    /// The choices of some of the queries.
+    pub fn narrow(&self, queries: Range<usize>) -> Self {
+        let narrow =
+            |tensor: &Tensor<1, Int>| tensor.clone().narrow(0, queries.start, queries.len());
+        match self {
+            Self::Columns(tensor) => Self::Columns(narrow(tensor)),
+            Self::Draws(tensor) => Self::Draws(narrow(tensor)),
         }
     }
 

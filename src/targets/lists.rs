@@ -1,6 +1,6 @@
 //! Relevance as a list of columns per query, kept on the host.
 
-use std::{collections::HashMap, hash::Hash, sync::Arc};
+use std::{collections::HashMap, hash::Hash, ops::Range, sync::Arc};
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 
@@ -8,7 +8,7 @@ use super::TargetsError;
 
 /// The positive columns of each query, ascending and without repetition.
 #[derive(Clone, Debug)]
-pub(super) struct Lists {
+pub(crate) struct Lists {
     columns: Arc<Vec<Vec<usize>>>,
     documents: usize,
     device: Device,
@@ -92,6 +92,17 @@ impl Lists {
             }
         }
         Self::new(columns, self.columns.len(), &self.device)
+    }
+
+    /// The lists of some of the queries.
+    pub fn narrow(&self, queries: Range<usize>) -> Self {
+        Self::new(self.columns[queries].to_vec(), self.documents, &self.device)
+    }
+
+    /// The positive columns of each query, ascending and without repetition.
+    #[cfg(feature = "flex")]
+    pub fn columns(&self) -> &[Vec<usize>] {
+        &self.columns
     }
 
     pub fn mask(&self) -> Tensor<2, Bool> {

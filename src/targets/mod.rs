@@ -4,7 +4,7 @@ mod choice;
 mod error;
 mod lists;
 
-use std::hash::Hash;
+use std::{hash::Hash, ops::Range};
 
 use burn::tensor::{Bool, Device, Int, Tensor, assert_shape};
 
@@ -14,7 +14,7 @@ pub(crate) use choice::DRAWS;
 #[cfg(feature = "flex")]
 pub(crate) use choice::drawn;
 pub use error::TargetsError;
-use lists::Lists;
+pub(crate) use lists::Lists;
 
 /// The relevance of every document of a batch to every query of it.
 ///
@@ -58,7 +58,7 @@ pub struct Targets {
 // There is one for each batch: what its variants differ in size does not matter.
 #[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
-enum Relevance {
+pub(crate) enum Relevance {
     Mask(Tensor<2, Bool>),
     Labels {
         queries: Tensor<1, Int>,
@@ -256,6 +256,31 @@ impl Targets {
             }
             Relevance::Lists(lists) => lists.mask(),
         }
+    }
+
+    /// The targets of some of the queries.
+    pub(crate) fn queries(&self, range: Range<usize>) -> Self {
+        let (start, len) = (range.start, range.len());
+        let narrow = |mask: &Tensor<2, Bool>| mask.clone().narrow(0, start, len);
+        let relevance = match &self.relevance {
+            Relevance::Mask(positives) => Relevance::Mask(narrow(positives)),
+            Relevance::Labels { queries, documents } => Relevance::Labels {
+                queries: queries.clone().narrow(0, start, len),
+                documents: documents.clone(),
+            },
+            Relevance::Lists(lists) => Relevance::Lists(lists.narrow(range.clone())),
+        };
+        Self {
+            relevance,
+            candidates: self.candidates.as_ref().map(narrow),
+            choice: self.choice.as_ref().map(|choice| choice.narrow(range)),
+        }
+    }
+
+    /// How the relevant documents are given.
+    #[cfg(feature = "flex")]
+    pub(crate) fn relevance(&self) -> &Relevance {
+        &self.relevance
     }
 
     /// The mask that [`with_candidates`](Targets::with_candidates) left, if it was called.

@@ -10,10 +10,13 @@ use burn::{
 };
 use bytemuck::Pod;
 
-use super::{Chosen, Options, StatisticsOps, pages};
+use super::{Chosen, Options, StatisticsOps};
 use crate::{
-    kernel::{self, Choices, Masks, Matrix},
-    statistics::table::WIDTH,
+    kernel::{self, Choices, Judgements, Matrix, Relevant},
+    statistics::{
+        host::{matrix, pages, with_contiguous_rows},
+        table::WIDTH,
+    },
 };
 
 impl StatisticsOps for Flex {
@@ -82,9 +85,9 @@ impl Targets {
         }
     }
 
-    fn masks(&self) -> Masks<'_> {
-        Masks {
-            positives: matrix(&self.positives),
+    fn judgements(&self) -> Judgements<'_> {
+        Judgements {
+            relevant: Relevant::Mask(matrix(&self.positives)),
             candidates: self.candidates.as_ref().map(matrix),
             choices: self.options.choice.map(|choice| match choice {
                 Chosen::Column => Choices::Columns(&self.choices),
@@ -100,7 +103,7 @@ where
 {
     let scores = with_contiguous_rows(scores);
     let request = targets.options.request;
-    let table = kernel::forward::<E>(matrix(&scores), targets.masks(), request);
+    let table = kernel::forward::<E>(matrix(&scores), targets.judgements(), request);
     let queries = table.len() / WIDTH;
     FlexTensor::from_data(TensorData::new(table, [queries, WIDTH]))
 }
@@ -118,7 +121,7 @@ where
     let (table, upstream) = (table.to_contiguous(), upstream.to_contiguous());
     let run = |scores: Option<Matrix<E>>, out: &mut [E]| {
         let (table, upstream) = (table.storage(), upstream.storage());
-        kernel::backward(scores, targets.masks(), request, table, upstream, out);
+        kernel::backward(scores, targets.judgements(), request, table, upstream, out);
     };
 
     let fills_its_buffer = scores.is_contiguous()
@@ -132,22 +135,6 @@ where
     let mut gradient = pages::empty(scores.shape(), scores.dtype());
     run(Some(matrix(&scores)), gradient.storage_mut());
     gradient
-}
-
-/// The tensor itself, unless its rows have gaps; a row that is broadcast stays as it is.
-fn with_contiguous_rows(tensor: FlexTensor) -> FlexTensor {
-    let [rows, columns] = tensor.shape().dims();
-    match *tensor.layout().strides() {
-        [row, column] if (column == 1 || columns == 1) && (row >= 0 || rows == 1) => tensor,
-        _ => tensor.to_contiguous(),
-    }
-}
-
-fn matrix<E: Element + Pod>(tensor: &FlexTensor) -> Matrix<'_, E> {
-    let shape: [usize; 2] = tensor.shape().dims();
-    let layout = tensor.layout();
-    let data = &tensor.storage::<E>()[layout.start_offset()..];
-    Matrix::new(data, layout.strides()[0].unsigned_abs(), shape)
 }
 
 #[cfg(test)]
@@ -190,12 +177,12 @@ mod tests {
         let statistics = Statistics::new(scores.clone(), &targets, 0.1, &Statistic::ALL);
         let composed = Statistics::composed(scores.clone(), &targets, 0.1, &Statistic::ALL);
         let (scores, positives) = primitives(scores, positives);
-        let masks = Masks {
-            positives: matrix(&positives),
+        let judgements = Judgements {
+            relevant: Relevant::Mask(matrix(&positives)),
             candidates: None,
             choices: None,
         };
-        let kernel = kernel::forward::<f32>(matrix(&scores), masks, options().request);
+        let kernel = kernel::forward::<f32>(matrix(&scores), judgements, options().request);
         let bits = |statistics: Statistics| -> Vec<f32> {
             statistics.table.into_data().iter::<f32>().collect()
         };

@@ -5,15 +5,13 @@ mod autodiff;
 mod cube;
 #[cfg(feature = "flex")]
 mod flex;
-#[cfg(feature = "flex")]
-mod pages;
 
 use burn::{
     backend::{
         Backend, Dispatch, DispatchDevice, backend_extension,
         tensor::{BoolTensor, FloatTensor, IntTensor},
     },
-    tensor::{Int, Tensor},
+    tensor::{Bool, Int, Tensor},
 };
 
 use super::{composed, table::Request};
@@ -25,28 +23,68 @@ pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> T
     if !has_fused_form(&scores) || queries == 0 || documents == 0 {
         return composed::table(scores, targets, request);
     }
-    let positives = targets.relevant();
-    let options = Options {
-        request,
-        has_candidates: targets.candidates().is_some(),
-        choice: targets.choice().map(|choice| match choice {
-            Choice::Columns(_) => Chosen::Column,
-            Choice::Draws(_) => Chosen::Draw,
-        }),
-    };
-    // An operation has a fixed number of inputs: what is not there is stood in for.
-    let candidates = targets.candidates().unwrap_or_else(|| positives.clone());
-    let chosen = match targets.choice() {
-        Some(choice) => choice.tensor().clone(),
-        None => Tensor::<1, Int>::empty([1], &positives.device()),
-    };
+    let inputs = Inputs::new(targets, request);
     Tensor::from_dispatch(Dispatch::row_statistics(
         scores.into_dispatch(),
-        positives.into_dispatch(),
-        candidates.into_dispatch(),
-        chosen.into_dispatch(),
-        options,
+        inputs.positives.into_dispatch(),
+        inputs.candidates.into_dispatch(),
+        inputs.chosen.into_dispatch(),
+        inputs.options,
     ))
+}
+
+/// The gradient of scores without autodiff, given what [`table`] returned for them and its gradient.
+pub(super) fn gradient(
+    scores: Tensor<2>,
+    targets: &Targets,
+    request: Request,
+    table: Tensor<2>,
+    upstream: Tensor<2>,
+) -> Tensor<2> {
+    if !has_fused_form(&scores) {
+        return composed::gradient(scores, targets, request, table, upstream);
+    }
+    let inputs = Inputs::new(targets, request);
+    Tensor::from_dispatch(Dispatch::row_statistics_backward(
+        scores.into_dispatch(),
+        inputs.positives.into_dispatch(),
+        inputs.candidates.into_dispatch(),
+        inputs.chosen.into_dispatch(),
+        table.into_dispatch(),
+        upstream.into_dispatch(),
+        inputs.options,
+    ))
+}
+
+/// Targets as an operation takes them: it has a fixed number of inputs, and what is not there is
+/// stood in for.
+struct Inputs {
+    positives: Tensor<2, Bool>,
+    candidates: Tensor<2, Bool>,
+    chosen: Tensor<1, Int>,
+    options: Options,
+}
+
+impl Inputs {
+    fn new(targets: &Targets, request: Request) -> Self {
+        let positives = targets.relevant();
+        Self {
+            candidates: targets.candidates().unwrap_or_else(|| positives.clone()),
+            chosen: match targets.choice() {
+                Some(choice) => choice.tensor().clone(),
+                None => Tensor::empty([1], &positives.device()),
+            },
+            options: Options {
+                request,
+                has_candidates: targets.candidates().is_some(),
+                choice: targets.choice().map(|choice| match choice {
+                    Choice::Columns(_) => Chosen::Column,
+                    Choice::Draws(_) => Chosen::Draw,
+                }),
+            },
+            positives,
+        }
+    }
 }
 
 /// An operation of a backend that has no implementation panics, so the question comes first.

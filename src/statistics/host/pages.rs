@@ -10,7 +10,7 @@ use burn::{
 };
 
 /// A tensor of any content, in huge pages where these exist and it fills at least one.
-pub(super) fn empty(shape: Shape, dtype: DType) -> FlexTensor {
+pub fn empty(shape: Shape, dtype: DType) -> FlexTensor {
     #[cfg(target_os = "linux")]
     if let Some(bytes) = linux::allocate(shape.num_elements() * dtype.size()) {
         let layout = burn::backend::flex::Layout::contiguous(shape);
