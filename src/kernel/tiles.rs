@@ -42,10 +42,6 @@ impl<R: Real> Embeddings<'_, R> {
         [self.queries.shape()[0], self.documents.shape()[0]]
     }
 
-    fn dimensions(&self) -> usize {
-        self.queries.shape()[1]
-    }
-
     /// Scores of some queries and some documents.
     fn scores(&self, queries: Range<usize>, documents: Range<usize>, out: &mut [R]) {
         let queries = Factor::from(self.queries.rows(queries));
@@ -74,30 +70,38 @@ pub fn chosen_columns(
 /// What a pass needs to know besides the embeddings.
 #[derive(Clone, Copy)]
 pub struct Plan<'a> {
-    /// Choices are columns: see [`chosen_columns`].
-    pub judgements: Judgements<'a>,
-    pub request: Request,
-    /// Queries and documents of a tile, at least 1 each.
-    pub tile: [usize; 2],
+    judgements: Judgements<'a>,
+    request: Request,
+    tile: [usize; 2],
 }
 
-impl Plan<'_> {
+impl<'a> Plan<'a> {
+    /// Of the judgements, choices are columns: see [`chosen_columns`]. The `tile`, queries and documents,
+    /// may be larger than the `counts` of what there is.
+    pub fn new(
+        judgements: Judgements<'a>,
+        request: Request,
+        tile: [usize; 2],
+        counts: [usize; 2],
+    ) -> Self {
+        assert!(!matches!(judgements.choices, Some(Choices::Draws(_))));
+        Self {
+            judgements,
+            request,
+            tile: [0, 1].map(|axis| tile[axis].min(counts[axis])),
+        }
+    }
+
     fn block(&self) -> [usize; 2] {
-        [BLOCK[0].min(self.tile[0]), BLOCK[1].min(self.tile[1])]
+        [0, 1].map(|axis| BLOCK[axis].min(self.tile[axis]))
     }
 
-    fn assert_resolved(&self) {
-        assert!(!matches!(self.judgements.choices, Some(Choices::Draws(_))));
+    /// Entries of the scratch memory that [`backward`] needs.
+    pub fn scratch_len(&self) -> usize {
+        let block = self.block();
+        let rounded = |axis: usize| self.tile[axis].next_multiple_of(block[axis]);
+        rounded(0) * rounded(1)
     }
-}
-
-/// Entries of the scratch memory that [`backward`] needs.
-pub fn scratch_len(tile: [usize; 2], counts: [usize; 2]) -> usize {
-    let rounded = |axis: usize| {
-        let tile = tile[axis].min(counts[axis]);
-        tile.next_multiple_of(BLOCK[axis].min(tile))
-    };
-    rounded(0) * rounded(1)
 }
 
 /// The ranges of `size` that make up `whole`.
@@ -113,7 +117,6 @@ pub fn forward<R: Element<Real = R> + Real>(
     embeddings: Embeddings<R>,
     plan: Plan,
 ) -> Vec<Summary<R>> {
-    plan.assert_resolved();
     let isa = Isa::best();
     let [queries, documents] = embeddings.counts();
     let block = plan.block();
@@ -210,44 +213,64 @@ pub struct Known<'a, R> {
 }
 
 /// Writes the gradients of the embeddings that are asked for, rows one after the other. `scratch`
-/// has [`scratch_len`] entries.
+/// has [`Plan::scratch_len`] entries.
 pub fn backward<R: Element<Real = R> + Real>(
     embeddings: Embeddings<R>,
     plan: Plan,
     known: Known<R>,
     scratch: &mut [R],
-    mut of_queries: Option<&mut [R]>,
-    mut of_documents: Option<&mut [R]>,
+    of_queries: Option<&mut [R]>,
+    of_documents: Option<&mut [R]>,
 ) {
-    plan.assert_resolved();
     let [queries, documents] = embeddings.counts();
-    let dimensions = embeddings.dimensions();
-    let weighable = [embeddings.queries, embeddings.documents].map(Weighable::new);
+    let of_queries = of_queries.map(|out| Sums::new(embeddings.documents, out));
+    let of_documents = of_documents.map(|out| Sums::new(embeddings.queries, out));
+    let (mut of_queries, mut of_documents) = (of_queries, of_documents);
     for rows in cut(0..queries, plan.tile[0]) {
         for columns in cut(0..documents, plan.tile[1]) {
             let mut tile = Tile::new([rows.clone(), columns.clone()], plan.block(), scratch);
             tile.compute(embeddings, plan, known);
-            let tile = &tile;
-            let of_rows = of_queries
-                .as_deref_mut()
-                .map(|out| &mut out[rows.start * dimensions..rows.end * dimensions]);
-            let of_columns = of_documents
-                .as_deref_mut()
-                .map(|out| &mut out[columns.start * dimensions..columns.end * dimensions]);
-            let is_first = [rows.start == 0, columns.start == 0];
             rayon::join(
                 || {
-                    if let Some(out) = of_rows {
-                        tile.pull_queries(&weighable[1], !is_first[1], out);
+                    if let Some(sums) = &mut of_queries {
+                        tile.add_to_queries(sums);
                     }
                 },
                 || {
-                    if let Some(out) = of_columns {
-                        tile.pull_documents(&weighable[0], !is_first[0], out);
+                    if let Some(sums) = &mut of_documents {
+                        tile.add_to_documents(sums);
                     }
                 },
             );
         }
+    }
+}
+
+/// The gradients of some embeddings: sums of the others.
+struct Sums<'a, R> {
+    of: Weighable<'a, R>,
+    out: &'a mut [R],
+}
+
+impl<'a, R: Real> Sums<'a, R> {
+    fn new(of: Matrix<'a, R>, out: &'a mut [R]) -> Self {
+        let of = Weighable::new(of);
+        Self { of, out }
+    }
+
+    /// Those in `rows`, `step` at a time.
+    fn parts(
+        &mut self,
+        rows: Range<usize>,
+        step: usize,
+    ) -> (
+        &Weighable<'a, R>,
+        impl IndexedParallelIterator<Item = &mut [R]>,
+    ) {
+        let dimensions = self.of.dimensions();
+        let out = &mut self.out[rows.start * dimensions..rows.end * dimensions];
+        let parts = out.par_chunks_mut(step * dimensions).with_max_len(1);
+        (&self.of, parts)
     }
 }
 
@@ -305,33 +328,35 @@ impl<'a, R: Element<Real = R> + Real> Tile<'a, R> {
         Matrix::new(&self.data[start..], shape[1], shape)
     }
 
-    /// Writes or adds the gradients of the queries of this tile.
-    fn pull_queries(&self, documents: &Weighable<R>, add: bool, out: &mut [R]) {
-        let dimensions = documents.dimensions();
-        out.par_chunks_mut(self.block[0] * dimensions)
-            .with_max_len(1)
-            .enumerate()
-            .for_each(|(row, out)| {
-                for (column, range) in self.grid[1].iter().enumerate() {
-                    let block = self.block(row, column).into();
-                    documents.sum(range.clone(), block, out, add || column > 0);
-                }
-            });
+    /// Adds to the gradients of the queries of this tile, or begins them.
+    fn add_to_queries(&self, sums: &mut Sums<R>) {
+        let [rows, columns] = &self.grid;
+        let (documents, parts) = sums.parts(span(rows), self.block[0]);
+        parts.enumerate().for_each(|(row, out)| {
+            for (column, range) in columns.iter().enumerate() {
+                let block = self.block(row, column).into();
+                documents.sum(range.clone(), block, out, range.start > 0);
+            }
+        });
     }
 
-    /// Writes or adds the gradients of the documents of this tile.
-    fn pull_documents(&self, queries: &Weighable<R>, add: bool, out: &mut [R]) {
-        let dimensions = queries.dimensions();
-        out.par_chunks_mut(self.block[1] * dimensions)
-            .with_max_len(1)
-            .enumerate()
-            .for_each(|(column, out)| {
-                for (row, range) in self.grid[0].iter().enumerate() {
-                    let block = Factor::from(self.block(row, column)).transpose();
-                    queries.sum(range.clone(), block, out, add || row > 0);
-                }
-            });
+    /// Adds to the gradients of the documents of this tile, or begins them.
+    fn add_to_documents(&self, sums: &mut Sums<R>) {
+        let [rows, columns] = &self.grid;
+        let (queries, parts) = sums.parts(span(columns), self.block[1]);
+        parts.enumerate().for_each(|(column, out)| {
+            for (row, range) in rows.iter().enumerate() {
+                let block = Factor::from(self.block(row, column)).transpose();
+                queries.sum(range.clone(), block, out, range.start > 0);
+            }
+        });
     }
+}
+
+/// From the first to the last of adjacent ranges.
+fn span(ranges: &[Range<usize>]) -> Range<usize> {
+    let end = ranges.last().map_or(0, |range| range.end);
+    ranges.first().map_or(0, |range| range.start)..end
 }
 
 /// Turns a block of scores into its gradient.

@@ -75,11 +75,8 @@ impl<R: Float> Tiles<R> {
     }
 
     fn plan(&self) -> Plan<'_> {
-        Plan {
-            judgements: self.targets.judgements(),
-            request: self.request,
-            tile: self.tile,
-        }
+        let counts = [&self.queries, &self.documents].map(|x| x.shape()[0]);
+        Plan::new(self.targets.judgements(), self.request, self.tile, counts)
     }
 }
 
@@ -91,16 +88,14 @@ impl<R: Float> Backward for Tiles<R> {
             table: &self.table,
             upstream: upstream.storage::<R>(),
         };
-        let [queries, documents] = [&self.queries, &self.documents].map(TensorMetadata::shape);
-        let counts = [queries[0], documents[0]];
-        let mut out = [(queries, needed[0]), (documents, needed[1])]
-            .map(|(shape, needed)| needed.then(|| pages::empty(shape, R::dtype())));
-        let len = tiles::scratch_len(self.tile, counts);
-        let mut scratch = pages::empty([len].into(), R::dtype());
+        let plan = self.plan();
+        let mut out = [(&self.queries, needed[0]), (&self.documents, needed[1])]
+            .map(|(like, needed)| needed.then(|| pages::empty(like.shape(), R::dtype())));
+        let mut scratch = pages::empty([plan.scratch_len()].into(), R::dtype());
         let [of_queries, of_documents] = &mut out;
         tiles::backward(
             self.embeddings(),
-            self.plan(),
+            plan,
             known,
             scratch.storage_mut(),
             of_queries.as_mut().map(FlexTensor::storage_mut),

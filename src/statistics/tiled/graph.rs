@@ -1,5 +1,8 @@
 //! The place of a table in the autodiff graph: a node whose gradients a [`Backward`] computes.
 
+// NdArray is deprecated, and served while Burn has it.
+#![allow(deprecated)]
+
 use std::sync::Arc;
 
 use burn::{

@@ -9,10 +9,9 @@ mod tile;
 
 use std::fmt::Debug;
 
-use burn::{
-    backend::DispatchDevice,
-    tensor::{DType, Tensor},
-};
+#[cfg(any(feature = "flex", feature = "cubecl"))]
+use burn::backend::DispatchDevice;
+use burn::tensor::{DType, Tensor};
 
 use super::{fused, table::Request};
 use crate::Targets;

@@ -1,0 +1,201 @@
+//! Time and memory of a loss from embeddings, beside the three matrix products that any step with
+//! all scores needs: the scores, the gradient of the queries, the gradient of the documents.
+//!
+//! `cargo bench --bench embeddings` takes the times; `BURN_DEVICE` picks the device,
+//! `SHAPES=65536x65536,..` the queries and documents, `FORMS=tiled,..` what of floor, tiled, dense is run.
+//! `MEMORY=tiled` or `dense` takes one step of the first shape instead and prints its memory (Linux).
+
+use std::{hint::black_box, time::Instant};
+
+use burn::tensor::{Device, Distribution, Int, Tensor};
+use burn_multi_positive::{
+    JointLhLossConfig, LsePairLossConfig, Objective, Rand1LhLossConfig, SumMargLhLossConfig,
+    Targets,
+};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+const DIMENSIONS: usize = 384;
+const POSITIVES: usize = 4;
+const TEMPERATURE: f64 = 0.05;
+
+/// Queries and documents of the batches.
+fn shapes() -> Vec<[usize; 2]> {
+    let shapes = std::env::var("SHAPES").unwrap_or("2048x8192,8192x8192".into());
+    let shape = |shape: &str| {
+        let (queries, documents) = shape.split_once('x')?;
+        Some([queries.parse().ok()?, documents.parse().ok()?])
+    };
+    let shapes = shapes.split(',').map(shape).collect::<Option<_>>();
+    shapes.expect("SHAPES is a list like 2048x8192,8192x8192")
+}
+
+fn is_asked_for(form: &str) -> bool {
+    std::env::var("FORMS").map_or(true, |forms| forms.split(',').any(|other| other == form))
+}
+
+/// Unit vectors, nearly, whose label says what is relevant.
+struct Batch {
+    queries: Tensor<2>,
+    documents: Tensor<2>,
+    targets: Targets,
+}
+
+impl Batch {
+    fn new([queries, documents]: [usize; 2], device: &Device) -> Self {
+        device.seed(0);
+        let spread = Distribution::Normal(0.0, (DIMENSIONS as f64).powf(-0.5));
+        let embeddings = |count| Tensor::random([count, DIMENSIONS], spread, device).require_grad();
+        let plain = device.clone().without_autodiff();
+        let labels = |count: usize| Tensor::<1, Int>::arange(0..count as i64, &plain);
+        let of_queries = labels(queries).remainder_scalar((documents / POSITIVES) as i64);
+        let of_documents = labels(documents).div_scalar(POSITIVES as i64);
+        Self {
+            queries: embeddings(queries),
+            documents: embeddings(documents),
+            targets: Targets::from_labels(of_queries, of_documents),
+        }
+    }
+
+    fn tiled(&self, objective: &impl Objective) -> Tensor<1> {
+        let (queries, documents) = (self.queries.clone(), self.documents.clone());
+        objective.forward_embeddings(queries, documents, self.targets.clone())
+    }
+
+    fn dense(&self, objective: &impl Objective) -> Tensor<1> {
+        let documents = self.documents.clone().transpose();
+        objective.forward(self.queries.clone().matmul(documents), self.targets.clone())
+    }
+
+    fn step(&self, loss: Tensor<1>) {
+        let gradients = loss.backward();
+        black_box(self.queries.grad(&gradients));
+        black_box(self.documents.grad(&gradients));
+        self.sync();
+    }
+
+    /// The three products, with scores in the place of their gradient.
+    fn products(&self) {
+        let queries = self.queries.clone().without_autodiff();
+        let documents = self.documents.clone().without_autodiff();
+        let scores = queries.clone().matmul(documents.clone().transpose());
+        black_box(scores.clone().matmul(documents));
+        black_box(scores.transpose().matmul(queries));
+        self.sync();
+    }
+
+    fn sync(&self) {
+        self.queries.device().sync().unwrap();
+    }
+
+    /// Both forms have the same value and gradients, to the accuracy of f32.
+    fn assert_alike(&self, name: &str, objective: &impl Objective) {
+        let device = self.queries.device();
+        let gradients = |form: &dyn Fn() -> Tensor<1>| {
+            device.seed(1);
+            let loss = form();
+            let gradients = loss.backward();
+            [
+                self.queries.grad(&gradients).unwrap(),
+                self.documents.grad(&gradients).unwrap(),
+                loss.without_autodiff().unsqueeze(),
+            ]
+        };
+        let tiled = gradients(&|| self.tiled(objective));
+        let dense = gradients(&|| self.dense(objective));
+        for (tiled, dense) in tiled.into_iter().zip(dense) {
+            let scale = dense.clone().abs().max().into_scalar::<f32>();
+            let off = (tiled - dense).abs().max().into_scalar::<f32>();
+            assert!(off < 1e-4 * scale, "{name}: off by {off} of {scale}");
+        }
+    }
+}
+
+fn objective<O: Objective>(criterion: &mut Criterion, name: &str, objective: O) {
+    for shape @ [queries, documents] in shapes() {
+        let batch = Batch::new(shape, &Device::default().autodiff());
+        if is_asked_for("dense") {
+            batch.assert_alike(name, &objective);
+        }
+        let mut group = criterion.benchmark_group(format!("embeddings/{name}"));
+        group.throughput(Throughput::Elements((queries * documents) as u64));
+        group.sample_size(10);
+        let id = |form: &str| BenchmarkId::new(form, format!("{queries}x{documents}"));
+        if is_asked_for("floor") {
+            group.bench_function(id("floor: three products"), |bencher| {
+                bencher.iter(|| batch.products())
+            });
+        }
+        if is_asked_for("tiled") {
+            group.bench_function(id("tiled"), |bencher| {
+                bencher.iter(|| batch.step(batch.tiled(&objective)))
+            });
+            group.bench_function(id("tiled, forward"), |bencher| {
+                bencher.iter(|| {
+                    black_box(batch.tiled(&objective));
+                    batch.sync();
+                })
+            });
+        }
+        if is_asked_for("dense") {
+            group.bench_function(id("dense"), |bencher| {
+                bencher.iter(|| batch.step(batch.dense(&objective)))
+            });
+        }
+    }
+}
+
+/// A line of `/proc/self/status`, in MiB.
+fn process_mib(key: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("MEMORY needs Linux");
+    let line = status.lines().find(|line| line.starts_with(key));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
+    kib.expect("Linux names the memory of a process") / 1024.0
+}
+
+/// Prints what one step holds between its passes, and the peak, beyond the embeddings.
+fn memory(form: &str) {
+    let [queries, documents] = shapes()[0];
+    let batch = Batch::new([queries, documents], &Device::default().autodiff());
+    let loss_fn = LsePairLossConfig::new()
+        .with_temperature(TEMPERATURE)
+        .init();
+    // Threads and their buffers come with the first step.
+    let warm_up = Batch::new([512, 1024], &Device::default().autodiff());
+    warm_up.step(warm_up.tiled(&loss_fn));
+    warm_up.products();
+
+    let before = process_mib("VmRSS");
+    let start = Instant::now();
+    let loss = match form {
+        "tiled" => batch.tiled(&loss_fn),
+        "dense" => batch.dense(&loss_fn),
+        other => panic!("MEMORY is tiled or dense, got {other}"),
+    };
+    let held = process_mib("VmRSS") - before;
+    batch.step(loss);
+    let seconds = start.elapsed().as_secs_f64();
+    let total = process_mib("VmHWM") - before;
+    let gradients = ((queries + documents) * DIMENSIONS * 4) as f64 / f64::from(1 << 20);
+    println!(
+        "{form} {queries}x{documents}: held {held:.1} MiB, backward spike {:.1} MiB, total {total:.1} MiB \
+         beyond the embeddings, of which gradients {gradients:.1} MiB; {seconds:.2} s",
+        total - held
+    );
+}
+
+fn embeddings(criterion: &mut Criterion) {
+    if let Ok(form) = std::env::var("MEMORY") {
+        return memory(&form);
+    }
+    let lse_pair = LsePairLossConfig::new().with_temperature(TEMPERATURE);
+    objective(criterion, "lse_pair", lse_pair.init());
+    let joint = JointLhLossConfig::new().with_temperature(TEMPERATURE);
+    objective(criterion, "joint_lh", joint.init());
+    let sum_marg = SumMargLhLossConfig::new().with_temperature(TEMPERATURE);
+    objective(criterion, "sum_marg_lh", sum_marg.init());
+    let rand1 = Rand1LhLossConfig::new().with_temperature(TEMPERATURE);
+    objective(criterion, "rand1_lh", rand1.init());
+}
+
+criterion_group!(benches, embeddings);
+criterion_main!(benches);
