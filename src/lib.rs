@@ -25,9 +25,9 @@
 //! | [`Rand1LhLoss`] | InfoNCE on one positive | on the drawn one |
 //!
 //! Every loss has `forward` (the mean over the queries that have a positive),
-//! `forward_with_reduction`, `forward_no_reduction` and `forward_embeddings`; [`Objective`] is the
-//! trait behind them, for objectives of your own, and [`statistics`] is what objectives are
-//! formulas on. The device of the scores decides how these are computed: by fused kernels on
+//! `forward_with_reduction`, `forward_no_reduction`, and `forward_embeddings`, which never holds the
+//! scores of all queries and documents; [`Objective`] is the trait behind them, for objectives of your
+//! own, and [`statistics`] is what objectives are formulas on. The device of the scores decides how these are computed: by fused kernels on
 //! Burn's CPU backend and on the CubeCL backends (wgpu, Vulkan, Metal, CUDA, ROCm), by composed Burn
 //! operations elsewhere.
 //!
