@@ -24,7 +24,7 @@ use super::{
 };
 use crate::statistics::table::{POSITIVE_COUNT, Request, WIDTH};
 
-/// Queries and documents of a block: half a MiB of scores in f32.
+/// Queries and documents of a block at most: half a MiB of scores in f32.
 const BLOCK: [usize; 2] = [256, 512];
 
 /// Tasks into which the forward pass is cut at least, where there is that much to do.
@@ -72,7 +72,9 @@ pub fn chosen_columns(
 pub struct Plan<'a> {
     judgements: Judgements<'a>,
     request: Request,
+    /// Multiples of the block.
     tile: [usize; 2],
+    block: [usize; 2],
 }
 
 impl<'a> Plan<'a> {
@@ -85,22 +87,27 @@ impl<'a> Plan<'a> {
         counts: [usize; 2],
     ) -> Self {
         assert!(!matches!(judgements.choices, Some(Choices::Draws(_))));
+        // Blocks of one size: a block of one document is multiplied in another way, and its last
+        // bits differ. Both passes cut alike, so that a score is the same number in both.
+        let block = [0, 1].map(|axis| {
+            let largest = BLOCK[axis].min(tile[axis]);
+            counts[axis].div_ceil(counts[axis].div_ceil(largest))
+        });
+        let tile = [0, 1].map(|axis| match tile[axis] < counts[axis] {
+            true => (tile[axis] / block[axis]).max(1) * block[axis],
+            false => counts[axis].next_multiple_of(block[axis]),
+        });
         Self {
             judgements,
             request,
-            tile: [0, 1].map(|axis| tile[axis].min(counts[axis])),
+            tile,
+            block,
         }
-    }
-
-    fn block(&self) -> [usize; 2] {
-        [0, 1].map(|axis| BLOCK[axis].min(self.tile[axis]))
     }
 
     /// Entries of the scratch memory that [`backward`] needs.
     pub fn scratch_len(&self) -> usize {
-        let block = self.block();
-        let rounded = |axis: usize| self.tile[axis].next_multiple_of(block[axis]);
-        rounded(0) * rounded(1)
+        self.tile[0] * self.tile[1]
     }
 }
 
@@ -119,7 +126,7 @@ pub fn forward<R: Element<Real = R> + Real>(
 ) -> Vec<Summary<R>> {
     let isa = Isa::best();
     let [queries, documents] = embeddings.counts();
-    let block = plan.block();
+    let block = plan.block;
     let strips: Vec<_> = cut(0..queries, block[0]).collect();
     // Few queries: their documents are cut as well, and merged in order.
     let parts = TASKS
@@ -228,7 +235,7 @@ pub fn backward<R: Element<Real = R> + Real>(
     let (mut of_queries, mut of_documents) = (of_queries, of_documents);
     for rows in cut(0..queries, plan.tile[0]) {
         for columns in cut(0..documents, plan.tile[1]) {
-            let mut tile = Tile::new([rows.clone(), columns.clone()], plan.block(), scratch);
+            let mut tile = Tile::new([rows.clone(), columns.clone()], plan.block, scratch);
             tile.compute(embeddings, plan, known);
             rayon::join(
                 || {
@@ -390,6 +397,217 @@ impl<R: Element<Real = R> + Real> Kernel for Differentiate<'_, R> {
                 .with_hardest(summary.hardest());
             let row = self.plan.judgements.row(query);
             pull.write::<FMA, R>(first, scores, row, self.scratch);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        kernel::{Relevant, rows},
+        statistics::table::Statistic,
+    };
+
+    const TEMPERATURE: f64 = 0.5;
+
+    /// Embeddings and labels, and a gradient of the table.
+    struct Batch {
+        counts: [usize; 2],
+        dimensions: usize,
+        embeddings: [Vec<f32>; 2],
+        labels: [Vec<i64>; 2],
+        upstream: Vec<f32>,
+    }
+
+    /// The table and the gradients of queries and documents.
+    type Outcome = [Vec<f32>; 3];
+
+    impl Batch {
+        fn new(counts: [usize; 2], dimensions: usize) -> Self {
+            // Odd steps through a short range: no two rows alike for long.
+            let entries = |count: usize, step: usize| {
+                (0..count * dimensions)
+                    .map(|i| (i * step % 1009) as f32 / 504.5 - 1.0)
+                    .collect()
+            };
+            let label = |i: usize| (i * 7 % 401) as i64;
+            Self {
+                counts,
+                dimensions,
+                embeddings: [entries(counts[0], 571), entries(counts[1], 263)],
+                labels: counts.map(|count| (0..count).map(label).collect()),
+                upstream: entries(counts[0] * WIDTH, 337)[..counts[0] * WIDTH].to_vec(),
+            }
+        }
+
+        fn judgements(&self) -> Judgements<'_> {
+            Judgements {
+                relevant: Relevant::Labels {
+                    queries: &self.labels[0],
+                    documents: &self.labels[1],
+                },
+                candidates: None,
+                choices: None,
+            }
+        }
+
+        fn matrix(&self, side: usize) -> Matrix<'_, f32> {
+            let shape = [self.counts[side], self.dimensions];
+            Matrix::new(&self.embeddings[side], self.dimensions, shape)
+        }
+
+        fn request() -> Request {
+            Request::new(TEMPERATURE, &Statistic::ALL)
+        }
+
+        fn run(&self, tile: [usize; 2]) -> Outcome {
+            let embeddings = Embeddings {
+                queries: self.matrix(0),
+                documents: self.matrix(1),
+            };
+            let plan = Plan::new(self.judgements(), Self::request(), tile, self.counts);
+            let summaries = forward(embeddings, plan);
+            let table = table(&summaries, plan.request);
+            let known = Known {
+                summaries: &summaries,
+                table: &table,
+                upstream: &self.upstream,
+            };
+            // What is not written shows.
+            let mut scratch = vec![f32::NAN; plan.scratch_len()];
+            let mut out = self
+                .embeddings
+                .each_ref()
+                .map(|entries| vec![f32::NAN; entries.len()]);
+            let [of_queries, of_documents] = &mut out;
+            backward(
+                embeddings,
+                plan,
+                known,
+                &mut scratch,
+                Some(of_queries),
+                Some(of_documents),
+            );
+            let [of_queries, of_documents] = out;
+            [table, of_queries, of_documents]
+        }
+
+        /// The same by way of all scores, the products in f64.
+        fn dense(&self) -> Outcome {
+            let [queries, documents] = self.counts;
+            let mut scores = Vec::with_capacity(queries * documents);
+            for query in 0..queries {
+                let query = self.matrix(0).row(query);
+                scores.extend((0..documents).map(|document| {
+                    let pairs = query.iter().zip(self.matrix(1).row(document));
+                    pairs.map(|(x, y)| f64::from(x * y)).sum::<f64>() as f32
+                }));
+            }
+            let judgements = self.judgements();
+            let scores = Matrix::new(&scores, documents, self.counts);
+            let table = rows::forward(scores, judgements, Self::request());
+            let mut weights = vec![0.0f32; queries * documents];
+            rows::backward(
+                Some(scores),
+                judgements,
+                Self::request(),
+                &table,
+                &self.upstream,
+                &mut weights,
+            );
+            let mut of = [0, 1].map(|side| vec![0.0f64; self.embeddings[side].len()]);
+            for (index, weight) in weights.into_iter().enumerate() {
+                let at = [index / documents, index % documents];
+                for side in [0, 1] {
+                    let other = self.matrix(1 - side).row(at[1 - side]);
+                    let out = &mut of[side][at[side] * self.dimensions..];
+                    for (out, x) in out.iter_mut().zip(other) {
+                        *out += f64::from(weight) * f64::from(*x);
+                    }
+                }
+            }
+            let narrow = |of: &Vec<f64>| of.iter().map(|x| *x as f32).collect();
+            [table, narrow(&of[0]), narrow(&of[1])]
+        }
+    }
+
+    fn assert_close(what: &str, got: &Outcome, want: &Outcome, tolerance: f32) {
+        for (got, want) in got.iter().zip(want) {
+            assert_eq!(got.len(), want.len());
+            for (index, (got, want)) in got.iter().zip(want).enumerate() {
+                assert!(
+                    (got - want).abs() <= tolerance * (1.0 + want.abs()),
+                    "{what}, entry {index}: {got}, expected {want}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn results_do_not_depend_on_the_number_of_threads() {
+        for (counts, tile) in [
+            ([300, 1100], [300, 1100]),
+            ([300, 1100], [70, 600]),
+            ([5, 3001], [5, 3001]),
+            ([700, 40], [512, 40]),
+        ] {
+            let mut batch = Batch::new(counts, 7);
+            // Not finite, and no one's: its label is no query's.
+            batch.embeddings[1][7..9].fill(f32::NAN);
+            batch.labels[1][1] = -1;
+            let run = |threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+                let outcome = pool.build().unwrap().install(|| batch.run(tile));
+                outcome.map(|entries| entries.into_iter().map(f32::to_bits).collect::<Vec<_>>())
+            };
+            let one = run(1);
+            for threads in [2, 5] {
+                assert!(
+                    run(threads) == one,
+                    "{counts:?} {tile:?}, {threads} threads"
+                );
+            }
+        }
+    }
+
+    /// Few queries: the documents are cut into parts, each a task, and merged.
+    #[test]
+    fn few_queries_with_many_documents_are_merged_from_parts() {
+        let batch = Batch::new([3, 100_003], 2);
+        let want = batch.dense();
+        // The product of a single row with a matrix is summed up in sequence.
+        for (tile, tolerance) in [([3, 100_003], 1e-5), ([2, 40_000], 1e-5), ([1, 1000], 5e-4)] {
+            assert_close(&format!("{tile:?}"), &batch.run(tile), &want, tolerance);
+        }
+    }
+
+    #[test]
+    fn every_tile_gives_what_all_scores_give() {
+        for counts in [
+            [1, 1],
+            [1, 600],
+            [600, 1],
+            [257, 513],
+            [600, 300],
+            [3, 1300],
+        ] {
+            let batch = Batch::new(counts, 3);
+            let want = batch.dense();
+            for tile in [
+                [1, 5],
+                [100, 1],
+                [64, 64],
+                [256, 512],
+                [300, 600],
+                [1000, 1000],
+            ] {
+                if tile[0] * tile[1] < 64 && counts[0] * counts[1] > 1000 {
+                    continue; // slow
+                }
+                let what = format!("{counts:?} {tile:?}");
+                assert_close(&what, &batch.run(tile), &want, 1e-4);
+            }
         }
     }
 }

@@ -45,6 +45,15 @@ impl<'a, R: Real> Weighable<'a, R> {
     pub fn sum(&self, rows: Range<usize>, weights: Factor<R>, out: &mut [R], add: bool) {
         let exceptions = within(&self.exceptions, &rows);
         let some = self.embeddings.rows(rows.clone());
+        if add && out.len() == self.dimensions() {
+            // A single sum is added up term after term: in portions it keeps more digits.
+            let mut part = vec![R::default(); out.len()];
+            self.sum(rows, weights, &mut part, false);
+            for (out, part) in out.iter_mut().zip(part) {
+                *out = out.add(part);
+            }
+            return;
+        }
         if exceptions.is_empty() {
             return product(weights, some.into(), out, add);
         }

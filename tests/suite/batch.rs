@@ -10,7 +10,8 @@ use burn::{
 };
 use burn_multi_positive::{
     JointLhLoss, JointLhLossConfig, LsePairLoss, LsePairLossConfig, NegativeSelection,
-    PositiveSelection, Rand1LhLoss, Rand1LhLossConfig, SumMargLhLoss, SumMargLhLossConfig, Targets,
+    Objective as _, PositiveSelection, Rand1LhLoss, Rand1LhLossConfig, SumMargLhLoss,
+    SumMargLhLossConfig, Targets, Tile,
 };
 use std::sync::MutexGuard;
 
@@ -108,6 +109,48 @@ impl Criterion {
     ) -> Tensor<1> {
         let _turn = self.turn();
         each!(self, loss => loss.forward_embeddings(queries, documents, targets))
+    }
+
+    pub fn tiled(
+        &self,
+        queries: Tensor<2>,
+        documents: Tensor<2>,
+        targets: impl Into<Targets>,
+        tile: impl Into<Tile>,
+    ) -> Tensor<1> {
+        let _turn = self.turn();
+        each!(self, loss => loss.forward_embeddings_with_tile(queries, documents, targets, tile))
+    }
+
+    pub fn reduced_embeddings(
+        &self,
+        queries: Tensor<2>,
+        documents: Tensor<2>,
+        targets: impl Into<Targets>,
+        reduction: Reduction,
+    ) -> Tensor<1> {
+        let _turn = self.turn();
+        each!(self, loss => {
+            loss.forward_embeddings_with_reduction(queries, documents, targets, reduction)
+        })
+    }
+
+    /// Without a tile by the method that users call, with one by way of the statistics.
+    pub fn embeddings_rows(
+        &self,
+        queries: Tensor<2>,
+        documents: Tensor<2>,
+        targets: impl Into<Targets>,
+        tile: Option<Tile>,
+    ) -> Tensor<1> {
+        let _turn = self.turn();
+        each!(self, loss => match tile {
+            None => loss.forward_embeddings_no_reduction(queries, documents, targets),
+            Some(_) => {
+                let targets = targets.into();
+                loss.losses(&loss.statistics_of_embeddings(queries, documents, targets, tile))
+            }
+        })
     }
 
     /// As `mean`; Rand1LH does not draw, it takes the batch's chosen positives.

@@ -53,9 +53,13 @@ pub fn rounding(dtype: DType) -> f64 {
         DType::F32 => f64::from(f32::EPSILON) / 2.0,
         dtype => panic!("no tolerance for {dtype:?}"),
     };
+    half_unit * if is_cpu() { 1.0 } else { 8.0 }
+}
+
+/// Whether the backend under test is one of Burn's for CPUs.
+pub fn is_cpu() -> bool {
     let name = format!("{:?}", device());
-    let cpu = name.contains("Flex") || name.contains("NdArray");
-    half_unit * if cpu { 1.0 } else { 8.0 }
+    name.contains("Flex") || name.contains("NdArray")
 }
 
 /// The random numbers of a device may be the process's: tests that draw take turns.

@@ -1,12 +1,14 @@
 //! One suite for every device: `BURN_DEVICE=flex|ndarray|wgpu|cuda cargo test --features .. --test suite`.
 //!
 //! `oracle` is the reference, `golden` values that share no code with it, `gradients` and `laws` what follows from the
-//! definitions, `contract`, `panics` and `targets` what the crate promises.
+//! definitions, `embeddings` the same for losses that start from embeddings, `contract`, `panics` and `targets` what the
+//! crate promises.
 
 mod batch;
 mod close;
 mod contract;
 mod device;
+mod embeddings;
 mod golden;
 mod gradients;
 mod laws;

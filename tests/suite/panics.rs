@@ -2,7 +2,7 @@
 
 use crate::{
     batch::{Batch, Criterion},
-    device::device,
+    device::{device, supports},
     oracle::{DEFAULTS, Objective},
 };
 use burn::{
@@ -85,6 +85,83 @@ fn embeddings_of_differing_width_panic() {
     LsePairLossConfig::new()
         .init()
         .forward_embeddings(queries, documents, mask([4, 3]));
+}
+
+#[test]
+fn embeddings_of_differing_type_panic() {
+    let others = [DType::F64, DType::F16, DType::BF16];
+    let Some(other) = others.into_iter().find(|dtype| supports(*dtype)) else {
+        return;
+    };
+    for objective in DEFAULTS {
+        let documents = Tensor::<2>::zeros([3, 8], (&device(), other));
+        let expected =
+            format!("documents: expected embeddings in F32 as the queries have, got {other:?}");
+        assert_panics(&expected, || {
+            Criterion::from(&objective).embeddings(scores([4, 8]), documents, mask([4, 3]))
+        });
+    }
+}
+
+#[test]
+#[should_panic(
+    expected = "tile: expected at least one query and one document, got Tile { queries: 0, documents: 0 }"
+)]
+fn an_empty_tile_panics() {
+    LsePairLossConfig::new()
+        .init()
+        .forward_embeddings_with_tile(scores([4, 8]), scores([3, 8]), mask([4, 3]), 0);
+}
+
+#[test]
+fn a_tile_without_queries_or_without_documents_panics_in_every_loss() {
+    for (tile, shown) in [
+        ([0, 5], "Tile { queries: 0, documents: 5 }"),
+        ([5, 0], "Tile { queries: 5, documents: 0 }"),
+    ] {
+        for objective in DEFAULTS {
+            let loss = Criterion::from(&objective);
+            assert_panics(shown, || {
+                loss.tiled(scores([4, 8]), scores([3, 8]), mask([4, 3]), tile)
+            });
+        }
+    }
+}
+
+#[test]
+fn every_method_of_every_loss_checks_the_targets_of_embeddings() {
+    let labels = |count: usize| Tensor::<1, Int>::zeros([count], &device());
+    let [of_mask, of_labels] = [
+        "assert_shape!(positives, [queries, documents]): axis 1 expected 3, got 4",
+        "targets: expected [queries, documents] = [2, 3] as the scores have, got [2, 4]",
+    ];
+    for (targets, expected) in [
+        (Targets::new(mask([2, 4])), of_mask),
+        (Targets::from_labels(labels(2), labels(4)), of_labels),
+    ] {
+        let (queries, documents) = (|| scores([2, 5]), || scores([3, 5]));
+        let targets = || targets.clone();
+        for objective in DEFAULTS {
+            let loss = Criterion::from(&objective);
+            assert_panics(expected, || {
+                loss.embeddings(queries(), documents(), targets())
+            });
+            assert_panics(expected, || {
+                loss.tiled(queries(), documents(), targets(), 2)
+            });
+            assert_panics(expected, || {
+                loss.reduced_embeddings(queries(), documents(), targets(), Reduction::Sum)
+            });
+            assert_panics(expected, || {
+                loss.embeddings_rows(queries(), documents(), targets(), None)
+            });
+        }
+    }
+    let rand1 = Rand1LhLossConfig::new().init();
+    let expected = "assert_shape!(chosen, [queries]): axis 0 expected 2, got 3 (dims [3])";
+    assert_panics(expected, || {
+        rand1.forward_embeddings_chosen(scores([2, 5]), scores([3, 5]), mask([2, 3]), labels(3))
+    });
 }
 
 #[test]
@@ -254,6 +331,23 @@ mod devices {
         assert_panics(&expected, || {
             rand1.forward_chosen(scores([2, 3]), mask([2, 3]), chosen)
         });
+    }
+
+    #[test]
+    fn targets_on_another_device_than_the_embeddings_panic() {
+        let elsewhere = Tensor::<2, Bool>::full([2, 3], true, &other());
+        let expected = expected("targets", device(), other());
+        for objective in DEFAULTS {
+            let loss = Criterion::from(&objective);
+            assert_panics(&expected, || {
+                loss.tiled(
+                    scores([2, 5]).autodiff(),
+                    scores([3, 5]),
+                    elsewhere.clone(),
+                    2,
+                )
+            });
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use burn_multi_positive::{
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-const ALL: [Statistic; 7] = [
+pub const ALL: [Statistic; 7] = [
     Statistic::Negatives,
     Statistic::Positives,
     Statistic::WeakPositives,

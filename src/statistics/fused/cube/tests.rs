@@ -14,7 +14,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use super::{super::Chosen, *};
 use crate::{
     Targets,
-    kernel::{self, Choices, Masks, Matrix},
+    kernel::{self, Choices, Judgements, Matrix, Relevant},
     statistics::{
         Statistic, Statistics,
         table::{self, Request},
@@ -112,8 +112,8 @@ impl Batch {
         let positives = bytes(&self.positives);
         let candidates = self.candidates.as_deref().map(bytes);
         let stride = self.shape[1];
-        let masks = Masks {
-            positives: Matrix::new(&positives, stride, self.shape),
+        let judgements = Judgements {
+            relevant: Relevant::Mask(Matrix::new(&positives, stride, self.shape)),
             candidates: candidates
                 .as_ref()
                 .map(|candidates| Matrix::new(candidates, stride, self.shape)),
@@ -124,11 +124,11 @@ impl Batch {
         };
         let scores = Matrix::new(&self.scores, stride, self.shape);
         let request = self.options().request;
-        let table = kernel::forward(scores, masks, request);
+        let table = kernel::forward(scores, judgements, request);
         let mut gradient = vec![0.0; self.scores.len()];
         kernel::backward(
             Some(scores),
-            masks,
+            judgements,
             request,
             &table,
             upstream,
