@@ -29,11 +29,14 @@ impl TwoTowers {
         }
     }
 
-    /// Dot products of unit vectors, `[queries, documents]`.
-    fn scores(&self, queries: Tensor<2>, documents: Tensor<2>) -> Tensor<2> {
-        let queries = self.output.forward(gelu(self.query.forward(queries)));
-        let documents = self.output.forward(gelu(self.document.forward(documents)));
-        unit(queries).matmul(unit(documents).transpose())
+    /// Unit vectors, `[queries, 16]`.
+    fn queries(&self, features: Tensor<2>) -> Tensor<2> {
+        unit(self.output.forward(gelu(self.query.forward(features))))
+    }
+
+    /// Unit vectors, `[documents, 16]`.
+    fn documents(&self, features: Tensor<2>) -> Tensor<2> {
+        unit(self.output.forward(gelu(self.document.forward(features))))
     }
 }
 
@@ -58,8 +61,12 @@ fn main() -> Result<(), TargetsError> {
     let batch = ["d1", "d2", "d3", "d4", "d5", "d6"];
     for step in 0..5 {
         let targets = Targets::from_ids(&relevant, &batch, &device)?;
-        let scores = model.scores(queries.clone(), documents.clone());
-        let loss = loss_fn.forward(scores, targets);
+        let (q, d) = (
+            model.queries(queries.clone()),
+            model.documents(documents.clone()),
+        );
+        // The scores are the dot products; however many there are, they are never held together.
+        let loss = loss_fn.forward_embeddings(q, d, targets);
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         model = optimizer.step(1e-3, model, gradients);
         println!("ids    {step}  loss {:.4}", loss.into_scalar::<f32>());
@@ -69,7 +76,12 @@ fn main() -> Result<(), TargetsError> {
     // is a negative of the second query: use them where no document is relevant to two queries.
     for step in 0..5 {
         let targets = Targets::from_groups(&[2, 1, 1], 2, &device)?;
-        let scores = model.scores(queries.clone(), documents.clone());
+        let (q, d) = (
+            model.queries(queries.clone()),
+            model.documents(documents.clone()),
+        );
+        // Scores of your own making, where they are not plain dot products.
+        let scores = q.matmul(d.transpose()).tanh();
         let loss = loss_fn.forward(scores, targets);
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         model = optimizer.step(1e-3, model, gradients);

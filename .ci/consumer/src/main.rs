@@ -34,6 +34,7 @@ fn main() -> Result<(), TargetsError> {
     let by_label = Targets::from_labels(labels(&[1, 2]), labels(&[1, 2, 1]));
     assert_eq!(by_group.positives().dims(), [2, 4]);
     let embeddings = scores.clone().slice([0..2, 0..3]);
+    let diagonal = Tensor::<2, Bool>::diag_mask([2, 2], 0, &device).bool_not();
 
     let losses = [
         lse_pair.forward(scores.clone(), mask.clone()),
@@ -43,11 +44,8 @@ fn main() -> Result<(), TargetsError> {
         rand1.forward_chosen(scores.clone(), by_id.clone(), chosen),
         lse_pair.forward_with_reduction(scores.clone(), by_id.clone(), Reduction::Sum),
         lse_pair.forward_no_reduction(scores.clone(), by_id).sum(),
-        joint.forward_embeddings(
-            embeddings.clone(),
-            embeddings,
-            Tensor::<2, Bool>::diag_mask([2, 2], 0, &device).bool_not(),
-        ),
+        joint.forward_embeddings(embeddings.clone(), embeddings.clone(), diagonal.clone()),
+        lse_pair.forward_embeddings_with_tile(embeddings.clone(), embeddings, diagonal, 1),
     ];
     let loss = Tensor::cat(losses.to_vec(), 0).sum();
     let gradient = scores.grad(&loss.backward()).expect("scores require it");
