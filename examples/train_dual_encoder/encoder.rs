@@ -5,11 +5,11 @@ use burn::{
     tensor::{Device, Distribution, Int, Tensor, TensorData},
 };
 
-const BUCKETS: usize = 65_536;
-const DIMENSIONS: usize = 128;
+pub const BUCKETS: usize = 65_536;
+pub const DIMENSIONS: usize = 128;
 
 /// A text as the buckets of its words, each bucket once with its share of the words.
-pub struct Bag(Vec<(usize, f32)>);
+pub struct Bag(pub Vec<(usize, f32)>);
 
 impl Bag {
     pub fn new(text: &str) -> Self {
@@ -40,7 +40,7 @@ fn bucket(word: &str) -> usize {
 /// matrix of its own on top for each tower 0.27, a table of its own for each 0.24 in twice the time.
 #[derive(Module, Debug)]
 pub struct DualEncoder {
-    table: Param<Tensor<2>>,
+    pub table: Param<Tensor<2>>,
 }
 
 impl DualEncoder {
@@ -92,9 +92,13 @@ impl DualEncoder {
         let device = self.table.device();
         let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [words]), &device);
         let shares = Tensor::<2>::from_data(TensorData::new(shares, [texts.len(), words]), &device);
-        let means = shares.matmul(self.table.val().select(0, rows));
-        // The zero vector of a text without words has a norm without a gradient: hence the 1e-12.
-        let norms = (means.clone().square().sum_dim(1) + 1e-12).sqrt();
-        means / norms
+        unit(shares.matmul(self.table.val().select(0, rows)))
     }
+}
+
+/// Rows of length 1.
+pub fn unit(vectors: Tensor<2>) -> Tensor<2> {
+    // The zero vector of a text without words has a norm without a gradient: hence the 1e-12.
+    let norms = (vectors.clone().square().sum_dim(1) + 1e-12).sqrt();
+    vectors / norms
 }

@@ -41,7 +41,7 @@ use rand::{
 
 use collection::Collection;
 use encoder::{Bag, DualEncoder};
-use metrics::{Metrics, Ranking, rank, write_run};
+use metrics::{Metrics, Ranking, search, write_run};
 
 /// Train a dual encoder on queries that have several relevant documents each.
 #[derive(Parser)]
@@ -77,7 +77,7 @@ struct Arguments {
     /// flex, ndarray, wgpu or cuda, where compiled in [default: the first that is]
     #[arg(long)]
     device: Option<String>,
-    /// Write the test ranking, 100 documents a query, as a TREC run
+    /// Write the test ranking, 1000 documents a query, as a TREC run
     #[arg(long, value_name = "FILE")]
     run: Option<PathBuf>,
     /// Write the trained model, to FILE.bpk if FILE has no extension
@@ -168,7 +168,7 @@ fn run(args: &Arguments) -> Result<(), String> {
             model = loaded.map_err(|error| format!("{}: {error}", path.display()))?;
         }
         if results.is_empty() {
-            let rankings = search(&model, &collection, &bags)?;
+            let rankings = rankings(&model, &collection, &bags)?;
             results.push(("before", Metrics::new(test, &rankings), 0.0));
         }
 
@@ -177,7 +177,7 @@ fn run(args: &Arguments) -> Result<(), String> {
         let model = train(model, *loss, args, &collection, &bags, &device)?;
         let seconds = start.elapsed().as_secs_f64();
 
-        let rankings = search(&model, &collection, &bags)?;
+        let rankings = rankings(&model, &collection, &bags)?;
         results.push((name, Metrics::new(test, &rankings), seconds));
         if let Some(path) = &args.run {
             write_run(path, name, test, documents, &rankings)?;
@@ -188,14 +188,17 @@ fn run(args: &Arguments) -> Result<(), String> {
         }
     }
 
-    println!("\n                 MRR@10  nDCG@10  Recall@100  seconds");
+    println!("\n                 MRR@10  nDCG@10  Recall@100  Recall@1000  seconds");
     for (name, metrics, seconds) in results {
         let Metrics {
             mrr_10,
             ndcg_10,
             recall_100,
+            recall_1000,
         } = metrics;
-        println!("{name:14} {mrr_10:8.4} {ndcg_10:8.4} {recall_100:11.4} {seconds:8.1}");
+        println!(
+            "{name:14} {mrr_10:8.4} {ndcg_10:8.4} {recall_100:11.4} {recall_1000:12.4} {seconds:8.1}"
+        );
     }
     Ok(())
 }
@@ -289,7 +292,7 @@ fn train(
 }
 
 /// The best documents for every test query.
-fn search(
+fn rankings(
     model: &DualEncoder,
     collection: &Collection,
     documents: &[Bag],
@@ -302,21 +305,7 @@ fn search(
     };
     let queries = collection.test.iter().map(|query| Bag::new(&query.text));
     let queries = encode(&queries.collect::<Vec<_>>());
-    let documents = encode(documents).transpose();
-    // In parts, for the sake of collections with many documents.
-    let parts = queries.split(64, 0).into_iter().map(|queries| {
-        let scores = queries.matmul(documents.clone()).into_data();
-        let scores: Vec<f32> = scores.iter().collect();
-        if scores.iter().any(|score| !score.is_finite()) {
-            return Err("the model gives scores that are not finite".to_string());
-        }
-        let rankings = scores.chunks(collection.documents.len());
-        Ok(rankings
-            .map(|scores| rank(scores, &collection.documents))
-            .collect())
-    });
-    let parts: Vec<Vec<Ranking>> = parts.collect::<Result<_, String>>()?;
-    Ok(parts.concat())
+    search(queries, encode(documents), &collection.documents)
 }
 
 fn device(name: Option<&str>) -> Result<Device, String> {

@@ -1,18 +1,22 @@
-//! MRR@10, nDCG@10 and Recall@100 as trec_eval computes them, and runs that it reads.
+//! MRR@10, nDCG@10, Recall@100 and Recall@1000 as trec_eval computes them, and runs that it reads.
 //!
 //! With the run that `--run FILE` writes, trec_eval and pytrec_eval print the same numbers:
-//! `ndcg_cut.10`, `recall.100`, and `recip_rank` of the run's first ten ranks.
+//! `ndcg_cut.10`, `recall.100`, `recall.1000`, and `recip_rank` of the run's first ten ranks.
 
 use std::{
+    collections::HashMap,
     fs::File,
     io::{BufWriter, Write},
     path::Path,
 };
 
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
 use crate::collection::{Document, Query};
 
 /// As deep as a ranking is kept.
-pub const DEPTH: usize = 100;
+pub const DEPTH: usize = 1000;
 
 /// Best first: index of the document and its score.
 pub type Ranking = Vec<(usize, f32)>;
@@ -33,36 +37,70 @@ pub fn rank(scores: &[f32], documents: &[Document]) -> Ranking {
     ranking
 }
 
-/// Means over all queries of a split, those without a relevant document included (they count 0).
+/// The rankings of the queries, from unit vectors of queries and documents.
+pub fn search(
+    queries: Tensor<2>,
+    vectors: Tensor<2>,
+    documents: &[Document],
+) -> Result<Vec<Ranking>, String> {
+    let vectors = vectors.transpose();
+    // In parts, for the sake of collections with many documents.
+    let parts = queries.split(64, 0).into_iter().map(|queries| {
+        let scores = queries.matmul(vectors.clone()).into_data();
+        let scores: Vec<f32> = scores.iter().collect();
+        if scores.iter().any(|score| !score.is_finite()) {
+            return Err("the model gives scores that are not finite".to_string());
+        }
+        let rankings = scores.chunks(documents.len());
+        Ok(rankings.map(|scores| rank(scores, documents)).collect())
+    });
+    let parts: Vec<Vec<Ranking>> = parts.collect::<Result<_, String>>()?;
+    Ok(parts.concat())
+}
+
+/// The metrics of one query, or their means.
+#[derive(Clone, Copy, Serialize, Deserialize)]
 pub struct Metrics {
     pub mrr_10: f64,
     pub ndcg_10: f64,
     pub recall_100: f64,
+    pub recall_1000: f64,
 }
 
 impl Metrics {
-    pub fn new(queries: &[Query], rankings: &[Ranking]) -> Self {
-        let mean = |metric: fn(&[i32], &[i32]) -> f64| {
-            let values = queries.iter().zip(rankings).map(|(query, ranking)| {
-                let grade = |document| {
-                    let mut judgements = query.judgements.iter();
-                    let judgement = judgements.find(|(judged, _)| *judged == document);
-                    judgement.map_or(0, |(_, grade)| *grade)
-                };
-                let ranked: Vec<i32> = ranking
-                    .iter()
-                    .map(|(document, _)| grade(*document))
-                    .collect();
-                let judged: Vec<i32> = query.judgements.iter().map(|(_, grade)| *grade).collect();
-                metric(&ranked, &judged)
-            });
-            values.sum::<f64>() / queries.len() as f64
+    /// Of one query; all are 0 if it has no relevant document.
+    pub fn of_query(query: &Query, ranking: &Ranking) -> Self {
+        let grades: HashMap<usize, i32> = query.judgements.iter().copied().collect();
+        let ranked = ranking.iter().map(|(document, _)| document);
+        let ranked: Vec<i32> = ranked
+            .map(|document| grades.get(document).copied().unwrap_or(0))
+            .collect();
+        let judged: Vec<i32> = grades.into_values().collect();
+        Self {
+            mrr_10: reciprocal_rank(&ranked, 10),
+            ndcg_10: ndcg(&ranked, &judged, 10),
+            recall_100: recall(&ranked, &judged, 100),
+            recall_1000: recall(&ranked, &judged, 1000),
+        }
+    }
+
+    pub fn mean(of_queries: &[Self]) -> Self {
+        let mean = |metric: fn(&Self) -> f64| {
+            of_queries.iter().map(metric).sum::<f64>() / of_queries.len() as f64
         };
         Self {
-            mrr_10: mean(|ranked, _| reciprocal_rank(ranked, 10)),
-            ndcg_10: mean(|ranked, judged| ndcg(ranked, judged, 10)),
-            recall_100: mean(|ranked, judged| recall(ranked, judged, 100)),
+            mrr_10: mean(|metrics| metrics.mrr_10),
+            ndcg_10: mean(|metrics| metrics.ndcg_10),
+            recall_100: mean(|metrics| metrics.recall_100),
+            recall_1000: mean(|metrics| metrics.recall_1000),
         }
+    }
+
+    /// Means over all queries of a split, those without a relevant document included.
+    pub fn new(queries: &[Query], rankings: &[Ranking]) -> Self {
+        let of_queries = queries.iter().zip(rankings);
+        let of_queries = of_queries.map(|(query, ranking)| Self::of_query(query, ranking));
+        Self::mean(&of_queries.collect::<Vec<_>>())
     }
 }
 

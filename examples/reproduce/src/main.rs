@@ -1,0 +1,61 @@
+//! Reproduces "Training Dense Retrievers with Multiple Positive Passages" (arXiv 2602.12727).
+//!
+//! ```text
+//! cargo run --release -p reproduce -- gradients            # the analysis, exactly
+//! cargo run --release -p reproduce -- train --quick        # the experiments, small, on an embedded collection
+//! cargo run --release -p reproduce -- train --data DIR     # the experiments on a collection in BEIR layout
+//! cargo run --release -p reproduce -- verify --out DIR     # the written rankings, measured again
+//! ```
+
+// The main example trains the encoder as a Burn module and prints means only.
+#[path = "../../train_dual_encoder/collection.rs"]
+mod collection;
+#[allow(dead_code)]
+#[path = "../../train_dual_encoder/encoder.rs"]
+mod dual_encoder;
+mod encoder;
+mod gradients;
+#[allow(dead_code)]
+#[path = "../../train_dual_encoder/metrics.rs"]
+mod metrics;
+mod objective;
+mod output;
+mod plot;
+mod train;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Reproduce the paper: its analysis exactly, its experiments at the scale of this machine.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// What each objective puts on every positive and negative, and the paper's claims about it
+    Gradients(gradients::Arguments),
+    /// The experiments: objectives, label regimes and seeds. LLM labels are simulated
+    Train(Box<train::Arguments>),
+    /// Measure the rankings that train wrote once more, from the files alone
+    Verify(verify::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Gradients(arguments) => gradients::run(&arguments),
+        Command::Train(arguments) => train::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

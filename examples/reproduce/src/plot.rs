@@ -1,0 +1,312 @@
+//! Charts as SVG and PNG, drawn once for both.
+
+use std::{ops::Range, path::Path, sync::Once};
+
+use plotters::{
+    coord::Shift,
+    prelude::*,
+    style::{
+        FontStyle, register_font,
+        text_anchor::{HPos, Pos, VPos},
+    },
+};
+
+use crate::output::partial;
+
+pub struct Panel {
+    pub title: String,
+    pub x: String,
+    pub y: String,
+    pub content: Content,
+}
+
+pub enum Content {
+    Lines(Vec<Series<(f64, f64)>>),
+    /// A group of bars for each name: every series has a bar in each group, a value with the half
+    /// width of its interval.
+    Bars {
+        groups: Vec<String>,
+        series: Vec<Series<(f64, f64)>>,
+    },
+}
+
+pub struct Series<T> {
+    pub name: String,
+    /// An index into the palette: the same thing has the same colour in all figures.
+    pub color: usize,
+    pub points: Vec<T>,
+}
+
+/// Okabe and Ito's colours, which colour-blind readers can tell apart.
+const PALETTE: [RGBColor; 8] = [
+    RGBColor(0, 0, 0),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(0, 114, 178),
+    RGBColor(0, 158, 115),
+    RGBColor(213, 94, 0),
+    RGBColor(204, 121, 167),
+    RGBColor(150, 150, 150),
+];
+
+const PANEL: (u32, u32) = (520, 360);
+const LEGEND_LINE: i32 = 26;
+const TEXT: u32 = 15;
+
+/// Writes `path`.svg and `path`.png, the panels in rows of `columns`.
+pub fn figure(path: &Path, columns: usize, panels: &[Panel]) -> Result<(), String> {
+    static FONT: Once = Once::new();
+    FONT.call_once(|| {
+        let font = epaint_default_fonts::HACK_REGULAR;
+        // Fails on a file that is no font only.
+        let _ = register_font("sans-serif", FontStyle::Normal, font);
+    });
+    let columns = columns.min(panels.len()).max(1);
+    let rows = panels.len().div_ceil(columns);
+    let width = PANEL.0 * columns as u32;
+    let legend = legend(panels, width as i32);
+    let height = PANEL.1 * rows as u32 + (legend.len() as i32 * LEGEND_LINE + 12) as u32;
+
+    let svg = path.with_extension("svg");
+    let png = path.with_extension("png");
+    for path in [&svg, &png] {
+        // The suffix tells the kind of a picture, so it stays the last one.
+        let unfinished = partial(path).with_extension(path.extension().unwrap_or_default());
+        let drawn = if path == &svg {
+            let area = SVGBackend::new(&unfinished, (width, height)).into_drawing_area();
+            draw(&area, (rows, columns), panels, &legend).map_err(|error| error.to_string())
+        } else {
+            let area = BitMapBackend::new(&unfinished, (width, height)).into_drawing_area();
+            draw(&area, (rows, columns), panels, &legend).map_err(|error| error.to_string())
+        };
+        drawn.map_err(|error| format!("{}: {error}", path.display()))?;
+        crate::output::named(path, std::fs::rename(&unfinished, path))?;
+    }
+    Ok(())
+}
+
+type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
+
+/// A name, its colour, and the place of its entry: line and offset.
+type Entry = (String, usize, i32);
+
+fn legend(panels: &[Panel], width: i32) -> Vec<Vec<Entry>> {
+    let mut lines: Vec<Vec<Entry>> = vec![Vec::new()];
+    let mut x = 20;
+    let mut names: Vec<&str> = Vec::new();
+    for panel in panels {
+        let (Content::Lines(series) | Content::Bars { series, .. }) = &panel.content;
+        for series in series {
+            if names.contains(&series.name.as_str()) {
+                continue;
+            }
+            names.push(&series.name);
+            let length = 40 + (series.name.chars().count() as i32) * (TEXT as i32 * 6 / 10 + 1);
+            if x + length > width && x > 20 {
+                lines.push(Vec::new());
+                x = 20;
+            }
+            if let Some(line) = lines.last_mut() {
+                line.push((series.name.clone(), series.color, x));
+            }
+            x += length;
+        }
+    }
+    lines
+}
+
+fn draw<DB: DrawingBackend>(
+    area: &DrawingArea<DB, Shift>,
+    grid: (usize, usize),
+    panels: &[Panel],
+    legend: &[Vec<Entry>],
+) -> Drawn<DB> {
+    area.fill(&WHITE)?;
+    let (charts, names) = area.split_vertically(PANEL.1 * grid.0 as u32);
+    for (panel, area) in panels.iter().zip(charts.split_evenly(grid)) {
+        match &panel.content {
+            Content::Lines(series) => lines(&area, panel, series)?,
+            Content::Bars { groups, series } => bars(&area, panel, groups, series)?,
+        }
+    }
+    for (line, entries) in legend.iter().enumerate() {
+        let y = 6 + line as i32 * LEGEND_LINE;
+        for (name, color, x) in entries {
+            let color = PALETTE[color % PALETTE.len()];
+            names.draw(&Rectangle::new(
+                [(*x, y + 4), (x + 18, y + 14)],
+                color.filled(),
+            ))?;
+            names.draw(&Text::new(name.clone(), (x + 24, y + 2), text()))?;
+        }
+    }
+    area.present()
+}
+
+fn text() -> TextStyle<'static> {
+    ("sans-serif", TEXT).into_font().color(&BLACK)
+}
+
+type Chart<'a, DB> = ChartContext<
+    'a,
+    DB,
+    Cartesian2d<plotters::coord::types::RangedCoordf64, plotters::coord::types::RangedCoordf64>,
+>;
+
+fn chart<'a, DB: DrawingBackend>(
+    area: &'a DrawingArea<DB, Shift>,
+    panel: &Panel,
+    x: Range<f64>,
+    y: Range<f64>,
+    x_labels: usize,
+) -> Result<Chart<'a, DB>, DrawingAreaErrorKind<DB::ErrorType>> {
+    let mut chart = ChartBuilder::on(area)
+        .caption(&panel.title, ("sans-serif", TEXT + 1))
+        .margin(12)
+        .x_label_area_size(44)
+        .y_label_area_size(64)
+        .build_cartesian_2d(x, y)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .x_labels(x_labels)
+        .y_labels(7)
+        .x_label_formatter(&|x| number(*x))
+        .y_label_formatter(&|y| number(*y))
+        .x_desc(panel.x.clone())
+        .y_desc(panel.y.clone())
+        .label_style(("sans-serif", TEXT - 2))
+        .axis_desc_style(("sans-serif", TEXT))
+        .draw()?;
+    Ok(chart)
+}
+
+/// Without the digits that only rounding put there.
+fn number(value: f64) -> String {
+    let rounded = (value * 1e4).round() / 1e4;
+    // Not "-0".
+    format!("{}", rounded + 0.0)
+}
+
+fn lines<DB: DrawingBackend>(
+    area: &DrawingArea<DB, Shift>,
+    panel: &Panel,
+    series: &[Series<(f64, f64)>],
+) -> Drawn<DB> {
+    let points = || series.iter().flat_map(|series| &series.points);
+    let x = range(points().map(|point| point.0));
+    let y = padded(range(points().map(|point| point.1)));
+    let mut chart = chart(area, panel, x.clone(), y.clone(), 8)?;
+    if y.contains(&0.0) {
+        chart.draw_series(LineSeries::new(
+            [(x.start, 0.0), (x.end, 0.0)],
+            BLACK.mix(0.4),
+        ))?;
+    }
+    for series in series {
+        let color = PALETTE[series.color % PALETTE.len()];
+        chart.draw_series(LineSeries::new(
+            series.points.iter().copied(),
+            color.stroke_width(2),
+        ))?;
+        if series.points.len() <= 12 {
+            let dots = series.points.iter();
+            chart.draw_series(dots.map(|point| Circle::new(*point, 3, color.filled())))?;
+        }
+    }
+    Ok(())
+}
+
+fn bars<DB: DrawingBackend>(
+    area: &DrawingArea<DB, Shift>,
+    panel: &Panel,
+    groups: &[String],
+    series: &[Series<(f64, f64)>],
+) -> Drawn<DB> {
+    let values = || series.iter().flat_map(|series| &series.points);
+    let ends = values().flat_map(|(value, half)| [value - half, value + half, 0.0]);
+    let y = padded(range(ends.filter(|end| end.is_finite())));
+    let mut chart = chart(area, panel, 0.0..groups.len() as f64, y.clone(), 0)?;
+    let width = 0.84 / series.len().max(1) as f64;
+    for (place, series) in series.iter().enumerate() {
+        let color = PALETTE[series.color % PALETTE.len()];
+        for (group, (value, half)) in series.points.iter().enumerate() {
+            if !value.is_finite() {
+                continue;
+            }
+            let left = group as f64 + 0.08 + place as f64 * width;
+            let (right, middle) = (left + 0.9 * width, left + 0.45 * width);
+            let bar = Rectangle::new([(left, 0.0), (right, *value)], color.filled());
+            chart.draw_series([bar])?;
+            if *half > 0.0 {
+                let ends = [(middle, value - half), (middle, value + half)];
+                chart.draw_series([PathElement::new(ends, BLACK.mix(0.7).stroke_width(2))])?;
+            }
+        }
+    }
+    chart.draw_series(LineSeries::new(
+        [(0.0, 0.0), (groups.len() as f64, 0.0)],
+        BLACK,
+    ))?;
+    let (base_x, base_y) = area.get_base_pixel();
+    for (group, name) in groups.iter().enumerate() {
+        let (x, y) = chart
+            .plotting_area()
+            .map_coordinate(&(group as f64 + 0.5, y.start));
+        let below = Pos::new(HPos::Center, VPos::Top);
+        let style = ("sans-serif", TEXT - 2)
+            .into_font()
+            .color(&BLACK)
+            .pos(below);
+        area.draw(&Text::new(
+            name.clone(),
+            (x - base_x, y - base_y + 8),
+            style,
+        ))?;
+    }
+    Ok(())
+}
+
+fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
+    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+        (low.min(value), high.max(value))
+    });
+    match low < high {
+        true => low..high,
+        // Nothing, or one value.
+        false if low.is_finite() => low - 0.5..low + 0.5,
+        false => 0.0..1.0,
+    }
+}
+
+fn padded(range: Range<f64>) -> Range<f64> {
+    let space = 0.06 * (range.end - range.start);
+    let start = if range.start == 0.0 {
+        0.0
+    } else {
+        range.start - space
+    };
+    let end = if range.end == 0.0 {
+        0.0
+    } else {
+        range.end + space
+    };
+    start..end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        assert_eq!(number(0.1 + 0.2), "0.3");
+        assert_eq!(number(-1e-9), "0");
+    }
+
+    #[test]
+    fn a_range_is_never_empty() {
+        assert_eq!(range([].into_iter()), 0.0..1.0);
+        assert_eq!(range([2.0].into_iter()), 1.5..2.5);
+    }
+}

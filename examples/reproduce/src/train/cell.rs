@@ -1,0 +1,140 @@
+//! One training: what it is, and the files that it leaves.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    annotator::{Annotator, Report},
+    labels::Regime,
+};
+use crate::{
+    metrics::Metrics,
+    objective::Objective,
+    output::{key, named, write_json},
+};
+
+/// What a training depends on, beside the settings that all cells of a folder share.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    pub regime: Regime,
+    pub objective: Objective,
+    #[serde(flatten)]
+    pub setting: Setting,
+    pub seed: u64,
+}
+
+/// What is varied, one at a time, to find out when a result holds. `None` where it makes no difference: the human
+/// regime has no annotator, and one positive.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    pub annotator: Option<Annotator>,
+    /// The share of relevant documents among the annotator's labels beside the human one.
+    pub relevant_share: Option<f64>,
+    pub max_positives: Option<usize>,
+    pub temperature: f64,
+}
+
+/// What a training gave.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Outcome {
+    pub cell: Cell,
+    /// The simulated annotator: what was asked of it, and what it reached.
+    pub simulated_annotator: Option<Report>,
+    pub seconds: f64,
+    pub epochs: Vec<Epoch>,
+    /// The first is the collection that was trained on.
+    pub collections: Vec<Evaluation>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Epoch {
+    pub loss: f64,
+    /// On the test queries, if they were ranked after each epoch.
+    pub ndcg_10: Option<f64>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Evaluation {
+    pub name: String,
+    pub mean: Metrics,
+    pub queries: Vec<String>,
+    /// In the order of the queries.
+    pub of_queries: Vec<Metrics>,
+}
+
+impl Setting {
+    /// Whether results of this setting belong beside those of `other`.
+    pub fn fits(&self, other: &Self) -> bool {
+        fn fits<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
+            one.is_none() || one == other
+        }
+        fits(self.annotator, other.annotator)
+            && fits(self.relevant_share, other.relevant_share)
+            && fits(self.max_positives, other.max_positives)
+            && self.temperature == other.temperature
+    }
+}
+
+impl Cell {
+    pub fn name(&self) -> String {
+        let Setting {
+            annotator,
+            relevant_share,
+            max_positives,
+            temperature,
+        } = self.setting;
+        let mut parts = vec![key(&self.regime)];
+        parts.extend(annotator.map(|annotator| key(&annotator)));
+        parts.extend(relevant_share.map(|share| format!("share{share}")));
+        parts.extend(max_positives.map(|count| format!("max{count}")));
+        parts.push(format!("t{temperature}"));
+        parts.push(key(&self.objective));
+        parts.push(format!("seed{}", self.seed));
+        parts.join("_")
+    }
+
+    pub fn folder(&self, out: &Path) -> PathBuf {
+        out.join("runs").join(self.name())
+    }
+
+    /// The outcome, if this cell is finished.
+    pub fn finished(&self, out: &Path) -> Result<Option<Outcome>, String> {
+        let path = self.folder(out).join("metrics.json");
+        if !path.exists() {
+            return Ok(None);
+        }
+        let outcome = read(&path)?;
+        if outcome.cell != *self {
+            return Err(format!("{}: is of another cell", path.display()));
+        }
+        Ok(Some(outcome))
+    }
+}
+
+impl Outcome {
+    /// Written last: a cell that has it is finished.
+    pub fn write(&self, out: &Path) -> Result<(), String> {
+        write_json(&self.cell.folder(out).join("metrics.json"), self)
+    }
+}
+
+pub fn read(path: &Path) -> Result<Outcome, String> {
+    let text = named(path, std::fs::read_to_string(path))?;
+    // The message of serde_json has the line.
+    named(path, serde_json::from_str(&text))
+}
+
+/// Every finished cell of a folder, whatever command made it, in the order of the names.
+pub fn all(out: &Path) -> Result<Vec<Outcome>, String> {
+    let runs = out.join("runs");
+    let mut paths = Vec::new();
+    for entry in named(&runs, std::fs::read_dir(&runs))? {
+        let path = named(&runs, entry)?.path().join("metrics.json");
+        if path.exists() {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    paths.iter().map(|path| read(path)).collect()
+}

@@ -1,0 +1,265 @@
+//! Bar charts of the metrics, learning curves, and curves over what was varied.
+
+use std::path::Path;
+
+use super::{
+    cell::{Outcome, Setting},
+    labels::Regime,
+    report::{METRICS, collections, distinct, evaluations, settings},
+    significance::interval,
+};
+use crate::{
+    objective::Objective,
+    output::{key, named},
+    plot::{Content, Panel, Series, figure},
+};
+
+pub fn write_all(out: &Path, outcomes: &[Outcome]) -> Result<(), String> {
+    let folder = out.join("figures");
+    named(&folder, std::fs::create_dir_all(&folder))?;
+    for setting in settings(outcomes) {
+        for collection in collections(outcomes) {
+            let path = folder.join(format!("metrics_{collection}_{}", file_name(&setting)));
+            figure(&path, 2, &metrics(outcomes, &setting, &collection))?;
+        }
+        let curves = learning(outcomes, &setting);
+        if !curves.is_empty() {
+            let path = folder.join(format!("learning_{}", file_name(&setting)));
+            figure(&path, 2, &curves)?;
+        }
+    }
+    for (name, label, value) in VARIED {
+        for (place, others) in varied(outcomes, value).into_iter().enumerate() {
+            for collection in collections(outcomes) {
+                let path = folder.join(format!("{name}_{collection}_{}", place + 1));
+                figure(
+                    &path,
+                    2,
+                    &sweep(outcomes, &others, label, value, &collection),
+                )?;
+            }
+        }
+    }
+    println!("figures: {}", folder.display());
+    Ok(())
+}
+
+/// With the dots of numbers replaced: what follows one would pass for a suffix.
+fn file_name(setting: &Setting) -> String {
+    let mut parts = Vec::new();
+    parts.extend(setting.annotator.map(|annotator| key(&annotator)));
+    parts.extend(setting.relevant_share.map(|share| format!("share{share}")));
+    parts.extend(setting.max_positives.map(|count| format!("max{count}")));
+    parts.push(format!("t{}", setting.temperature));
+    parts.join("_").replace('.', "p")
+}
+
+/// The place of an objective in the palette.
+pub fn color(objective: Objective) -> usize {
+    match objective {
+        Objective::Single => 7,
+        Objective::Rand1Lh => 1,
+        Objective::JointLh => 2,
+        Objective::JointLhNormalized => 3,
+        Objective::SumMargLh => 4,
+        Objective::LsePair => 5,
+        Objective::LsePairWeakest => 6,
+        Objective::LsePairStrongest => 0,
+        Objective::LsePairHardest => 2,
+        Objective::LsePairWeakestHardest => 3,
+        Objective::LsePairStrongestHardest => 4,
+    }
+}
+
+fn regimes(outcomes: &[Outcome]) -> Vec<Regime> {
+    distinct(outcomes, |outcome| outcome.cell.regime)
+}
+
+fn objectives(outcomes: &[Outcome]) -> Vec<Objective> {
+    distinct(outcomes, |outcome| outcome.cell.objective)
+}
+
+fn metrics(outcomes: &[Outcome], setting: &Setting, collection: &str) -> Vec<Panel> {
+    let regimes = regimes(outcomes);
+    let panels = METRICS.iter().map(|(name, metric)| {
+        let series = objectives(outcomes).into_iter().map(|objective| {
+            let points = regimes.iter().map(|regime| {
+                let seeds = evaluations(outcomes, setting, *regime, objective, collection);
+                let values: Vec<f64> = seeds.iter().map(|seed| metric(&seed.mean)).collect();
+                let (mean, half) = interval(&values);
+                (mean, half.unwrap_or(0.0))
+            });
+            Series {
+                name: objective.name().into(),
+                color: color(objective),
+                points: points.collect(),
+            }
+        });
+        Panel {
+            title: format!("{collection}, {name}, 95% over seeds"),
+            x: "labels".into(),
+            y: (*name).into(),
+            content: Content::Bars {
+                groups: regimes.iter().map(|regime| regime.name().into()).collect(),
+                series: series.collect(),
+            },
+        }
+    });
+    panels.collect()
+}
+
+/// nDCG@10 after each epoch, the mean over the seeds, where it was measured.
+fn learning(outcomes: &[Outcome], setting: &Setting) -> Vec<Panel> {
+    let panel = |regime: Regime| {
+        let series = objectives(outcomes).into_iter().map(|objective| {
+            let seeds = outcomes.iter().filter(|outcome| {
+                let cell = &outcome.cell;
+                cell.setting.fits(setting) && cell.regime == regime && cell.objective == objective
+            });
+            let curves: Vec<Vec<f64>> = seeds
+                .filter_map(|outcome| outcome.epochs.iter().map(|epoch| epoch.ndcg_10).collect())
+                .collect();
+            let epochs = curves.iter().map(Vec::len).min().unwrap_or(0);
+            let points = (0..epochs).map(|epoch| {
+                let sum: f64 = curves.iter().map(|curve| curve[epoch]).sum();
+                ((epoch + 1) as f64, sum / curves.len() as f64)
+            });
+            Series {
+                name: objective.name().into(),
+                color: color(objective),
+                points: points.collect(),
+            }
+        });
+        Panel {
+            title: format!("labels: {}", regime.name()),
+            x: "epoch".into(),
+            y: "nDCG@10".into(),
+            content: Content::Lines(series.collect()),
+        }
+    };
+    let panels = regimes(outcomes).into_iter().map(panel);
+    panels
+        .filter(|panel| match &panel.content {
+            Content::Lines(series) => series.iter().any(|series| !series.points.is_empty()),
+            Content::Bars { .. } => false,
+        })
+        .collect()
+}
+
+/// What may be varied: the name of the figure, the label of its axis, the value.
+type Varied = (
+    &'static str,
+    &'static str,
+    fn(&mut Setting) -> &mut dyn Value,
+);
+
+const VARIED: [Varied; 3] = [
+    ("temperature", "temperature", |setting| {
+        &mut setting.temperature
+    }),
+    ("positives", "at most so many positives", |setting| {
+        &mut setting.max_positives
+    }),
+    ("noise", "relevant share of the further labels", |setting| {
+        &mut setting.relevant_share
+    }),
+];
+
+pub trait Value {
+    fn get(&self) -> Option<f64>;
+    fn clear(&mut self);
+}
+
+impl Value for f64 {
+    fn get(&self) -> Option<f64> {
+        Some(*self)
+    }
+    fn clear(&mut self) {
+        *self = 0.0;
+    }
+}
+
+impl Value for Option<f64> {
+    fn get(&self) -> Option<f64> {
+        *self
+    }
+    fn clear(&mut self) {
+        *self = None;
+    }
+}
+
+impl Value for Option<usize> {
+    fn get(&self) -> Option<f64> {
+        self.map(|count| count as f64)
+    }
+    fn clear(&mut self) {
+        *self = None;
+    }
+}
+
+/// Groups of settings that differ in this value alone, two values at least.
+fn varied(outcomes: &[Outcome], value: fn(&mut Setting) -> &mut dyn Value) -> Vec<Vec<Setting>> {
+    let mut groups: Vec<(Setting, Vec<Setting>)> = Vec::new();
+    for setting in settings(outcomes) {
+        let mut others = setting;
+        value(&mut others).clear();
+        match groups.iter_mut().find(|(known, _)| *known == others) {
+            Some((_, group)) => group.push(setting),
+            None => groups.push((others, vec![setting])),
+        }
+    }
+    let groups = groups.into_iter().map(|(_, group)| group);
+    groups.filter(|group| group.len() > 1).collect()
+}
+
+fn sweep(
+    outcomes: &[Outcome],
+    settings: &[Setting],
+    label: &str,
+    value: fn(&mut Setting) -> &mut dyn Value,
+    collection: &str,
+) -> Vec<Panel> {
+    let (_, metric) = METRICS[1];
+    let panels = regimes(outcomes).into_iter().map(|regime| {
+        let series = objectives(outcomes).into_iter().map(|objective| {
+            let mut points: Vec<(f64, f64)> = settings
+                .iter()
+                .filter_map(|setting| {
+                    let seeds = evaluations(outcomes, setting, regime, objective, collection);
+                    let values: Vec<f64> = seeds.iter().map(|seed| metric(&seed.mean)).collect();
+                    let x = value(&mut setting.clone()).get()?;
+                    (!values.is_empty()).then(|| (x, interval(&values).0))
+                })
+                .collect();
+            points.sort_by(|a, b| a.0.total_cmp(&b.0));
+            Series {
+                name: objective.name().into(),
+                color: color(objective),
+                points,
+            }
+        });
+        Panel {
+            title: format!("{collection}, labels: {}", regime.name()),
+            x: label.into(),
+            y: "nDCG@10".into(),
+            content: Content::Lines(series.collect()),
+        }
+    });
+    panels.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_have_no_dot_in_their_names() {
+        let setting = Setting {
+            annotator: None,
+            relevant_share: Some(0.5),
+            max_positives: Some(4),
+            temperature: 0.05,
+        };
+        assert_eq!(file_name(&setting), "share0p5_max4_t0p05");
+    }
+}

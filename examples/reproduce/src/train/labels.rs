@@ -1,0 +1,142 @@
+//! Label regimes: which documents a query is trained on, and in which order of phases.
+
+use clap::ValueEnum;
+use rand::{SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    annotator::{Annotator, Report},
+    prepared::{Prepared, TrainQuery},
+    source::{Example, Source},
+};
+use crate::encoder::Encoder;
+
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Regime {
+    /// One judged positive a query
+    Human,
+    /// The labels of a simulated annotator
+    Llm,
+    /// The human label, then those of the annotator
+    Merged,
+    /// The annotator's labels, and at last one epoch on the human ones
+    Curriculum,
+    /// All judgements: the upper bound
+    All,
+    /// The labels of a file
+    #[value(skip)]
+    File,
+    /// The labels of a file, and at last one epoch on those of another
+    #[value(skip)]
+    FileCurriculum,
+}
+
+impl Regime {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::Llm => "LLM (simulated)",
+            Self::Merged => "merged (simulated)",
+            Self::Curriculum => "curriculum (simulated)",
+            Self::All => "all judgements",
+            Self::File => "file",
+            Self::FileCurriculum => "file, curriculum",
+        }
+    }
+
+    pub fn asks_an_annotator(self) -> bool {
+        matches!(self, Self::Llm | Self::Merged | Self::Curriculum)
+    }
+}
+
+/// Training examples, and for how many epochs they are trained on.
+pub struct Phase<T> {
+    pub source: Source<T>,
+    pub epochs: usize,
+    /// Whether the positives of an example are drawn anew in each epoch, not the first of its list.
+    pub redrawn: bool,
+}
+
+/// The labels are those of the seed, whatever the objective.
+pub fn phases<E: Encoder>(
+    prepared: &Prepared<E>,
+    queries: &[TrainQuery<E::Text>],
+    regime: Regime,
+    annotator: Option<(Annotator, f64)>,
+    epochs: usize,
+    seed: u64,
+) -> (Vec<Phase<E::Text>>, Option<Report>) {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let human: Vec<usize> = queries
+        .iter()
+        .filter_map(|query| query.relevant.choose(&mut rng).copied())
+        .collect();
+    let human_lists = || human.iter().map(|label| vec![*label]).collect::<Vec<_>>();
+    let annotated = annotator.map(|(annotator, relevant_share)| {
+        annotator.annotate(queries, &human, relevant_share, &mut rng)
+    });
+    let (llm, report) = annotated.unzip();
+    let llm = llm.unwrap_or_default();
+
+    let phase = |lists: Vec<Vec<usize>>, epochs| Phase {
+        source: Source::Memory(examples(prepared, queries, &lists)),
+        epochs,
+        redrawn: regime == Regime::All,
+    };
+    let phases = match regime {
+        Regime::Human => vec![phase(human_lists(), epochs)],
+        Regime::Llm => vec![phase(llm, epochs)],
+        Regime::Merged => vec![phase(merged(&human, &llm), epochs)],
+        Regime::Curriculum => vec![phase(llm, epochs), phase(human_lists(), 1)],
+        Regime::All | Regime::File | Regime::FileCurriculum => {
+            let all = queries.iter().map(|query| query.relevant.clone());
+            vec![phase(all.collect(), epochs)]
+        }
+    };
+    (phases, report)
+}
+
+fn merged(human: &[usize], llm: &[Vec<usize>]) -> Vec<Vec<usize>> {
+    let merged = human.iter().zip(llm).map(|(human, llm)| {
+        let others = llm.iter().filter(|label| *label != human);
+        std::iter::once(human).chain(others).copied().collect()
+    });
+    merged.collect()
+}
+
+/// One for each query that has a label. Its hard negatives are the best of the lexical ranking that are not
+/// labelled: documents that nobody labelled are among them, relevant or not, as in the paper.
+fn examples<E: Encoder>(
+    prepared: &Prepared<E>,
+    queries: &[TrainQuery<E::Text>],
+    lists: &[Vec<usize>],
+) -> Vec<Example<E::Text>> {
+    let passages = |documents: &mut dyn Iterator<Item = &usize>| {
+        documents
+            .map(|document| prepared.documents[*document].clone())
+            .collect()
+    };
+    let labelled = queries.iter().zip(lists);
+    labelled
+        .filter(|(_, labels)| !labels.is_empty())
+        .map(|(query, labels)| Example {
+            query: query.text.clone(),
+            positives: passages(&mut labels.iter()),
+            negatives: passages(&mut query.top.iter().filter(|d| !labels.contains(d))),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merged_lists_begin_with_the_human_label_and_hold_it_once() {
+        let merged = merged(&[4, 5], &[vec![9, 4, 8], vec![]]);
+        assert_eq!(merged, [vec![4, 9, 8], vec![5]]);
+    }
+}

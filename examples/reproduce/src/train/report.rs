@@ -1,0 +1,330 @@
+//! All finished cells of a folder as tables, figures and one file of JSON.
+
+use std::{fmt::Write, path::Path};
+
+use super::{
+    cell::{Evaluation, Outcome, Setting},
+    charts,
+    labels::Regime,
+    significance::{holm, interval, paired},
+};
+use crate::{
+    metrics::Metrics,
+    objective::Objective,
+    output::{write, write_json},
+};
+
+/// A metric and its name.
+pub type Metric = (&'static str, fn(&Metrics) -> f64);
+
+pub const METRICS: [Metric; 4] = [
+    ("MRR@10", |metrics| metrics.mrr_10),
+    ("nDCG@10", |metrics| metrics.ndcg_10),
+    ("Recall@100", |metrics| metrics.recall_100),
+    ("Recall@1000", |metrics| metrics.recall_1000),
+];
+
+pub fn write_all(out: &Path, outcomes: &[Outcome]) -> Result<(), String> {
+    if outcomes.is_empty() {
+        return Ok(());
+    }
+    write_json(&out.join("results.json"), &outcomes)?;
+    let tables = tables(outcomes);
+    write(&out.join("tables.md"), &tables)?;
+    println!("\n{tables}");
+    charts::write_all(out, outcomes)
+}
+
+/// The settings that have tables of their own. A regime that a part of a setting makes no difference
+/// to stands in each.
+pub fn settings(outcomes: &[Outcome]) -> Vec<Setting> {
+    let mut settings: Vec<Setting> = Vec::new();
+    for outcome in outcomes {
+        let setting = outcome.cell.setting;
+        if !settings.contains(&setting) {
+            settings.push(setting);
+        }
+    }
+    let general = |one: &Setting| settings.iter().any(|other| one != other && one.fits(other));
+    let special: Vec<Setting> = settings
+        .iter()
+        .filter(|one| !general(one))
+        .copied()
+        .collect();
+    special
+}
+
+pub fn describe(setting: &Setting) -> String {
+    let mut parts = Vec::new();
+    parts.extend(setting.annotator.map(|annotator| {
+        let share = setting.relevant_share.unwrap_or_default();
+        format!(
+            "simulated annotator {}, {share} of its further labels relevant",
+            annotator.name()
+        )
+    }));
+    parts.extend(
+        setting
+            .max_positives
+            .map(|count| format!("at most {count} positives")),
+    );
+    parts.push(format!("temperature {}", setting.temperature));
+    parts.join("; ")
+}
+
+/// What the outcomes hold for one regime and objective, one evaluation a seed.
+pub fn evaluations<'a>(
+    outcomes: &'a [Outcome],
+    setting: &Setting,
+    regime: Regime,
+    objective: Objective,
+    collection: &str,
+) -> Vec<&'a Evaluation> {
+    let outcomes = outcomes.iter().filter(|outcome| {
+        let cell = &outcome.cell;
+        cell.setting.fits(setting) && cell.regime == regime && cell.objective == objective
+    });
+    let evaluations = outcomes.flat_map(|outcome| &outcome.collections);
+    evaluations
+        .filter(|evaluation| evaluation.name == collection)
+        .collect()
+}
+
+/// The distinct values of something, in their own order.
+pub fn distinct<T: Ord>(outcomes: &[Outcome], value: impl Fn(&Outcome) -> T) -> Vec<T> {
+    let mut values: Vec<T> = outcomes.iter().map(value).collect();
+    values.sort();
+    values.dedup();
+    values
+}
+
+pub fn collections(outcomes: &[Outcome]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for evaluation in outcomes.iter().flat_map(|outcome| &outcome.collections) {
+        if !names.contains(&evaluation.name) {
+            names.push(evaluation.name.clone());
+        }
+    }
+    names
+}
+
+fn tables(outcomes: &[Outcome]) -> String {
+    let mut text = String::from(
+        "# Results\n\nMeans over seeds, with the half width of the 95% interval over seeds. LLM labels are simulated.\n",
+    );
+    annotators(&mut text, outcomes);
+    for setting in settings(outcomes) {
+        for collection in collections(outcomes) {
+            let _ = write!(text, "\n## {collection}; {}\n\n", describe(&setting));
+            metrics(&mut text, outcomes, &setting, &collection);
+            significance(&mut text, outcomes, &setting, &collection);
+        }
+    }
+    text
+}
+
+/// What was asked of the simulated annotators, and what they reached.
+fn annotators(text: &mut String, outcomes: &[Outcome]) {
+    let mut lines: Vec<String> = Vec::new();
+    for outcome in outcomes {
+        let (Some(annotator), Some(report)) =
+            (outcome.cell.setting.annotator, outcome.simulated_annotator)
+        else {
+            continue;
+        };
+        let (asked, reached) = (report.asked, report.reached);
+        let line = format!(
+            "| {} | {} | {:.1} / {:.1} | {:.1} / {:.1} | {:.1} / {:.2} | {:.2} / {:.2} | {:.1} | {:.1} |",
+            annotator.name(),
+            outcome.cell.seed,
+            100.0 * asked.precision,
+            100.0 * reached.precision,
+            100.0 * asked.recall,
+            100.0 * reached.recall,
+            asked.average,
+            reached.average,
+            report.relevant_share_asked,
+            report.relevant_share_reached,
+            100.0 * report.correct,
+            100.0 * report.unlabelled,
+        );
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    if !lines.is_empty() {
+        *text += "\nSimulated annotators, asked / reached. Precision and recall are against the human label, one a query; \
+            correct is the share of labels that are judged relevant.\n\n\
+            | simulated annotator | seed | precision | recall | labels a query | relevant among the further labels | correct | queries without a label |\n\
+            |---|---|---|---|---|---|---|---|\n";
+        *text += &lines.join("\n");
+        *text += "\n";
+    }
+}
+
+fn metrics(text: &mut String, outcomes: &[Outcome], setting: &Setting, collection: &str) {
+    *text += "| labels | objective |";
+    METRICS
+        .iter()
+        .for_each(|(name, _)| *text += &format!(" {name} |"));
+    *text += " seeds |\n|---|---|";
+    *text += &"---|".repeat(METRICS.len() + 1);
+    *text += "\n";
+    for regime in distinct(outcomes, |outcome| outcome.cell.regime) {
+        for objective in distinct(outcomes, |outcome| outcome.cell.objective) {
+            let seeds = evaluations(outcomes, setting, regime, objective, collection);
+            if seeds.is_empty() {
+                continue;
+            }
+            let _ = write!(text, "| {} | {} |", regime.name(), objective.name());
+            for (_, metric) in METRICS {
+                let values: Vec<f64> = seeds.iter().map(|seed| metric(&seed.mean)).collect();
+                let (mean, half) = interval(&values);
+                let _ = match half {
+                    Some(half) => write!(text, " {mean:.4} ± {half:.4} |"),
+                    None => write!(text, " {mean:.4} |"),
+                };
+            }
+            let _ = writeln!(text, " {} |", seeds.len());
+        }
+    }
+}
+
+/// Against LSEPair, over queries, each the mean over the seeds.
+fn significance(text: &mut String, outcomes: &[Outcome], setting: &Setting, collection: &str) {
+    let mut lines = String::new();
+    for regime in distinct(outcomes, |outcome| outcome.cell.regime) {
+        let of = |objective| evaluations(outcomes, setting, regime, objective, collection);
+        let base = of(Objective::LsePair);
+        let others: Vec<(Objective, Vec<&Evaluation>)> =
+            distinct(outcomes, |outcome| outcome.cell.objective)
+                .into_iter()
+                .filter(|objective| *objective != Objective::LsePair)
+                .map(|objective| (objective, of(objective)))
+                .filter(|(_, seeds)| !seeds.is_empty() && seeds.len() == base.len())
+                .collect();
+        let tests = METRICS.map(|(_, metric)| {
+            let base = of_queries(&base, metric);
+            let tests = others.iter();
+            let tests: Vec<(f64, f64)> = tests
+                .map(|(_, seeds)| paired(&of_queries(seeds, metric), &base))
+                .collect();
+            let p_values: Vec<f64> = tests.iter().map(|(_, p)| *p).collect();
+            let corrected = holm(&p_values).into_iter();
+            let tests = tests.into_iter().zip(corrected);
+            tests.map(|((mean, _), p)| (mean, p)).collect::<Vec<_>>()
+        });
+        for (place, (objective, _)) in others.iter().enumerate() {
+            let _ = write!(lines, "| {} | {} |", regime.name(), objective.name());
+            for test in &tests {
+                let (mean, p) = test[place];
+                let mark = if p < 0.05 { " *" } else { "" };
+                let p = match p < 0.0001 {
+                    true => "< 0.0001".into(),
+                    false => format!("{p:.4}"),
+                };
+                let _ = write!(lines, " {mean:+.4} ({p}){mark} |");
+            }
+            lines += "\n";
+        }
+    }
+    if !lines.is_empty() {
+        *text += "\nDifference from LSEPair with the same labels, and p of the paired t-test over queries (each the mean over \
+            seeds) with Holm's correction over the objectives; * is p < 0.05.\n\n| labels | objective |";
+        METRICS
+            .iter()
+            .for_each(|(name, _)| *text += &format!(" {name} |"));
+        *text += "\n|---|---|";
+        *text += &"---|".repeat(METRICS.len());
+        *text += "\n";
+        *text += &lines;
+    }
+}
+
+/// The metric of each query, the mean over the seeds.
+fn of_queries(seeds: &[&Evaluation], metric: fn(&Metrics) -> f64) -> Vec<f64> {
+    let queries = seeds.first().map_or(0, |seed| seed.of_queries.len());
+    let mean = |query: usize| {
+        let values = seeds.iter().map(|seed| metric(&seed.of_queries[query]));
+        values.sum::<f64>() / seeds.len() as f64
+    };
+    (0..queries).map(mean).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::{
+        annotator::Annotator,
+        cell::{Cell, Epoch},
+    };
+
+    fn outcome(regime: Regime, objective: Objective, seed: u64, values: [f64; 2]) -> Outcome {
+        let metrics = |value| Metrics {
+            mrr_10: value,
+            ndcg_10: value,
+            recall_100: value,
+            recall_1000: value,
+        };
+        let asked = regime.asks_an_annotator();
+        Outcome {
+            cell: Cell {
+                regime,
+                objective,
+                setting: Setting {
+                    annotator: asked.then_some(Annotator::UtilSelQwen),
+                    relevant_share: asked.then_some(0.5),
+                    max_positives: asked.then_some(4),
+                    temperature: 0.05,
+                },
+                seed,
+            },
+            simulated_annotator: None,
+            seconds: 0.0,
+            epochs: vec![Epoch {
+                loss: 1.0,
+                ndcg_10: None,
+            }],
+            collections: vec![Evaluation {
+                name: "c".into(),
+                mean: metrics((values[0] + values[1]) / 2.0),
+                queries: vec!["q1".into(), "q2".into()],
+                of_queries: values.map(metrics).to_vec(),
+            }],
+        }
+    }
+
+    #[test]
+    fn a_regime_without_an_annotator_stands_in_the_tables_of_each_setting() {
+        let outcomes = [
+            outcome(Regime::Human, Objective::LsePair, 1, [0.2, 0.4]),
+            outcome(Regime::Llm, Objective::LsePair, 1, [0.2, 0.4]),
+        ];
+        let settings = settings(&outcomes);
+        assert_eq!(settings, [outcomes[1].cell.setting]);
+        let tables = tables(&outcomes);
+        assert!(tables.contains("| human | LSEPair | 0.3000 |"), "{tables}");
+        assert!(
+            tables.contains("| LLM (simulated) | LSEPair | 0.3000 |"),
+            "{tables}"
+        );
+    }
+
+    #[test]
+    fn tables_have_means_intervals_and_differences() {
+        let outcomes = [
+            outcome(Regime::Llm, Objective::LsePair, 1, [0.2, 0.4]),
+            outcome(Regime::Llm, Objective::LsePair, 2, [0.4, 0.4]),
+            outcome(Regime::Llm, Objective::SumMargLh, 1, [0.1, 0.3]),
+            outcome(Regime::Llm, Objective::SumMargLh, 2, [0.2, 0.4]),
+        ];
+        let tables = tables(&outcomes);
+        // 12.706 times the standard error 0.05.
+        assert!(tables.contains("| LSEPair | 0.3500 ± 0.6353 |"), "{tables}");
+        // Differences of the queries: -0.15 and -0.05, so t = -2 with one degree of freedom.
+        assert!(
+            tables.contains("| SumMargLH | -0.1000 (0.2952) |"),
+            "{tables}"
+        );
+    }
+}

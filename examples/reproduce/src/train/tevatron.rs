@@ -1,0 +1,242 @@
+//! Tevatron's JSON lines, plain or compressed: a query, its positive and its negative passages a line.
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use flate2::read::MultiGzDecoder;
+use serde::Deserialize;
+
+use super::source::{Example, Passage};
+use crate::{encoder::Encoder, output::named};
+
+/// A file that was read once from its beginning to its end, and found to be in order.
+#[derive(Clone, Debug)]
+pub struct File {
+    path: PathBuf,
+    /// Queries that have a positive.
+    pub queries: usize,
+}
+
+#[derive(Deserialize)]
+struct Record {
+    query: String,
+    positive_passages: Vec<RecordPassage>,
+    #[serde(default)]
+    negative_passages: Vec<RecordPassage>,
+}
+
+#[derive(Deserialize)]
+struct RecordPassage {
+    docid: Id,
+    title: Option<String>,
+    text: String,
+}
+
+/// The official files have both.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Id {
+    Text(String),
+    Number(u64),
+}
+
+impl File {
+    /// Reads the whole file, so that a mistake at its end is found before the training.
+    pub fn check(path: &Path) -> Result<Self, String> {
+        let mut queries = 0;
+        for record in records(path)? {
+            if !record?.positive_passages.is_empty() {
+                queries += 1;
+            }
+        }
+        if queries == 0 {
+            return Err(format!(
+                "{}: no query has a positive passage",
+                path.display()
+            ));
+        }
+        Ok(Self {
+            path: path.to_path_buf(),
+            queries,
+        })
+    }
+
+    /// The queries that have a positive, in the order of the file.
+    pub fn examples<E: Encoder>(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<Example<E::Text>, String>> + use<E>, String> {
+        let examples = records(&self.path)?.map(|record| record.map(example::<E>));
+        Ok(examples.filter(|example| match example {
+            Ok(example) => !example.positives.is_empty(),
+            Err(_) => true,
+        }))
+    }
+}
+
+fn example<E: Encoder>(record: Record) -> Example<E::Text> {
+    let positives: Vec<_> = record
+        .positive_passages
+        .into_iter()
+        .map(passage::<E>)
+        .collect();
+    let negatives = record.negative_passages.into_iter().map(passage::<E>);
+    let negatives = negatives
+        .filter(|negative| positives.iter().all(|positive| positive.id != negative.id))
+        .collect();
+    Example {
+        query: Arc::new(E::read(&record.query)),
+        positives,
+        negatives,
+    }
+}
+
+fn passage<E: Encoder>(passage: RecordPassage) -> Passage<E::Text> {
+    let text = [passage.title.unwrap_or_default(), passage.text].join(" ");
+    Passage {
+        id: match passage.docid {
+            Id::Text(id) => id.into(),
+            Id::Number(id) => id.to_string().into(),
+        },
+        text: Arc::new(E::read(&text)),
+    }
+}
+
+fn records(path: &Path) -> Result<impl Iterator<Item = Result<Record, String>> + use<>, String> {
+    let lines = named(path, open(path))?.lines().enumerate();
+    let path = path.to_path_buf();
+    let records = lines.filter_map(move |(index, line)| {
+        let record = line.map_err(|error| error.to_string()).and_then(|line| {
+            let line = line.trim_start_matches('\u{feff}').trim();
+            if line.is_empty() {
+                return Ok(None);
+            }
+            // serde_json counts lines too, from the start of the string it is given.
+            serde_json::from_str(line)
+                .map(Some)
+                .map_err(|error| error.to_string().replace(" at line 1 column", " at column"))
+        });
+        let place = || format!("{}:{}", path.display(), index + 1);
+        record
+            .map_err(|error| format!("{}: {error}", place()))
+            .transpose()
+    });
+    Ok(stop_at_error(records))
+}
+
+/// A compressed file that is cut short gives the same error for ever.
+fn stop_at_error<T>(
+    items: impl Iterator<Item = Result<T, String>>,
+) -> impl Iterator<Item = Result<T, String>> {
+    items.scan(false, |failed, item| {
+        let stop = *failed;
+        *failed = item.is_err();
+        (!stop).then_some(item)
+    })
+}
+
+/// Compressed files are known by their first two bytes, whatever their name.
+fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    let mut file = fs::File::open(path)?;
+    let mut magic = Vec::new();
+    file.by_ref().take(2).read_to_end(&mut magic)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(match magic.as_slice() {
+        [0x1f, 0x8b] => Box::new(BufReader::new(MultiGzDecoder::new(file))),
+        _ => Box::new(BufReader::new(file)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+    use crate::encoder::BagEncoder;
+
+    const LINES: &str = concat!(
+        r#"{"query_id": "1", "query": "red", "positive_passages": [{"docid": "a", "title": "A", "text": "red"}], "#,
+        r#""negative_passages": [{"docid": 7, "text": "blue"}, {"docid": "a", "text": "red"}]}"#,
+        "\n\n",
+        r#"{"query_id": "2", "query": "green", "positive_passages": []}"#,
+        "\n"
+    );
+
+    fn file(name: &str, bytes: &[u8]) -> PathBuf {
+        let folder =
+            std::env::temp_dir().join(format!("reproduce-tevatron-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn compressed(text: &str) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn plain_and_compressed_files_are_read_alike() {
+        for (name, bytes) in [
+            ("plain.jsonl", LINES.as_bytes().to_vec()),
+            ("packed.jsonl.gz", compressed(LINES)),
+            // As `cat a.gz b.gz` makes it.
+            ("two.gz", [compressed(LINES), compressed("\n")].concat()),
+        ] {
+            let file = File::check(&file(name, &bytes)).unwrap();
+            assert_eq!(file.queries, 1);
+            let examples: Vec<_> = file.examples::<BagEncoder>().unwrap().collect();
+            let [Ok(example)] = examples.as_slice() else {
+                panic!("expected one example, got {}", examples.len());
+            };
+            let ids = |passages: &[Passage<_>]| -> Vec<String> {
+                passages
+                    .iter()
+                    .map(|passage| passage.id.to_string())
+                    .collect()
+            };
+            assert_eq!(ids(&example.positives), ["a"]);
+            // A passage that is labelled positive is no negative.
+            assert_eq!(ids(&example.negatives), ["7"]);
+        }
+    }
+
+    #[test]
+    fn errors_name_file_and_line() {
+        let malformed = format!("{LINES}{{\"query\": \"blue\"}}\n");
+        let cut = compressed(&LINES.repeat(50));
+        let cases = [
+            (
+                file("malformed.jsonl", malformed.as_bytes()),
+                "malformed.jsonl:4: missing field `positive_passages` at column 17",
+            ),
+            (
+                file("utf-8.jsonl", b"\xff\n"),
+                "utf-8.jsonl:1: stream did not contain valid UTF-8",
+            ),
+            (
+                file("empty.jsonl", b""),
+                "empty.jsonl: no query has a positive passage",
+            ),
+            (
+                file("cut.gz", &cut[..cut.len() - 9]),
+                "cut.gz:151: unexpected end of file",
+            ),
+            (
+                PathBuf::from("/nowhere/at.all"),
+                "/nowhere/at.all: No such file",
+            ),
+        ];
+        for (path, expected) in cases {
+            let error = File::check(&path).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}
