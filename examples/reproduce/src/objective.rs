@@ -60,6 +60,20 @@ impl Objective {
         }
     }
 
+    /// Its place in the palette of the figures.
+    pub fn color(self) -> usize {
+        match self {
+            Self::Single => 7,
+            Self::Rand1Lh => 1,
+            Self::JointLh | Self::LsePairHardest => 2,
+            Self::JointLhNormalized | Self::LsePairWeakestHardest => 3,
+            Self::SumMargLh | Self::LsePairStrongestHardest => 4,
+            Self::LsePair => 5,
+            Self::LsePairWeakest => 6,
+            Self::LsePairStrongest => 0,
+        }
+    }
+
     /// The loss of every query, `[queries]`. `chosen` is the column of each query's positive, and
     /// read by the objectives that take one.
     pub fn losses(

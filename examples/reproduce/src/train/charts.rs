@@ -54,23 +54,6 @@ fn file_name(setting: &Setting) -> String {
     parts.join("_").replace('.', "p")
 }
 
-/// The place of an objective in the palette.
-pub fn color(objective: Objective) -> usize {
-    match objective {
-        Objective::Single => 7,
-        Objective::Rand1Lh => 1,
-        Objective::JointLh => 2,
-        Objective::JointLhNormalized => 3,
-        Objective::SumMargLh => 4,
-        Objective::LsePair => 5,
-        Objective::LsePairWeakest => 6,
-        Objective::LsePairStrongest => 0,
-        Objective::LsePairHardest => 2,
-        Objective::LsePairWeakestHardest => 3,
-        Objective::LsePairStrongestHardest => 4,
-    }
-}
-
 fn regimes(outcomes: &[Outcome]) -> Vec<Regime> {
     distinct(outcomes, |outcome| outcome.cell.regime)
 }
@@ -91,13 +74,13 @@ fn metrics(outcomes: &[Outcome], setting: &Setting, collection: &str) -> Vec<Pan
             });
             Series {
                 name: objective.name().into(),
-                color: color(objective),
+                color: objective.color(),
                 points: points.collect(),
             }
         });
         Panel {
             title: format!("{collection}, {name}, 95% over seeds"),
-            x: "labels".into(),
+            x: String::new(),
             y: (*name).into(),
             content: Content::Bars {
                 groups: regimes.iter().map(|regime| regime.name().into()).collect(),
@@ -126,7 +109,7 @@ fn learning(outcomes: &[Outcome], setting: &Setting) -> Vec<Panel> {
             });
             Series {
                 name: objective.name().into(),
-                color: color(objective),
+                color: objective.color(),
                 points: points.collect(),
             }
         });
@@ -234,7 +217,7 @@ fn sweep(
             points.sort_by(|a, b| a.0.total_cmp(&b.0));
             Series {
                 name: objective.name().into(),
-                color: color(objective),
+                color: objective.color(),
                 points,
             }
         });
