@@ -11,8 +11,12 @@ use crate::objective::Objective;
 pub enum Source {
     /// The library agrees with the formulas.
     Library,
-    /// As the paper has it, or a reading of it.
+    /// As the paper has it.
     Paper,
+    /// A conclusion of the paper from experiments, read as a statement about gradients.
+    Reading,
+    /// What follows from the formulas.
+    Derived,
     /// What is true in place of a claim that fails.
     Corrected,
 }
@@ -30,6 +34,8 @@ impl std::fmt::Display for Claim {
         let source = match self.source {
             Source::Library => "library",
             Source::Paper => "paper",
+            Source::Reading => "reading",
+            Source::Derived => "derived",
             Source::Corrected => "corrected",
         };
         let verdict = if self.holds { "holds" } else { "fails" };
@@ -307,8 +313,8 @@ fn pull_equals_push(rows: &[Row]) -> Claim {
 
 fn push_at_most_one(rows: &[Row]) -> Claim {
     never_above_zero(
-        Source::Corrected,
-        "that bound is not LSEPair's own: the push of Rand1LH, SumMargLH and JointLH / m is at most 1 too",
+        Source::Derived,
+        "the bound is not LSEPair's own: the push of Rand1LH, SumMargLH and JointLH / m is at most 1 too",
         rows,
         |row| {
             let objectives = [
@@ -328,7 +334,7 @@ fn joint_push_grows() -> Claim {
         row.library(Objective::JointLh).push()
     });
     claim(
-        Source::Paper,
+        Source::Derived,
         "JointLH as a sum weighs a query in proportion to its number of positives",
         format!(
             "push with 1, 2, 4, 8 weak positives: {:.2}, {:.2}, {:.2}, {:.2}",
@@ -340,7 +346,7 @@ fn joint_push_grows() -> Claim {
 
 fn push_in_proportion(rows: &[Row]) -> Claim {
     never_above_zero(
-        Source::Paper,
+        Source::Derived,
         "SumMargLH, JointLH and LSEPair push the hard negatives most, in proportion to e^s",
         rows,
         |row| {
@@ -375,7 +381,7 @@ fn largest_step_down(values: &[f64]) -> f64 {
 
 fn order(rows: &[Row]) -> Claim {
     never_above_zero(
-        Source::Paper,
+        Source::Derived,
         "SumMargLH <= strongest <= weakest = largest InfoNCE <= LSEPair <= sum of InfoNCE",
         rows,
         |row| {
@@ -396,7 +402,7 @@ fn order(rows: &[Row]) -> Claim {
 
 fn order_of_means(rows: &[Row]) -> Claim {
     never_above_zero(
-        Source::Paper,
+        Source::Derived,
         "mean of InfoNCE = E[Rand1LH] <= JointLH / m",
         rows,
         |row| {
@@ -421,7 +427,7 @@ fn family(rows: &[Row]) -> Claim {
         (-1e13, Objective::LsePairWeakest),
     ];
     never_above_zero(
-        Source::Corrected,
+        Source::Derived,
         "one family softplus(lse_N - lse(b s_P) / b): b = 1 SumMargLH, -1 LSEPair, large the selectors",
         rows,
         |row| {
@@ -455,7 +461,7 @@ fn separated(rows: &[Row]) -> Claim {
     let solved: Vec<&Row> = shifted.iter().filter(solved).collect();
     let wrong = solved.iter().filter(|row| below_a_negative(row)).count();
     claim(
-        Source::Paper,
+        Source::Derived,
         "an LSEPair below log 2 means that every positive is above every negative",
         format!("{} such queries, {wrong} exceptions", solved.len()),
         !solved.is_empty() && wrong == 0,
@@ -466,7 +472,7 @@ fn not_separated() -> Claim {
     let row = &super::false_positive().row;
     let loss = row.library(Objective::SumMargLh).loss;
     claim(
-        Source::Paper,
+        Source::Derived,
         "a small SumMargLH does not: one strong positive suffices",
         format!("SumMargLH {loss:.3} with a positive below every negative"),
         loss < 2.0_f64.ln() && below_a_negative(row),
@@ -572,7 +578,7 @@ fn sweep_of_lse_pair() -> Claim {
     let pulls = swept(Objective::LsePair);
     let reversed: Vec<f64> = pulls.iter().rev().copied().collect();
     claim(
-        Source::Paper,
+        Source::Derived,
         "LSEPair's pull on a positive falls as its score rises, and is largest far below",
         format!("from {:.3} to {:.3}", pulls[0], pulls[pulls.len() - 1]),
         largest_step_down(&reversed) <= ROUNDING && pulls[0] > 0.95,
@@ -586,7 +592,7 @@ fn sweep_of_joint() -> Claim {
         .filter(|pair| (pair[0] > 0.0) != (pair[1] > 0.0))
         .count();
     claim(
-        Source::Paper,
+        Source::Derived,
         "JointLH's pull on a positive turns into a push once as its score rises",
         format!(
             "from {:.3} to {:.3}, {turns} turn",
@@ -602,7 +608,7 @@ fn sweep_of_sum_marg() -> Claim {
     let top = pulls.iter().copied().fold(0.0, f64::max);
     let (first, last) = (pulls[0], pulls[pulls.len() - 1]);
     claim(
-        Source::Paper,
+        Source::Derived,
         "SumMargLH's pull on a positive first rises with its score, then falls",
         format!("{first:.3}, at most {top:.3}, {last:.3}"),
         first < 0.1 * top && last < 0.1 * top,
@@ -632,7 +638,7 @@ fn robust_to_a_false_positive() -> Claim {
     let shares = false_positive_shares();
     let lse_pair = shares[3].1;
     claim(
-        Source::Paper,
+        Source::Reading,
         "LSEPair is the most robust, read of gradients: a false positive far below gets the least of its pull",
         format!("share of the pull: {}", shown(&shares)),
         shares[..3].iter().all(|(_, share)| lse_pair < *share),

@@ -78,7 +78,7 @@ fn sweep() -> Vec<Panel> {
             |g| g.positives[1],
         ),
         panel(
-            "on the hardest negative, at 1",
+            "on the hardest negative, at 1 (JointLH / m as SumMargLH)",
             "gradient (above 0: pushed down)",
             |g| g.negatives[0],
         ),

@@ -109,7 +109,10 @@ impl Groups {
         labels.truncate(self.max_positives.min(self.size));
         match self.objective {
             Objective::Single => labels.truncate(1),
-            Objective::Rand1Lh => labels = vec![labels[rng.random_range(0..labels.len())]],
+            // Without a draw where there is no choice: with one label each, all objectives then train alike.
+            Objective::Rand1Lh if labels.len() > 1 => {
+                labels = vec![labels[rng.random_range(0..labels.len())]];
+            }
             _ => {}
         }
         let missing = self.size - labels.len();

@@ -590,3 +590,125 @@ fn peak_memory() -> Option<String> {
     let kib: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(format!("{:.0} MiB", kib / 1024.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        let name = format!("reproduce-train-{name}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_dir_all(&folder);
+        folder
+    }
+
+    fn arguments(out: &Path, more: &[&str]) -> Arguments {
+        let out = ["reproduce", "--out", &out.display().to_string()].map(String::from);
+        let more = more.iter().map(|argument| argument.to_string());
+        Command::parse_from(out.into_iter().chain(more)).arguments
+    }
+
+    #[test]
+    fn the_main_grid_has_ninety_cells_of_distinct_names() {
+        let cells = arguments(Path::new("x"), &[]).cells();
+        let names: std::collections::HashSet<String> = cells.iter().map(Cell::name).collect();
+        assert_eq!((cells.len(), names.len()), (90, 90));
+    }
+
+    #[test]
+    fn what_makes_no_difference_to_a_regime_makes_no_cells() {
+        let more = [
+            "--regimes",
+            "human",
+            "--max-positives",
+            "1,2",
+            "--relevant-shares",
+            "0,1",
+        ];
+        assert_eq!(arguments(Path::new("x"), &more).cells().len(), 30);
+    }
+
+    #[test]
+    fn finished_cells_are_kept_and_unfinished_ones_run() {
+        let out = folder("resume");
+        let small = ["--epochs", "1", "--seeds", "1", "--regimes", "llm"];
+        let with = |objectives| [&small[..], &["--objectives", objectives]].concat();
+        run(&arguments(&out, &with("lse-pair"))).unwrap();
+        let first = arguments(&out, &with("lse-pair")).cells()[0];
+        let written = || {
+            first
+                .folder(&out)
+                .join("metrics.json")
+                .metadata()
+                .unwrap()
+                .modified()
+        };
+        let before = written().unwrap();
+
+        run(&arguments(&out, &with("lse-pair,sum-marg-lh"))).unwrap();
+        assert_eq!(written().unwrap(), before);
+        let both = all(&out).unwrap();
+        assert_eq!(both.len(), 2);
+
+        // The same seed gives the same figures.
+        std::fs::remove_dir_all(first.folder(&out)).unwrap();
+        run(&arguments(&out, &with("lse-pair"))).unwrap();
+        let (again, first) = (&all(&out).unwrap()[0], &both[0]);
+        assert_eq!(again.epochs[0].loss, first.epochs[0].loss);
+        assert_eq!(
+            again.collections[0].mean.ndcg_10,
+            first.collections[0].mean.ndcg_10
+        );
+
+        let other = [&with("lse-pair")[..], &["--lr", "0.1"]].concat();
+        let error = run(&arguments(&out, &other)).unwrap_err();
+        assert!(error.contains("learning_rate was 0.005, is 0.1"), "{error}");
+        assert_eq!(all(&out).unwrap().len(), 2);
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+
+    #[test]
+    fn a_folder_of_somebody_else_is_left_alone() {
+        let out = folder("foreign");
+        std::fs::create_dir_all(&out).unwrap();
+        std::fs::write(out.join("thesis.md"), "years of work").unwrap();
+        let error = run(&arguments(&out, &[])).unwrap_err();
+        assert!(error.contains("choose another --out"), "{error}");
+        assert_eq!(out.read_dir().unwrap().count(), 1);
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+
+    #[test]
+    fn with_one_label_a_query_all_objectives_train_alike() {
+        let out = folder("human");
+        let more = ["--epochs", "1", "--seeds", "1", "--regimes", "human"];
+        run(&arguments(&out, &more)).unwrap();
+        let outcomes = all(&out).unwrap();
+        assert_eq!(outcomes.len(), 6);
+        for outcome in &outcomes {
+            let difference = outcome.epochs[0].loss - outcomes[0].epochs[0].loss;
+            assert!(difference.abs() < 1e-4, "{}", outcome.cell.name());
+        }
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+
+    #[test]
+    fn impossible_settings_are_named() {
+        for (more, expected) in [
+            (["--epochs", "0"], "--epochs"),
+            (["--temperatures", "0"], "--temperatures"),
+            (["--relevant-shares", "1.5"], "--relevant-shares"),
+        ] {
+            let error = run(&arguments(Path::new("/nowhere"), &more)).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -227,7 +227,7 @@ mod tests {
             ),
             (
                 file("cut.gz", &cut[..cut.len() - 9]),
-                "cut.gz:151: unexpected end of file",
+                "cut.gz:151: incomplete deflate stream",
             ),
             (
                 PathBuf::from("/nowhere/at.all"),
