@@ -22,6 +22,8 @@ pub struct BagEncoder {
 static DRAWING: Mutex<()> = Mutex::new(());
 
 impl Encoder for BagEncoder {
+    const NAME: &str = "bag of words, 65536 x 128, sparse Adam";
+
     type Text = Bag;
 
     fn read(text: &str) -> Bag {

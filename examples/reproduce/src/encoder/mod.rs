@@ -12,6 +12,9 @@ pub use bag::BagEncoder;
 /// makes its vectors from its own weights in [`step`](Encoder::step), and hands the gradients of the loss to a
 /// Burn optimiser.
 pub trait Encoder: Sized {
+    /// With what tells it from others, for the record.
+    const NAME: &str;
+
     /// A text made ready once, before any training: words, or tokens.
     type Text: Send + Sync;
 

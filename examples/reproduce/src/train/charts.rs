@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{
     cell::{Outcome, Setting},
     labels::Regime,
-    report::{METRICS, collections, distinct, evaluations, settings},
+    report::{METRICS, collections, distinct, evaluations, settings, values},
     significance::interval,
 };
 use crate::{
@@ -63,13 +63,17 @@ fn objectives(outcomes: &[Outcome]) -> Vec<Objective> {
 }
 
 fn metrics(outcomes: &[Outcome], setting: &Setting, collection: &str) -> Vec<Panel> {
-    let regimes = regimes(outcomes);
+    let measured = |regime: &Regime| {
+        let measured =
+            |objective| !evaluations(outcomes, setting, *regime, objective, collection).is_empty();
+        objectives(outcomes).into_iter().any(measured)
+    };
+    let regimes: Vec<Regime> = regimes(outcomes).into_iter().filter(measured).collect();
     let panels = METRICS.iter().map(|(name, metric)| {
         let series = objectives(outcomes).into_iter().map(|objective| {
             let points = regimes.iter().map(|regime| {
                 let seeds = evaluations(outcomes, setting, *regime, objective, collection);
-                let values: Vec<f64> = seeds.iter().map(|seed| metric(&seed.mean)).collect();
-                let (mean, half) = interval(&values);
+                let (mean, half) = interval(&values(&seeds, *metric));
                 (mean, half.unwrap_or(0.0))
             });
             Series {
@@ -121,12 +125,12 @@ fn learning(outcomes: &[Outcome], setting: &Setting) -> Vec<Panel> {
         }
     };
     let panels = regimes(outcomes).into_iter().map(panel);
-    panels
-        .filter(|panel| match &panel.content {
-            Content::Lines(series) => series.iter().any(|series| !series.points.is_empty()),
-            Content::Bars { .. } => false,
-        })
-        .collect()
+    panels.filter(has_points).collect()
+}
+
+fn has_points(panel: &Panel) -> bool {
+    let (Content::Lines(series) | Content::Bars { series, .. }) = &panel.content;
+    series.iter().any(|series| !series.points.is_empty())
 }
 
 /// What may be varied: the name of the figure, the label of its axis, the value.
@@ -209,7 +213,7 @@ fn sweep(
                 .iter()
                 .filter_map(|setting| {
                     let seeds = evaluations(outcomes, setting, regime, objective, collection);
-                    let values: Vec<f64> = seeds.iter().map(|seed| metric(&seed.mean)).collect();
+                    let values = values(&seeds, metric);
                     let x = value(&mut setting.clone()).get()?;
                     (!values.is_empty()).then(|| (x, interval(&values).0))
                 })
@@ -228,7 +232,7 @@ fn sweep(
             content: Content::Lines(series.collect()),
         }
     });
-    panels.collect()
+    panels.filter(has_points).collect()
 }
 
 #[cfg(test)]

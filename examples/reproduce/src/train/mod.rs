@@ -371,7 +371,7 @@ impl<'a, E: Encoder + Send> Experiment<'a, E> {
         claim(&self.args.out, NAME)?;
         let path = self.args.out.join(NAME);
         let settings = Settings {
-            encoder: "bag of words, 65536 x 128, sparse Adam",
+            encoder: E::NAME,
             labels: "LLM labels are simulated",
             collections: self.collections.iter().map(Fingerprint::new).collect(),
             train_split: self.args.train_split.clone(),

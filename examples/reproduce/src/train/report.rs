@@ -72,22 +72,34 @@ pub fn describe(setting: &Setting) -> String {
     parts.join("; ")
 }
 
-/// What the outcomes hold for one regime and objective, one evaluation a seed.
+/// What the outcomes hold for one regime and objective: the seed, and the evaluation.
 pub fn evaluations<'a>(
     outcomes: &'a [Outcome],
     setting: &Setting,
     regime: Regime,
     objective: Objective,
     collection: &str,
-) -> Vec<&'a Evaluation> {
+) -> Vec<(u64, &'a Evaluation)> {
     let outcomes = outcomes.iter().filter(|outcome| {
         let cell = &outcome.cell;
         cell.setting.fits(setting) && cell.regime == regime && cell.objective == objective
     });
-    let evaluations = outcomes.flat_map(|outcome| &outcome.collections);
+    let evaluations = outcomes.flat_map(|outcome| {
+        let seed = outcome.cell.seed;
+        outcome
+            .collections
+            .iter()
+            .map(move |evaluation| (seed, evaluation))
+    });
     evaluations
-        .filter(|evaluation| evaluation.name == collection)
+        .filter(|(_, evaluation)| evaluation.name == collection)
         .collect()
+}
+
+/// The metric's mean of each seed.
+pub fn values(seeds: &[(u64, &Evaluation)], metric: fn(&Metrics) -> f64) -> Vec<f64> {
+    let values = seeds.iter().map(|(_, evaluation)| metric(&evaluation.mean));
+    values.collect()
 }
 
 /// The distinct values of something, in their own order.
@@ -178,8 +190,7 @@ fn metrics(text: &mut String, outcomes: &[Outcome], setting: &Setting, collectio
             }
             let _ = write!(text, "| {} | {} |", regime.name(), objective.name());
             for (_, metric) in METRICS {
-                let values: Vec<f64> = seeds.iter().map(|seed| metric(&seed.mean)).collect();
-                let (mean, half) = interval(&values);
+                let (mean, half) = interval(&values(&seeds, metric));
                 let _ = match half {
                     Some(half) => write!(text, " {mean:.4} ± {half:.4} |"),
                     None => write!(text, " {mean:.4} |"),
@@ -196,23 +207,21 @@ fn significance(text: &mut String, outcomes: &[Outcome], setting: &Setting, coll
     for regime in distinct(outcomes, |outcome| outcome.cell.regime) {
         let of = |objective| evaluations(outcomes, setting, regime, objective, collection);
         let base = of(Objective::LsePair);
-        let others: Vec<(Objective, Vec<&Evaluation>)> =
-            distinct(outcomes, |outcome| outcome.cell.objective)
-                .into_iter()
-                .filter(|objective| *objective != Objective::LsePair)
-                .map(|objective| (objective, of(objective)))
-                .filter(|(_, seeds)| !seeds.is_empty() && seeds.len() == base.len())
-                .collect();
+        // Over the seeds that both have.
+        let others: Vec<(Objective, Pairs)> = distinct(outcomes, |outcome| outcome.cell.objective)
+            .into_iter()
+            .filter(|objective| *objective != Objective::LsePair)
+            .map(|objective| (objective, pairs(&of(objective), &base)))
+            .filter(|(_, pairs)| !pairs.is_empty())
+            .collect();
         let tests = METRICS.map(|(_, metric)| {
-            let base = of_queries(&base, metric);
-            let tests = others.iter();
-            let tests: Vec<(f64, f64)> = tests
-                .map(|(_, seeds)| paired(&of_queries(seeds, metric), &base))
-                .collect();
-            let p_values: Vec<f64> = tests.iter().map(|(_, p)| *p).collect();
-            let corrected = holm(&p_values).into_iter();
-            let tests = tests.into_iter().zip(corrected);
-            tests.map(|((mean, _), p)| (mean, p)).collect::<Vec<_>>()
+            let tests = others.iter().map(|(_, pairs)| {
+                let ours = of_queries(pairs.iter().map(|pair| pair.0), metric);
+                paired(&ours, &of_queries(pairs.iter().map(|pair| pair.1), metric))
+            });
+            let (means, p_values): (Vec<f64>, Vec<f64>) = tests.unzip();
+            let tests = means.into_iter().zip(holm(&p_values));
+            tests.collect::<Vec<_>>()
         });
         for (place, (objective, _)) in others.iter().enumerate() {
             let _ = write!(lines, "| {} | {} |", regime.name(), objective.name());
@@ -241,12 +250,27 @@ fn significance(text: &mut String, outcomes: &[Outcome], setting: &Setting, coll
     }
 }
 
-/// The metric of each query, the mean over the seeds.
-fn of_queries(seeds: &[&Evaluation], metric: fn(&Metrics) -> f64) -> Vec<f64> {
-    let queries = seeds.first().map_or(0, |seed| seed.of_queries.len());
+/// Evaluations of the same seed.
+type Pairs<'a> = Vec<(&'a Evaluation, &'a Evaluation)>;
+
+fn pairs<'a>(ours: &[(u64, &'a Evaluation)], theirs: &[(u64, &'a Evaluation)]) -> Pairs<'a> {
+    let pairs = ours.iter().flat_map(|(seed, ours)| {
+        let same = theirs.iter().filter(move |(other, _)| other == seed);
+        same.map(|(_, theirs)| (*ours, *theirs))
+    });
+    pairs.collect()
+}
+
+/// The metric of each query, the mean over the evaluations.
+fn of_queries<'a>(
+    evaluations: impl Iterator<Item = &'a Evaluation>,
+    metric: fn(&Metrics) -> f64,
+) -> Vec<f64> {
+    let evaluations: Vec<&Evaluation> = evaluations.collect();
+    let queries = evaluations.first().map_or(0, |one| one.of_queries.len());
     let mean = |query: usize| {
-        let values = seeds.iter().map(|seed| metric(&seed.of_queries[query]));
-        values.sum::<f64>() / seeds.len() as f64
+        let values = evaluations.iter().map(|one| metric(&one.of_queries[query]));
+        values.sum::<f64>() / evaluations.len() as f64
     };
     (0..queries).map(mean).collect()
 }
