@@ -106,8 +106,8 @@ fn compare(measured: &Metrics, reported: &Metrics) -> Result<(), String> {
         ("Recall@100", measured.recall_100, reported.recall_100),
         ("Recall@1000", measured.recall_1000, reported.recall_1000),
     ] {
-        // Not `>`: NaN must not pass.
-        if !((measured - reported).abs() < TOLERANCE) {
+        let same = (measured - reported).abs() < TOLERANCE;
+        if !same {
             return Err(format!(
                 "{name} of the ranking is {measured}, reported was {reported}"
             ));

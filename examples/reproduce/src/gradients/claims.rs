@@ -204,9 +204,8 @@ fn weak_get_more(rows: &[Row]) -> Claim {
 /// The share of the pull that the last positive gets.
 fn share_of_last(row: &Row, objective: Objective) -> f64 {
     let gradient = row.library(objective);
-    let pulls = gradient.positives.iter().map(|g| (-g).max(0.0));
-    let total: f64 = pulls.clone().sum();
-    pulls.last().unwrap_or(0.0) / total
+    let pulls: Vec<f64> = gradient.positives.iter().map(|g| (-g).max(0.0)).collect();
+    pulls[pulls.len() - 1] / pulls.iter().sum::<f64>()
 }
 
 fn weak_beside_strong() -> Claim {

@@ -108,8 +108,8 @@ impl Annotator {
             let relevant = (0..others).filter(|_| rng.random_bool(relevant_share));
             let relevant = relevant.count();
 
-            let known: Vec<usize> = query.relevant.iter().copied().collect();
-            let known: Vec<usize> = known.into_iter().filter(|d| d != human).collect();
+            let known = query.relevant.iter().copied();
+            let known: Vec<usize> = known.filter(|document| document != human).collect();
             let wanted_wrong = others - relevant;
             // What one side lacks the other gives.
             let right = (relevant + wanted_wrong.saturating_sub(query.pool.len())).min(known.len());

@@ -372,7 +372,10 @@ impl<'a, E: Encoder + Send> Experiment<'a, E> {
         let path = self.args.out.join(NAME);
         let settings = Settings {
             encoder: E::NAME,
-            labels: "LLM labels are simulated",
+            labels: match self.files.is_empty() {
+                true => "LLM labels are simulated",
+                false => "those of the files",
+            },
             collections: self.collections.iter().map(Fingerprint::new).collect(),
             train_split: self.args.train_split.clone(),
             tevatron: self.files.iter().map(|file| format!("{file:?}")).collect(),

@@ -122,7 +122,7 @@ pub fn collections(outcomes: &[Outcome]) -> Vec<String> {
 
 fn tables(outcomes: &[Outcome]) -> String {
     let mut text = String::from(
-        "# Results\n\nMeans over seeds, with the half width of the 95% interval over seeds. LLM labels are simulated.\n",
+        "# Results\n\nMeans over seeds, with the half width of the 95% interval over seeds. LLM, merged and curriculum labels are simulated.\n",
     );
     annotators(&mut text, outcomes);
     for setting in settings(outcomes) {
