@@ -229,7 +229,8 @@ fn sweep(
             title: format!("{collection}, labels: {}", regime.name()),
             x: label.into(),
             y: "nDCG@10".into(),
-            content: Content::Lines(series.collect()),
+            // One point says nothing of a trend.
+            content: Content::Lines(series.filter(|series| series.points.len() > 1).collect()),
         }
     });
     panels.filter(has_points).collect()
