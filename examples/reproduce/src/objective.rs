@@ -65,12 +65,15 @@ impl Objective {
         match self {
             Self::Single => 7,
             Self::Rand1Lh => 1,
-            Self::JointLh | Self::LsePairHardest => 2,
-            Self::JointLhNormalized | Self::LsePairWeakestHardest => 3,
-            Self::SumMargLh | Self::LsePairStrongestHardest => 4,
+            Self::JointLh => 2,
+            Self::JointLhNormalized => 3,
+            Self::SumMargLh => 4,
             Self::LsePair => 5,
             Self::LsePairWeakest => 6,
             Self::LsePairStrongest => 0,
+            Self::LsePairHardest => 8,
+            Self::LsePairWeakestHardest => 9,
+            Self::LsePairStrongestHardest => 10,
         }
     }
 

@@ -38,7 +38,7 @@ pub struct Series<T> {
 }
 
 /// Okabe and Ito's colours, which colour-blind readers can tell apart.
-const PALETTE: [RGBColor; 8] = [
+const PALETTE: [RGBColor; 11] = [
     RGBColor(0, 0, 0),
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
@@ -47,6 +47,10 @@ const PALETTE: [RGBColor; 8] = [
     RGBColor(213, 94, 0),
     RGBColor(204, 121, 167),
     RGBColor(150, 150, 150),
+    // And three more for the selectors.
+    RGBColor(140, 86, 75),
+    RGBColor(117, 112, 179),
+    RGBColor(166, 166, 0),
 ];
 
 const PANEL: (u32, u32) = (520, 360);
