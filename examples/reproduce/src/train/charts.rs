@@ -84,10 +84,10 @@ fn metrics(outcomes: &[Outcome], setting: &Setting, collection: &str) -> Vec<Pan
         });
         Panel {
             title: format!("{collection}, {name}, 95% over seeds"),
-            x: String::new(),
+            x: "labels (LLM, merged, curriculum: simulated)".into(),
             y: (*name).into(),
             content: Content::Bars {
-                groups: regimes.iter().map(|regime| regime.name().into()).collect(),
+                groups: regimes.iter().map(Regime::short_name).collect(),
                 series: series.collect(),
             },
         }

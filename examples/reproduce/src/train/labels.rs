@@ -47,6 +47,11 @@ impl Regime {
         }
     }
 
+    /// For a figure that says what is simulated.
+    pub fn short_name(&self) -> String {
+        self.name().replace(" (simulated)", "")
+    }
+
     pub fn asks_an_annotator(self) -> bool {
         matches!(self, Self::Llm | Self::Merged | Self::Curriculum)
     }
