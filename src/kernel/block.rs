@@ -1,5 +1,7 @@
 //! Loops over a block of scores. `excluded` is 0 where the score is that of a negative.
 
+use std::array;
+
 use super::real::Real;
 
 /// Scores handled at a time: a block and its buffers stay in the first-level cache.
@@ -48,17 +50,21 @@ fn for_each<R: Real>(scores: &[R], excluded: &[u8], mut each: impl FnMut(usize, 
 /// The largest score of a negative, minus infinity if there is none; passes over NaN.
 #[inline(always)]
 pub fn max<R: Real>(scores: &[R], excluded: &[u8]) -> R {
+    let larger = |a: R, b: R| if b > a { b } else { a };
+    let negative = |score: R, excluded: u8| match excluded {
+        0 => score,
+        _ => R::NEG_INFINITY,
+    };
+    let (scores, last_scores) = scores.as_chunks::<LANES>();
+    let (excluded, last_excluded) = excluded.as_chunks::<LANES>();
     let mut lanes = [R::NEG_INFINITY; LANES];
-    for_each(scores, excluded, |lane, score, negative| {
-        let score = if negative { score } else { R::NEG_INFINITY };
-        lanes[lane] = if score > lanes[lane] {
-            score
-        } else {
-            lanes[lane]
-        };
-    });
-    let larger = |a, b| if b > a { b } else { a };
-    lanes.into_iter().fold(R::NEG_INFINITY, larger)
+    for (scores, excluded) in scores.iter().zip(excluded) {
+        // A new value, not a loop over places in memory: the lanes stay in registers.
+        lanes = array::from_fn(|lane| larger(lanes[lane], negative(scores[lane], excluded[lane])));
+    }
+    let last = last_scores.iter().zip(last_excluded);
+    let last = last.map(|(&score, &excluded)| negative(score, excluded));
+    last.chain(lanes).fold(R::NEG_INFINITY, larger)
 }
 
 /// The sum of `exp(x)` over the negatives, and how many of them have weight.
