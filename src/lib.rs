@@ -31,11 +31,14 @@
 //! Burn's CPU backend and on the CubeCL backends (wgpu, Vulkan, Metal, CUDA, ROCm), by composed Burn
 //! operations elsewhere.
 //!
+//! [`MemoryBank`] keeps documents of earlier batches as candidates.
+//!
 //! Losses are in f32 for scores in f16, bf16 and f32, and in f64 for scores in f64. Gradients are
 //! of first order.
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
 
+mod bank;
 #[cfg(feature = "flex")]
 mod kernel;
 mod objective;
@@ -48,6 +51,7 @@ mod targets;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub use bank::{BankError, MemoryBank, MemoryBankRecord, Stored};
 pub use objective::{
     JointLhLoss, JointLhLossConfig, LsePairLoss, LsePairLossConfig, NegativeSelection, Objective,
     PositiveSelection, Rand1LhLoss, Rand1LhLossConfig, SumMargLhLoss, SumMargLhLossConfig,

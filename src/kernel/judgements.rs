@@ -24,8 +24,11 @@ pub enum Relevant<'a> {
         queries: &'a [i64],
         documents: &'a [i64],
     },
-    /// For each query the columns of the relevant documents, ascending.
-    Columns(&'a [Vec<usize>]),
+    /// For each query the columns of its positives and those that it ignores, ascending.
+    Columns {
+        positives: &'a [Vec<usize>],
+        ignored: Option<&'a [Vec<usize>]>,
+    },
 }
 
 /// The only positive of each query.
@@ -46,7 +49,10 @@ impl<'a> Judgements<'a> {
                     query: queries[row],
                     documents,
                 },
-                Relevant::Columns(columns) => Relevance::Columns(&columns[row]),
+                Relevant::Columns { positives, ignored } => Relevance::Columns {
+                    positives: &positives[row],
+                    ignored: ignored.map_or(&[], |ignored| &ignored[row]),
+                },
             },
             candidates: self.candidates.map(|candidates| candidates.row(row)),
             choice: self.choices.map(|choices| match choices {

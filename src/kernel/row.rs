@@ -21,8 +21,11 @@ pub enum Relevance<'a> {
     Mask(&'a [u8]),
     /// Those that have the label of the query.
     Labels { query: i64, documents: &'a [i64] },
-    /// Those that are listed, ascending.
-    Columns(&'a [usize]),
+    /// Those that are listed, ascending; some are neither positives nor negatives.
+    Columns {
+        positives: &'a [usize],
+        ignored: &'a [usize],
+    },
 }
 
 /// One of the positives.
@@ -33,7 +36,7 @@ pub enum Choice {
 }
 
 impl Relevance<'_> {
-    /// For at most [`BLOCK`] columns, 0 where the document is not relevant.
+    /// For at most [`BLOCK`] columns, 0 where the document is neither relevant nor ignored.
     #[inline(always)]
     fn mask<'a>(&'a self, columns: Range<usize>, buffer: &'a mut [u8; BLOCK]) -> &'a [u8] {
         let buffer = &mut buffer[..columns.len()];
@@ -44,10 +47,12 @@ impl Relevance<'_> {
                     *relevant = u8::from(label == query);
                 }
             }
-            Self::Columns(listed) => {
+            Self::Columns { positives, ignored } => {
                 buffer.fill(0);
-                for &column in within(listed, &columns) {
-                    buffer[column - columns.start] = 1;
+                for listed in [positives, ignored] {
+                    for &column in within(listed, &columns) {
+                        buffer[column - columns.start] = 1;
+                    }
                 }
             }
         }
@@ -66,8 +71,8 @@ impl Row<'_> {
     #[inline(always)]
     fn positives(self, columns: Range<usize>, buffer: &mut [u8; BLOCK], found: &mut Vec<usize>) {
         found.clear();
-        if let Relevance::Columns(listed) = self.relevance {
-            found.extend(within(listed, &columns));
+        if let Relevance::Columns { positives, .. } = self.relevance {
+            found.extend(within(positives, &columns));
         } else {
             for start in columns.clone().step_by(BLOCK) {
                 let end = columns.end.min(start + BLOCK);
@@ -98,7 +103,9 @@ impl Row<'_> {
         let relevant = match self.relevance {
             Relevance::Mask(mask) => mask[column] != 0,
             Relevance::Labels { query, documents } => documents[column] == query,
-            Relevance::Columns(listed) => listed.binary_search(&column).is_ok(),
+            Relevance::Columns { positives, ignored } => [positives, ignored]
+                .iter()
+                .any(|listed| listed.binary_search(&column).is_ok()),
         };
         !relevant && self.candidates.is_none_or(|mask| mask[column] != 0)
     }

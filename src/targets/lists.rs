@@ -1,4 +1,4 @@
-//! Relevance as a list of columns per query, kept on the host.
+//! Relevance as lists of columns per query, kept on the host.
 
 use std::{collections::HashMap, hash::Hash, ops::Range, sync::Arc};
 
@@ -6,10 +6,12 @@ use burn::tensor::{Bool, Device, Tensor, TensorData};
 
 use super::TargetsError;
 
-/// The positive columns of each query, ascending and without repetition.
+/// The positive columns of each query, and the ignored ones; ascending and without repetition.
 #[derive(Clone, Debug)]
 pub(crate) struct Lists {
     columns: Arc<Vec<Vec<usize>>>,
+    /// None if no query ignores a column.
+    ignored: Option<Arc<Vec<Vec<usize>>>>,
     documents: usize,
     device: Device,
 }
@@ -18,6 +20,7 @@ impl Lists {
     fn new(columns: Vec<Vec<usize>>, documents: usize, device: &Device) -> Self {
         Self {
             columns: Arc::new(columns),
+            ignored: None,
             documents,
             device: device.clone().without_autodiff(),
         }
@@ -56,20 +59,22 @@ impl Lists {
         ))
     }
 
-    pub fn from_ids<Id: Eq + Hash>(
+    pub fn from_ids<'a, Id: Eq + Hash + 'a>(
         relevant: &[Vec<Id>],
-        documents: &[Id],
+        documents: impl Iterator<Item = &'a Id>,
         device: &Device,
     ) -> Result<Self, TargetsError> {
         if relevant.is_empty() {
             return Err(TargetsError::NoQueries);
         }
-        if documents.is_empty() {
-            return Err(TargetsError::NoDocuments);
-        }
         let mut places: HashMap<&Id, Vec<usize>> = HashMap::new();
-        for (column, id) in documents.iter().enumerate() {
+        let mut count = 0;
+        for (column, id) in documents.enumerate() {
             places.entry(id).or_default().push(column);
+            count = column + 1;
+        }
+        if count == 0 {
+            return Err(TargetsError::NoDocuments);
         }
         let columns = relevant
             .iter()
@@ -81,22 +86,50 @@ impl Lists {
                 columns
             })
             .collect();
-        Ok(Self::new(columns, documents.len(), device))
+        Ok(Self::new(columns, count, device))
+    }
+
+    /// Ignores the positives in the columns from `first` on.
+    pub fn ignoring_positives_from(self, first: usize) -> Self {
+        let split = |columns: &Vec<usize>| {
+            let (kept, ignored) =
+                columns.split_at(columns.partition_point(|&column| column < first));
+            (kept.to_vec(), ignored.to_vec())
+        };
+        let (columns, ignored) = self.columns.iter().map(split).unzip();
+        Self {
+            columns: Arc::new(columns),
+            ignored: Some(Arc::new(ignored)),
+            ..self
+        }
     }
 
     pub fn transpose(&self) -> Self {
-        let mut columns = vec![Vec::new(); self.documents];
-        for (query, positives) in self.columns.iter().enumerate() {
-            for &document in positives {
-                columns[document].push(query);
+        let transpose = |lists: &Arc<Vec<Vec<usize>>>| {
+            let mut transposed = vec![Vec::new(); self.documents];
+            for (query, columns) in lists.iter().enumerate() {
+                for &document in columns {
+                    transposed[document].push(query);
+                }
             }
+            Arc::new(transposed)
+        };
+        Self {
+            columns: transpose(&self.columns),
+            ignored: self.ignored.as_ref().map(transpose),
+            documents: self.columns.len(),
+            device: self.device.clone(),
         }
-        Self::new(columns, self.columns.len(), &self.device)
     }
 
     /// The lists of some of the queries.
     pub fn narrow(&self, queries: Range<usize>) -> Self {
-        Self::new(self.columns[queries].to_vec(), self.documents, &self.device)
+        let narrow = |lists: &Arc<Vec<Vec<usize>>>| Arc::new(lists[queries.clone()].to_vec());
+        Self {
+            columns: narrow(&self.columns),
+            ignored: self.ignored.as_ref().map(narrow),
+            ..self.clone()
+        }
     }
 
     /// The positive columns of each query, ascending and without repetition.
@@ -105,11 +138,27 @@ impl Lists {
         &self.columns
     }
 
+    /// The columns that each query ignores, ascending and without repetition.
+    #[cfg(feature = "flex")]
+    pub fn ignored(&self) -> Option<&[Vec<usize>]> {
+        self.ignored.as_ref().map(|lists| lists.as_slice())
+    }
+
     pub fn mask(&self) -> Tensor<2, Bool> {
+        self.mask_of(&self.columns)
+    }
+
+    /// The mask of what is not ignored, if anything is.
+    pub fn candidates(&self) -> Option<Tensor<2, Bool>> {
+        let ignored = self.ignored.as_ref()?;
+        Some(self.mask_of(ignored).bool_not())
+    }
+
+    fn mask_of(&self, lists: &[Vec<usize>]) -> Tensor<2, Bool> {
         let [queries, documents] = self.dims();
         let mut mask = vec![false; queries * documents];
-        for (row, positives) in mask.chunks_exact_mut(documents).zip(self.columns.iter()) {
-            for &document in positives {
+        for (row, columns) in mask.chunks_exact_mut(documents).zip(lists) {
+            for &document in columns {
                 row[document] = true;
             }
         }

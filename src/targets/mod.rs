@@ -164,7 +164,7 @@ impl Targets {
         documents: &[Id],
         device: &Device,
     ) -> Result<Self, TargetsError> {
-        let lists = Lists::from_ids(relevant, documents, device)?;
+        let lists = Lists::from_ids(relevant, documents.iter(), device)?;
         Ok(Relevance::Lists(lists).into())
     }
 
@@ -220,8 +220,8 @@ impl Targets {
     /// - output: `[queries, documents]`
     pub fn positives(&self) -> Tensor<2, Bool> {
         let relevant = self.relevant();
-        match &self.candidates {
-            Some(candidates) => relevant.bool_and(candidates.clone()),
+        match self.candidates() {
+            Some(candidates) => relevant.bool_and(candidates),
             None => relevant,
         }
     }
@@ -283,8 +283,21 @@ impl Targets {
         &self.relevance
     }
 
-    /// The mask that [`with_candidates`](Targets::with_candidates) left, if it was called.
+    /// The mask of what is not ignored, if anything is.
     pub(crate) fn candidates(&self) -> Option<Tensor<2, Bool>> {
+        let listed = match &self.relevance {
+            Relevance::Lists(lists) => lists.candidates(),
+            _ => None,
+        };
+        match (self.candidates.clone(), listed) {
+            (Some(given), Some(listed)) => Some(given.bool_and(listed)),
+            (given, listed) => given.or(listed),
+        }
+    }
+
+    /// The mask that [`with_candidates`](Targets::with_candidates) left, if it was called.
+    #[cfg(feature = "flex")]
+    pub(crate) fn given_candidates(&self) -> Option<Tensor<2, Bool>> {
         self.candidates.clone()
     }
 

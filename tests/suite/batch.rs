@@ -83,6 +83,11 @@ impl Criterion {
 
     pub fn mean(&self, scores: Tensor<2>, targets: impl Into<Targets>) -> Tensor<1> {
         let _turn = self.turn();
+        self.mean_in_turn(scores, targets)
+    }
+
+    /// As `mean`, for callers who hold the turn to draw.
+    pub fn mean_in_turn(&self, scores: Tensor<2>, targets: impl Into<Targets>) -> Tensor<1> {
         each!(self, loss => loss.forward(scores, targets))
     }
 
@@ -108,6 +113,16 @@ impl Criterion {
         targets: impl Into<Targets>,
     ) -> Tensor<1> {
         let _turn = self.turn();
+        self.embeddings_in_turn(queries, documents, targets)
+    }
+
+    /// As `embeddings`, for callers who hold the turn to draw.
+    pub fn embeddings_in_turn(
+        &self,
+        queries: Tensor<2>,
+        documents: Tensor<2>,
+        targets: impl Into<Targets>,
+    ) -> Tensor<1> {
         each!(self, loss => loss.forward_embeddings(queries, documents, targets))
     }
 

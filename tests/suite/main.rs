@@ -1,9 +1,10 @@
 //! One suite for every device: `BURN_DEVICE=flex|ndarray|wgpu|cuda cargo test --features .. --test suite`.
 //!
 //! `oracle` is the reference, `golden` values that share no code with it, `gradients` and `laws` what follows from the
-//! definitions, `embeddings` the same for losses that start from embeddings, `contract`, `panics` and `targets` what the
-//! crate promises.
+//! definitions, `embeddings` the same for losses that start from embeddings, `bank` candidates of earlier batches,
+//! `contract`, `panics` and `targets` what the crate promises.
 
+mod bank;
 mod batch;
 mod close;
 mod contract;

@@ -135,7 +135,7 @@ impl HostTargets {
                 },
                 Relevance::Lists(lists) => HostRelevant::Lists(lists.clone()),
             },
-            candidates: targets.candidates().map(bool),
+            candidates: targets.given_candidates().map(bool),
             chosen: None,
         };
         if let Some(choice) = targets.choice() {
@@ -157,7 +157,10 @@ impl HostTargets {
                 HostRelevant::Labels { queries, documents } => {
                     Relevant::Labels { queries, documents }
                 }
-                HostRelevant::Lists(lists) => Relevant::Columns(lists.columns()),
+                HostRelevant::Lists(lists) => Relevant::Columns {
+                    positives: lists.columns(),
+                    ignored: lists.ignored(),
+                },
             },
             candidates: self.candidates.as_ref().map(matrix),
             choices: self.chosen.as_deref().map(Choices::Columns),

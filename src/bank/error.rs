@@ -1,0 +1,64 @@
+use std::fmt;
+
+use crate::TargetsError;
+
+/// Why a memory bank refuses what it is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BankError {
+    /// The bank has no room for a single document.
+    NoCapacity,
+    /// There is not one id for each embedding.
+    Ids {
+        /// The number of embeddings.
+        embeddings: usize,
+        /// The number of ids.
+        ids: usize,
+    },
+    /// The embeddings have other dimensions than the stored ones.
+    Dimensions {
+        /// The dimensions of the stored embeddings.
+        stored: usize,
+        /// The dimensions of the given ones.
+        got: usize,
+    },
+    /// A record holds something that is not a matrix of numbers.
+    Record {
+        /// The shape of its embeddings.
+        shape: Vec<usize>,
+    },
+    /// No targets can be built, see there.
+    Targets(TargetsError),
+}
+
+impl From<TargetsError> for BankError {
+    fn from(error: TargetsError) -> Self {
+        Self::Targets(error)
+    }
+}
+
+impl fmt::Display for BankError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCapacity => write!(
+                f,
+                "capacity: expected room for at least one document, got 0"
+            ),
+            Self::Ids { embeddings, ids } => write!(
+                f,
+                "ids: expected one for each of the {embeddings} embeddings, got {ids}"
+            ),
+            Self::Dimensions { stored, got } => write!(
+                f,
+                "embeddings: expected {stored} dimensions as the bank stores, got {got}"
+            ),
+            Self::Record { shape } => write!(
+                f,
+                "record: expected embeddings of shape [documents, dimensions], got {shape:?}"
+            ),
+            Self::Targets(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for BankError {}

@@ -1,0 +1,221 @@
+//! Documents of earlier batches as candidates of later ones.
+
+mod error;
+mod record;
+
+use std::hash::Hash;
+
+use burn::tensor::Tensor;
+
+use crate::{
+    Targets,
+    targets::{Lists, Relevance},
+};
+
+pub use error::BankError;
+pub use record::MemoryBankRecord;
+
+/// The embeddings of the latest documents, first in, first out: candidates that cost no encoding
+/// (cross-batch memory, [arXiv 1912.06798](https://arxiv.org/abs/1912.06798)).
+///
+/// Stored embeddings get no gradient and grow old while the encoder learns; the paper finds that they
+/// drift slowly once training has settled, and begins to use them then. Ids say what is relevant: a
+/// stored document that is relevant to a query is its positive or ignored, as [`Stored`] chooses,
+/// and never a negative.
+///
+/// Ids may repeat, in the bank and between bank and batch. Each copy is a candidate of its own, as
+/// in [`Targets::from_ids`].
+///
+/// The store is one tensor of `capacity` rows on the device of the first documents, made when they
+/// come and overwritten in place where no graph still holds it.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Distribution, Tensor};
+/// use burn_multi_positive::{LsePairLossConfig, MemoryBank, Stored};
+///
+/// let device = Device::default().autodiff();
+/// let loss_fn = LsePairLossConfig::new().with_temperature(0.05).init();
+/// let mut bank = MemoryBank::new(1000)?;
+/// for (relevant, ids) in [
+///     ([vec!["d1"], vec!["d2"]], ["d1", "d2", "d3"]),
+///     // d3 is in the bank by now.
+///     ([vec!["d4"], vec!["d5", "d3"]], ["d4", "d5", "d6"]),
+/// ] {
+///     // Your encoders' output.
+///     let queries = Tensor::<2>::random([2, 8], Distribution::Default, &device).require_grad();
+///     let documents = Tensor::<2>::random([3, 8], Distribution::Default, &device).require_grad();
+///
+///     let (candidates, targets) =
+///         bank.candidates(documents.clone(), &ids, &relevant, Stored::Positive)?;
+///     let loss = loss_fn.forward_embeddings(queries, candidates, targets);
+///     loss.backward();
+///     bank.push(documents, &ids)?;
+/// }
+/// assert_eq!(bank.ids(), ["d1", "d2", "d3", "d4", "d5", "d6"]);
+/// # Ok::<(), burn_multi_positive::BankError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct MemoryBank<Id> {
+    capacity: usize,
+    /// `[capacity, dimensions]`, from the first documents on.
+    rows: Option<Tensor<2>>,
+    /// Of the rows in use.
+    ids: Vec<Id>,
+    /// The row to be written next: the oldest, once all are in use.
+    next: usize,
+}
+
+/// What a stored document is to a query that it is relevant to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// A positive, like the documents of the batch.
+    Positive,
+    /// Neither positive nor negative: the query learns from the positives of the batch alone, whose
+    /// embeddings are fresh.
+    Ignored,
+}
+
+impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
+    /// An empty bank for up to `capacity` documents.
+    ///
+    /// # Errors
+    ///
+    /// A capacity of 0.
+    pub fn new(capacity: usize) -> Result<Self, BankError> {
+        if capacity == 0 {
+            return Err(BankError::NoCapacity);
+        }
+        Ok(Self {
+            capacity,
+            rows: None,
+            ids: Vec::new(),
+            next: 0,
+        })
+    }
+
+    /// The number of documents stored.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether nothing is stored.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// The number of documents that the bank has room for.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// The ids of the stored documents, in the order of the columns that
+    /// [`candidates`](MemoryBank::candidates) gives them: by age until the bank is full.
+    pub fn ids(&self) -> &[Id] {
+        &self.ids
+    }
+
+    /// Stores documents, in place of the oldest where there is no room. Of more documents than the
+    /// bank has room for, the last are stored. Their graph is dropped.
+    ///
+    /// # Shapes
+    ///
+    /// - `embeddings`: `[documents, dimensions]`
+    /// - `ids`: one for each document
+    ///
+    /// # Errors
+    ///
+    /// Ids and embeddings that differ in number, and dimensions other than the stored ones; the bank
+    /// is then what it was.
+    pub fn push(&mut self, embeddings: Tensor<2>, ids: &[Id]) -> Result<(), BankError> {
+        self.check(&embeddings, ids)?;
+        let [documents, dimensions] = embeddings.dims();
+        if documents == 0 {
+            return Ok(());
+        }
+        let kept = documents.min(self.capacity);
+        let embeddings = embeddings
+            .without_autodiff()
+            .slice([documents - kept..documents]);
+        let mut rows = self.rows.take().unwrap_or_else(|| {
+            let of = (&embeddings.device(), embeddings.dtype());
+            Tensor::zeros([self.capacity, dimensions], of)
+        });
+        let embeddings = embeddings.to_device(&rows.device()).cast(rows.dtype());
+        // Up to the end of the store, and from its start.
+        let tail = kept.min(self.capacity - self.next);
+        for (at, part) in [(self.next, 0..tail), (0, tail..kept)] {
+            if !part.is_empty() {
+                let place = [at..at + part.len(), 0..dimensions];
+                rows = rows.slice_assign(place, embeddings.clone().slice([part]));
+            }
+        }
+        self.rows = Some(rows);
+        for id in &ids[documents - kept..] {
+            match self.ids.get_mut(self.next) {
+                Some(oldest) => *oldest = id.clone(),
+                None => self.ids.push(id.clone()),
+            }
+            self.next = (self.next + 1) % self.capacity;
+        }
+        Ok(())
+    }
+
+    /// The documents of a batch and then the stored ones, and who is relevant to whom among them,
+    /// for a loss from embeddings. `relevant` has the ids of the documents that are relevant to each
+    /// query, `ids` those of the batch.
+    ///
+    /// No mask of queries and documents is made where the loss makes none.
+    ///
+    /// # Shapes
+    ///
+    /// - `documents`: `[documents, dimensions]`
+    /// - output: `[documents + stored, dimensions]`, and targets for these
+    ///
+    /// # Errors
+    ///
+    /// Ids and documents that differ in number, dimensions other than the stored ones, no query, and
+    /// no document in either batch or bank.
+    pub fn candidates(
+        &self,
+        documents: Tensor<2>,
+        ids: &[Id],
+        relevant: &[Vec<Id>],
+        stored: Stored,
+    ) -> Result<(Tensor<2>, Targets), BankError> {
+        self.check(&documents, ids)?;
+        let device = documents.device();
+        let lists = Lists::from_ids(relevant, ids.iter().chain(&self.ids), &device)?;
+        let lists = match stored {
+            Stored::Positive => lists,
+            Stored::Ignored => lists.ignoring_positives_from(ids.len()),
+        };
+        let candidates = match self.stored() {
+            Some(stored) => {
+                let stored = stored.to_device(&device).cast(documents.dtype());
+                Tensor::cat(vec![documents, stored], 0)
+            }
+            None => documents,
+        };
+        Ok((candidates, Relevance::Lists(lists).into()))
+    }
+
+    /// The rows in use.
+    fn stored(&self) -> Option<Tensor<2>> {
+        let rows = self.rows.clone()?;
+        Some(rows.slice([0..self.len()]))
+    }
+
+    fn check(&self, embeddings: &Tensor<2>, ids: &[Id]) -> Result<(), BankError> {
+        let [embeddings, got] = embeddings.dims();
+        if ids.len() != embeddings {
+            let ids = ids.len();
+            return Err(BankError::Ids { embeddings, ids });
+        }
+        match self.rows.as_ref().map(|rows| rows.dims()[1]) {
+            Some(stored) if stored != got => Err(BankError::Dimensions { stored, got }),
+            _ => Ok(()),
+        }
+    }
+}

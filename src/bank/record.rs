@@ -1,0 +1,86 @@
+//! A bank as data, to be saved with a checkpoint.
+
+use std::hash::Hash;
+
+use burn::{
+    serde::{Deserialize, Serialize},
+    tensor::{Device, Tensor, TensorData},
+};
+
+use super::{BankError, MemoryBank};
+
+/// What a [`MemoryBank`] holds, oldest first; it serialises with serde, in any format.
+///
+/// # Example
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use burn::tensor::{Device, Tensor};
+/// use burn_multi_positive::{MemoryBank, MemoryBankRecord};
+///
+/// let device = Device::default();
+/// let mut bank = MemoryBank::new(10)?;
+/// bank.push(Tensor::from_floats([[0.6, 0.8]], &device), &["d1".to_string()])?;
+///
+/// let saved = serde_json::to_string(&bank.to_record())?;
+/// let record: MemoryBankRecord<String> = serde_json::from_str(&saved)?;
+/// let restored = MemoryBank::from_record(record, &device)?;
+/// assert_eq!(restored.ids(), ["d1"]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(crate = "burn::serde")]
+pub struct MemoryBankRecord<Id> {
+    /// The number of documents that the bank has room for.
+    pub capacity: usize,
+    /// `[documents, dimensions]`, if there was ever one.
+    pub embeddings: Option<TensorData>,
+    /// Of each document.
+    pub ids: Vec<Id>,
+}
+
+impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
+    /// The content of the bank; reads it back from its device.
+    pub fn to_record(&self) -> MemoryBankRecord<Id> {
+        // Once the bank is full, the row to be written next is the oldest.
+        let oldest = match self.len() == self.capacity {
+            true => self.next,
+            false => 0,
+        };
+        let embeddings = self.stored().map(|stored| {
+            let parts = [oldest..self.len(), 0..oldest];
+            let parts = parts.into_iter().filter(|part| !part.is_empty());
+            let parts = parts.map(|part| stored.clone().slice([part])).collect();
+            Tensor::cat(parts, 0).into_data()
+        });
+        MemoryBankRecord {
+            capacity: self.capacity,
+            embeddings,
+            ids: [&self.ids[oldest..], &self.ids[..oldest]].concat(),
+        }
+    }
+
+    /// A bank with the content of a record, on a device.
+    ///
+    /// # Errors
+    ///
+    /// A capacity of 0, embeddings that are no matrix, and ids and embeddings that differ in number.
+    pub fn from_record(record: MemoryBankRecord<Id>, device: &Device) -> Result<Self, BankError> {
+        let mut bank = Self::new(record.capacity)?;
+        let Some(embeddings) = record.embeddings else {
+            return match record.ids.len() {
+                0 => Ok(bank),
+                ids => Err(BankError::Ids { embeddings: 0, ids }),
+            };
+        };
+        if embeddings.shape().num_dims() != 2 {
+            let shape = embeddings.shape().to_vec();
+            return Err(BankError::Record { shape });
+        }
+        let dtype = embeddings.dtype();
+        let device = device.clone().without_autodiff();
+        bank.push(Tensor::from_data(embeddings, (&device, dtype)), &record.ids)?;
+        Ok(bank)
+    }
+}
