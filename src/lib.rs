@@ -31,7 +31,8 @@
 //! Burn's CPU backend and on the CubeCL backends (wgpu, Vulkan, Metal, CUDA, ROCm), by composed Burn
 //! operations elsewhere.
 //!
-//! [`MemoryBank`] keeps documents of earlier batches as candidates.
+//! [`GradientCache`] makes a step of a batch whose activations do not fit, [`MemoryBank`] keeps documents
+//! of earlier batches as candidates.
 //!
 //! Losses are in f32 for scores in f16, bf16 and f32, and in f64 for scores in f64. Gradients are
 //! of first order.
@@ -39,6 +40,7 @@
 #![deny(unsafe_code)]
 
 mod bank;
+mod cache;
 #[cfg(feature = "flex")]
 mod kernel;
 mod objective;
@@ -52,6 +54,7 @@ mod targets;
 struct Readme;
 
 pub use bank::{BankError, MemoryBank, MemoryBankRecord, Stored};
+pub use cache::{CacheError, CachedStep, GradientCache, Side};
 pub use objective::{
     JointLhLoss, JointLhLossConfig, LsePairLoss, LsePairLossConfig, NegativeSelection, Objective,
     PositiveSelection, Rand1LhLoss, Rand1LhLossConfig, SumMargLhLoss, SumMargLhLossConfig,

@@ -1,0 +1,282 @@
+//! Batches whose activations do not fit: a gradient cache over encoders.
+
+mod error;
+mod tower;
+
+use std::{error::Error, ops::Range};
+
+use burn::{
+    module::Module,
+    optim::{GradientsAccumulator, GradientsParams},
+    tensor::{Device, Tensor},
+};
+
+pub use error::{CacheError, Side};
+use tower::Tower;
+
+/// A training step whose memory is that of one chunk of the batch, and whose gradients are those of
+/// the whole batch: GradCache, [arXiv 2101.06983](https://arxiv.org/abs/2101.06983).
+///
+/// ```text
+/// 1. embed all chunks without a graph                  E
+/// 2. loss of the whole batch, gradients of E and of the loss's own parameters
+///                                                      G = d loss / d E
+/// 3. embed chunk by chunk with a graph, add up         d sum(E_chunk * G_chunk) / d parameters
+/// ```
+///
+/// The encoders run forward twice and backward once. Held are the embeddings and their gradients,
+/// the gradients of the parameters, and the activations of one chunk.
+///
+/// The encoders are closures from a model and a range of rows to the embeddings of these rows; how
+/// the rows become tensors is theirs. They must use the model that they are given, which in the
+/// first pass has no graph. `model` is everything that learns: towers of their own, one that both
+/// sides share, a learnable scale of the loss, put together by a struct or a tuple. The loss sees
+/// the embeddings of the whole batch, once, so every objective and every option of it is one code
+/// path with and without the cache.
+///
+/// Embeddings without autodiff, such as those of a table made beforehand, are asked for once.
+///
+/// # Random numbers
+///
+/// Dropout must drop the same activations in both passes, or the gradients are those of another
+/// model. Before each chunk all devices of the model are seeded (`Device::seed`) with a number made
+/// of the `seed`, the side and the place of the chunk, which repeats the random numbers without
+/// reading anything back. So:
+///
+/// - give every step another `seed`, such as its number;
+/// - no other thread may draw on the same backend during a step: the generators of Burn's backends
+///   are the process's;
+/// - an encoder that draws elsewhere, or that counts its calls, is not repeated. Ask
+///   [`with_check`](GradientCache::with_check) to refuse it.
+///
+/// The running statistics of batch normalisation are updated in both passes, and each chunk is
+/// normalised by itself: gradients are those of the encoder as the chunks see it.
+///
+/// # Example
+///
+/// ```
+/// use burn::{
+///     module::{Module, Param},
+///     nn::{Linear, LinearConfig},
+///     optim::AdamConfig,
+///     tensor::{Device, Distribution, Tensor},
+/// };
+/// use burn_multi_positive::{GradientCache, LsePairLossConfig, Targets};
+///
+/// #[derive(Module, Debug)]
+/// struct Model {
+///     encoder: Linear,
+///     log_scale: Param<Tensor<1>>,
+/// }
+///
+/// let device = Device::default().autodiff();
+/// let mut model = Model {
+///     encoder: LinearConfig::new(8, 4).init(&device),
+///     log_scale: Param::from_tensor(Tensor::from_floats([2.0], &device)),
+/// };
+/// let mut optimizer = AdamConfig::new().init();
+/// let loss_fn = LsePairLossConfig::new().init();
+/// // Texts, token ids, features: whatever your encoder starts from.
+/// let queries = Tensor::<2>::random([6, 8], Distribution::Default, &device);
+/// let documents = Tensor::<2>::random([12, 8], Distribution::Default, &device);
+///
+/// for step in 0..2 {
+///     let targets = Targets::from_groups(&[1; 6], 2, &device)?;
+///     let result = GradientCache::new(&model, [4, 5], step).step(
+///         6,
+///         |model, rows| Ok(model.encoder.forward(queries.clone().slice([rows]))),
+///         12,
+///         |model, rows| Ok(model.encoder.forward(documents.clone().slice([rows]))),
+///         |queries, documents| {
+///             let scale = model.log_scale.val().exp().unsqueeze_dim::<2>(0);
+///             Ok(loss_fn.forward_embeddings(queries * scale, documents, targets))
+///         },
+///     )?;
+///     println!("{}", result.loss);
+///     model = optimizer.step(1e-3, model, result.gradients);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+#[derive(Debug)]
+pub struct GradientCache<'a, M> {
+    model: &'a M,
+    chunks: [usize; 2],
+    seed: u64,
+    check: bool,
+}
+
+/// What a step with a [`GradientCache`] gives.
+#[derive(Debug)]
+pub struct CachedStep {
+    /// The loss of the batch, `[1]`, without autodiff.
+    pub loss: Tensor<1>,
+    /// The gradients of the model, for an optimizer of Burn.
+    pub gradients: GradientsParams,
+}
+
+impl<'a, M: Module> GradientCache<'a, M> {
+    /// A cache for the gradients of `model`, with chunks of so many queries and documents, and the
+    /// `seed` of the step's random numbers. The last chunk of a side may be smaller.
+    pub fn new(model: &'a M, chunks: [usize; 2], seed: u64) -> Self {
+        Self {
+            model,
+            chunks,
+            seed,
+            check: false,
+        }
+    }
+
+    /// Compares the embeddings of the two passes, and refuses a step where they differ by more than
+    /// 1 % of the chunk's largest entry. It reads back from the device for every chunk: meant for
+    /// the first step of a program.
+    pub fn with_check(self) -> Self {
+        Self {
+            check: true,
+            ..self
+        }
+    }
+
+    /// The loss of a batch, and its gradients.
+    ///
+    /// Nothing is changed before it returns: after an error the model, and the optimizer that never
+    /// saw gradients, are what they were.
+    ///
+    /// # Shapes
+    ///
+    /// - `embed_queries`, `embed_documents`: from a range of rows to `[rows, dimensions]`
+    /// - `loss`: from `[queries, dimensions]` and `[documents, dimensions]` to `[1]`
+    ///
+    /// # Errors
+    ///
+    /// Chunks or sides of 0 rows, an encoder or a loss that fails, embeddings that differ from the
+    /// rows in number or from each other in dimensions, and what
+    /// [`with_check`](GradientCache::with_check) finds.
+    ///
+    /// # Panics
+    ///
+    /// If the loss is not of shape `[1]`, or does not depend on anything that has gradients.
+    pub fn step(
+        &self,
+        queries: usize,
+        mut embed_queries: impl FnMut(
+            &M,
+            Range<usize>,
+        ) -> Result<Tensor<2>, Box<dyn Error + Send + Sync>>,
+        documents: usize,
+        mut embed_documents: impl FnMut(
+            &M,
+            Range<usize>,
+        ) -> Result<Tensor<2>, Box<dyn Error + Send + Sync>>,
+        loss: impl FnOnce(Tensor<2>, Tensor<2>) -> Result<Tensor<1>, Box<dyn Error + Send + Sync>>,
+    ) -> Result<CachedStep, CacheError> {
+        let towers = [
+            self.tower(Side::Queries, queries, &mut embed_queries),
+            self.tower(Side::Documents, documents, &mut embed_documents),
+        ];
+        for tower in &towers {
+            tower.assert_not_empty()?;
+        }
+        let devices = self.model.devices();
+        // Not `valid`: dropout is to stay as it is, only the graph is to go.
+        let without_graph = self.model.clone().no_grad();
+        let [mut queries, mut documents] = towers;
+        let embedded = [
+            leaf(queries.embed_all(&without_graph, &devices)?),
+            leaf(documents.embed_all(&without_graph, &devices)?),
+        ];
+        let [of_queries, of_documents] = embedded.clone();
+        let loss = loss(of_queries, of_documents).map_err(|source| CacheError::Loss { source })?;
+        assert!(
+            loss.dims() == [1],
+            "loss: expected shape [1], got {:?}",
+            loss.dims()
+        );
+
+        let mut gradients = loss.backward();
+        let cached = embedded
+            .each_ref()
+            .map(|leaf| leaf.grad_remove(&mut gradients));
+        let mut sum = GradientsAccumulator::new();
+        sum.accumulate(
+            self.model,
+            GradientsParams::from_module(&mut gradients, self.model),
+        );
+        for ((tower, first), cached) in [&mut queries, &mut documents]
+            .into_iter()
+            .zip(embedded)
+            .zip(cached)
+        {
+            if let Some(cached) = cached {
+                let first = first.without_autodiff();
+                self.embed_again(tower, &devices, first, cached, &mut sum)?;
+            }
+        }
+        Ok(CachedStep {
+            loss: loss.without_autodiff(),
+            gradients: sum.grads(),
+        })
+    }
+
+    fn tower<'t>(
+        &self,
+        side: Side,
+        rows: usize,
+        encoder: &'t mut tower::Encoder<'t, M>,
+    ) -> Tower<'t, M> {
+        Tower {
+            side,
+            rows,
+            chunk: self.chunks[side as usize],
+            seed: self.seed,
+            encoder,
+        }
+    }
+
+    /// The second pass over a side: adds up the gradients of the model, given the embeddings of the
+    /// first pass and their gradients.
+    fn embed_again(
+        &self,
+        tower: &mut Tower<'_, M>,
+        devices: &[Device],
+        first: Tensor<2>,
+        cached: Tensor<2>,
+        sum: &mut GradientsAccumulator<M>,
+    ) -> Result<(), CacheError> {
+        for rows in tower.chunks() {
+            let embeddings = tower.embed(self.model, devices, rows.clone())?;
+            let first = first.clone().slice([rows.clone()]);
+            if first.dims() != embeddings.dims() || self.check && differ(first, &embeddings) {
+                let side = tower.side;
+                return Err(CacheError::NotRepeatable { side, rows });
+            }
+            if !embeddings.is_tracked() {
+                continue;
+            }
+            let cached = cached.clone().slice([rows]).to_device(&embeddings.device());
+            let mut gradients = (embeddings * cached).sum().backward();
+            sum.accumulate(
+                self.model,
+                GradientsParams::from_module(&mut gradients, self.model),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Embeddings with a gradient of their own, if their encoder has a graph.
+fn leaf(embeddings: Tensor<2>) -> Tensor<2> {
+    match embeddings.is_autodiff() {
+        true => embeddings.require_grad(),
+        false => embeddings,
+    }
+}
+
+/// Whether embeddings differ by more than rounding may explain; entries that are NaN do not count.
+fn differ(first: Tensor<2>, second: &Tensor<2>) -> bool {
+    let second = second.clone().without_autodiff().to_device(&first.device());
+    let largest = |tensor: Tensor<2>| {
+        let numbers = tensor.clone().mask_fill(tensor.is_nan(), 0.0);
+        numbers.abs().max().into_scalar::<f32>()
+    };
+    largest(first.clone() - second) > 0.01 * largest(first)
+}
