@@ -6,7 +6,7 @@ mod tower;
 use std::{error::Error, ops::Range};
 
 use burn::{
-    module::Module,
+    module::{Module, ModuleVisitor, Param},
     optim::{GradientsAccumulator, GradientsParams},
     tensor::{Device, Tensor},
 };
@@ -176,6 +176,8 @@ impl<'a, M: Module> GradientCache<'a, M> {
         for tower in &towers {
             tower.assert_not_empty()?;
         }
+        // Lazy parameters share their state with clones: `no_grad` would reach the model itself.
+        self.model.visit(&mut Initialize);
         let devices = self.model.devices();
         // Not `valid`: dropout is to stay as it is, only the graph is to go.
         let without_graph = self.model.clone().no_grad();
@@ -260,6 +262,14 @@ impl<'a, M: Module> GradientCache<'a, M> {
             );
         }
         Ok(())
+    }
+}
+
+struct Initialize;
+
+impl ModuleVisitor for Initialize {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        param.val();
     }
 }
 

@@ -274,6 +274,28 @@ fn every_parameter_gets_its_gradient_and_the_optimizer_takes_it() {
     assert!(losses[19] < 0.7 * losses[0], "{losses:?}");
 }
 
+/// Burn makes parameters when they are first used, and clones share what is yet to be made.
+#[test]
+fn parameters_that_are_yet_to_be_made_get_gradients() {
+    let _turn = turn_to_draw();
+    let device = device().autodiff();
+    let data = Data::new(&device, DType::F32);
+    let encoder = LinearConfig::new(FEATURES, 4).init(&device);
+    let embed = |encoder: &Linear, side, rows| Ok(encoder.forward(data.rows(side, rows)));
+    let got = GradientCache::new(&encoder, [3, 4], 0).step(
+        QUERIES,
+        |encoder, rows| embed(encoder, Side::Queries, rows),
+        DOCUMENTS,
+        |encoder, rows| embed(encoder, Side::Documents, rows),
+        |queries, documents| {
+            let loss_fn = LsePairLossConfig::new().init();
+            Ok(loss_fn.forward_embeddings(queries, documents, data.targets()))
+        },
+    );
+    assert_eq!(got.unwrap().gradients.len(), 2);
+    assert!(encoder.weight.is_require_grad());
+}
+
 #[test]
 fn the_first_pass_has_no_graph() {
     let _turn = turn_to_draw();
