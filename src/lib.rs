@@ -32,7 +32,7 @@
 //! operations elsewhere.
 //!
 //! [`GradientCache`] makes a step of a batch whose activations do not fit, [`MemoryBank`] keeps documents
-//! of earlier batches as candidates.
+//! of earlier batches as candidates, and [`forward_shards`] takes embeddings that are on several devices.
 //!
 //! Losses are in f32 for scores in f16, bf16 and f32, and in f64 for scores in f64. Gradients are
 //! of first order.
@@ -41,6 +41,7 @@
 
 mod bank;
 mod cache;
+mod devices;
 #[cfg(feature = "flex")]
 mod kernel;
 mod objective;
@@ -55,6 +56,7 @@ struct Readme;
 
 pub use bank::{BankError, MemoryBank, MemoryBankRecord, Stored};
 pub use cache::{CacheError, CachedStep, GradientCache, Side};
+pub use devices::forward_shards;
 pub use objective::{
     JointLhLoss, JointLhLossConfig, LsePairLoss, LsePairLossConfig, NegativeSelection, Objective,
     PositiveSelection, Rand1LhLoss, Rand1LhLossConfig, SumMargLhLoss, SumMargLhLossConfig,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Bool, Distribution, Int, Tensor, assert_shape};
+use burn::tensor::{Bool, Device, Distribution, Int, Tensor, assert_shape};
 
 use super::{Targets, assert_device};
 
@@ -30,6 +30,13 @@ impl Choice {
     pub fn tensor(&self) -> &Tensor<1, Int> {
         match self {
             Self::Columns(tensor) | Self::Draws(tensor) => tensor,
+        }
+    }
+
+    pub fn to_device(self, device: &Device) -> Self {
+        match self {
+            Self::Columns(columns) => Self::Columns(columns.to_device(device)),
+            Self::Draws(draws) => Self::Draws(draws.to_device(device)),
         }
     }
 

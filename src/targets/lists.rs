@@ -122,6 +122,13 @@ impl Lists {
         }
     }
 
+    pub fn to_device(&self, device: &Device) -> Self {
+        Self {
+            device: device.clone(),
+            ..self.clone()
+        }
+    }
+
     /// The lists of some of the queries.
     pub fn narrow(&self, queries: Range<usize>) -> Self {
         let narrow = |lists: &Arc<Vec<Vec<usize>>>| Arc::new(lists[queries.clone()].to_vec());

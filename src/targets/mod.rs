@@ -213,6 +213,30 @@ impl Targets {
         }
     }
 
+    /// The same targets on another device. Labels and masks are copied there, masks through the host;
+    /// ids and groups are on the host anyway.
+    pub fn to_device(self, device: &Device) -> Self {
+        let device = device.clone().without_autodiff();
+        if self.device() == device {
+            return self;
+        }
+        // Backends store Bool in different types, which `Tensor::to_device` does not translate.
+        let copy = |mask: Tensor<2, Bool>| Tensor::from_data(mask.into_data(), &device);
+        let relevance = match self.relevance {
+            Relevance::Mask(positives) => Relevance::Mask(copy(positives)),
+            Relevance::Labels { queries, documents } => Relevance::Labels {
+                queries: queries.to_device(&device),
+                documents: documents.to_device(&device),
+            },
+            Relevance::Lists(lists) => Relevance::Lists(lists.to_device(&device)),
+        };
+        Self {
+            relevance,
+            candidates: self.candidates.map(copy),
+            choice: self.choice.map(|choice| choice.to_device(&device)),
+        }
+    }
+
     /// The mask of the positives that are candidates.
     ///
     /// # Shapes

@@ -11,7 +11,7 @@ use burn::{
 use burn_multi_positive::{
     JointLhLoss, JointLhLossConfig, LsePairLoss, LsePairLossConfig, NegativeSelection,
     Objective as _, PositiveSelection, Rand1LhLoss, Rand1LhLossConfig, SumMargLhLoss,
-    SumMargLhLossConfig, Targets, Tile,
+    SumMargLhLossConfig, Targets, Tile, forward_shards,
 };
 use std::sync::MutexGuard;
 
@@ -145,9 +145,31 @@ impl Criterion {
         reduction: Reduction,
     ) -> Tensor<1> {
         let _turn = self.turn();
+        self.reduced_embeddings_in_turn(queries, documents, targets, reduction)
+    }
+
+    /// As `reduced_embeddings`, for callers who hold the turn to draw.
+    pub fn reduced_embeddings_in_turn(
+        &self,
+        queries: Tensor<2>,
+        documents: Tensor<2>,
+        targets: impl Into<Targets>,
+        reduction: Reduction,
+    ) -> Tensor<1> {
         each!(self, loss => {
             loss.forward_embeddings_with_reduction(queries, documents, targets, reduction)
         })
+    }
+
+    /// From shards on several devices, for callers who hold the turn to draw.
+    pub fn shards_in_turn(
+        &self,
+        queries: Vec<Tensor<2>>,
+        documents: Vec<Tensor<2>>,
+        targets: impl Into<Targets>,
+        reduction: Reduction,
+    ) -> Tensor<1> {
+        each!(self, loss => forward_shards(loss, queries, documents, targets, reduction))
     }
 
     /// Without a tile by the method that users call, with one by way of the statistics.

@@ -1,8 +1,8 @@
 //! One suite for every device: `BURN_DEVICE=flex|ndarray|wgpu|cuda cargo test --features .. --test suite`.
 //!
 //! `oracle` is the reference, `golden` values that share no code with it, `gradients` and `laws` what follows from the
-//! definitions, `embeddings` the same for losses that start from embeddings, `cache` and `bank` what goes beyond one pass
-//! of the encoders, `contract`, `panics` and `targets` what the crate promises.
+//! definitions, `embeddings` the same for losses that start from embeddings, `cache`, `bank` and `devices` what goes beyond
+//! one pass and one device, `contract`, `panics` and `targets` what the crate promises.
 
 mod bank;
 mod batch;
@@ -10,6 +10,7 @@ mod cache;
 mod close;
 mod contract;
 mod device;
+mod devices;
 mod embeddings;
 mod golden;
 mod gradients;
