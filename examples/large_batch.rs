@@ -207,12 +207,14 @@ fn forget_peak() {
     let _ = fs::write("/proc/self/clear_refs", "5");
 }
 
-/// A step in a process of its own: its report, and its gradients if it came to an end.
-fn spawn(
-    way: Way,
-    queries: usize,
-    limit: usize,
-) -> Result<(String, Option<Vec<f32>>), Box<dyn Error>> {
+/// What a step in a process of its own said, and its gradients if it came to an end.
+struct Outcome {
+    report: String,
+    gradients: Option<Vec<f32>>,
+}
+
+/// A step in a process of its own, with `limit` MiB to use.
+fn spawn(way: Way, queries: usize, limit: usize) -> Result<Outcome, Box<dyn Error>> {
     let file = std::env::temp_dir().join(format!("large_batch_{}", std::process::id()));
     let program = std::env::current_exe()?;
     let mut command = match cfg!(target_os = "linux") {
@@ -242,7 +244,10 @@ fn spawn(
         let out_of_memory =
             errors.contains("memory allocation") || errors.contains("Cannot allocate");
         return match out_of_memory {
-            true => Ok((format!("  does not fit into {limit} MiB"), None)),
+            true => Ok(Outcome {
+                report: format!("  does not fit into {limit} MiB"),
+                gradients: None,
+            }),
             false => Err(format!("{name} with {queries} queries failed: {errors}").into()),
         };
     }
@@ -252,7 +257,10 @@ fn spawn(
         .chunks_exact(4)
         .map(|x| f32::from_le_bytes([x[0], x[1], x[2], x[3]]));
     let report = String::from_utf8(output.stdout)?.trim_end().to_string();
-    Ok((report, Some(gradients.collect())))
+    Ok(Outcome {
+        report,
+        gradients: Some(gradients.collect()),
+    })
 }
 
 /// The distance of two gradients, relative to the length of the first.
@@ -272,9 +280,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{queries} queries, {} documents", queries * GROUP);
         let mut first: Option<Vec<f32>> = None;
         for way in [Way::Plain, Way::Tiled, Way::Cached] {
-            let (report, gradients) = spawn(way, queries, arguments.limit)?;
-            print!("  {:<7}{report}", format!("{way:?}"));
-            match (&first, gradients) {
+            let outcome = spawn(way, queries, arguments.limit)?;
+            print!("  {:<7}{}", format!("{way:?}"), outcome.report);
+            match (&first, outcome.gradients) {
                 (Some(first), Some(gradients)) => {
                     let distance = distance(first, &gradients);
                     println!("  gradients differ by {distance:.1e}");

@@ -13,7 +13,7 @@ use burn::{
     module::{Module, ModuleVisitor, Param},
     nn::{Linear, LinearConfig, loss::Reduction},
     optim::{AdamConfig, GradientsAccumulator, GradientsParams},
-    tensor::{Device, Distribution, Tensor, activation::gelu},
+    tensor::{Device, Distribution, Tensor, activation::tanh},
 };
 use burn_multi_positive::{LsePairLossConfig, Targets, TargetsError, forward_shards};
 
@@ -37,7 +37,7 @@ impl Encoder {
     }
 
     fn forward(&self, features: Tensor<2>) -> Tensor<2> {
-        self.output.forward(gelu(self.input.forward(features)))
+        self.output.forward(tanh(self.input.forward(features)))
     }
 }
 
@@ -134,7 +134,7 @@ fn main() -> Result<(), TargetsError> {
             one_loss.into_scalar::<f32>(),
         );
         assert!(relative < 1e-4, "the devices disagree");
-        encoder = optimizer.step(1e-3, encoder, two);
+        encoder = optimizer.step(1e-2, encoder, two);
     }
     Ok(())
 }

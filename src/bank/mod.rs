@@ -137,7 +137,7 @@ impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
         let kept = documents.min(self.capacity);
         let embeddings = embeddings
             .without_autodiff()
-            .slice([documents - kept..documents]);
+            .narrow(0, documents - kept, kept);
         let mut rows = self.rows.take().unwrap_or_else(|| {
             let of = (&embeddings.device(), embeddings.dtype());
             Tensor::zeros([self.capacity, dimensions], of)
@@ -204,7 +204,7 @@ impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
     /// The rows in use.
     fn stored(&self) -> Option<Tensor<2>> {
         let rows = self.rows.clone()?;
-        Some(rows.slice([0..self.len()]))
+        Some(rows.narrow(0, 0, self.len()))
     }
 
     fn check(&self, embeddings: &Tensor<2>, ids: &[Id]) -> Result<(), BankError> {

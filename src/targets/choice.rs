@@ -33,10 +33,10 @@ impl Choice {
         }
     }
 
-    pub fn to_device(self, device: &Device) -> Self {
+    pub fn to_device(&self, device: &Device) -> Self {
         match self {
-            Self::Columns(columns) => Self::Columns(columns.to_device(device)),
-            Self::Draws(draws) => Self::Draws(draws.to_device(device)),
+            Self::Columns(columns) => Self::Columns(columns.clone().to_device(device)),
+            Self::Draws(draws) => Self::Draws(draws.clone().to_device(device)),
         }
     }
 

@@ -47,9 +47,12 @@ fn sorted(mut ids: Vec<u32>) -> Vec<u32> {
     ids
 }
 
+/// A capacity, what is pushed, and what stays.
+type Sequence = (usize, &'static [&'static [u32]], &'static [u32]);
+
 #[test]
 fn the_latest_documents_stay() {
-    let cases: [(usize, &[&[u32]], &[u32]); 8] = [
+    let cases: [Sequence; 8] = [
         (4, &[], &[]),
         (4, &[&[1, 2]], &[1, 2]),
         (4, &[&[1, 2], &[3, 4]], &[1, 2, 3, 4]),

@@ -548,11 +548,11 @@ fn a_table_made_beforehand_is_asked_once_and_gets_no_gradient() {
 fn a_batch_without_a_positive_has_gradients_of_zero() {
     let _turn = turn_to_draw();
     let device = device().autodiff();
-    for index in 0..DEFAULTS.len() {
+    for objective in &DEFAULTS {
         let model = Model::new(&device, DType::F32);
         let mut data = Data::new(&device, DType::F32);
         data.relevant.iter_mut().for_each(Vec::clear);
-        let criterion = Criterion::from(&DEFAULTS[index]);
+        let criterion = Criterion::from(objective);
         let embed = |model: &Model, side, rows| Ok(model.embed(side, data.rows(side, rows)));
         let got = GradientCache::new(&model, [3, 4], 0)
             .step(

@@ -36,7 +36,7 @@ fn shards(rows: &Tensor<2>, sizes: &[usize]) -> Vec<Tensor<2>> {
     let devices = devices();
     let mut start = 0;
     let shard = |(index, &size): (usize, &usize)| {
-        let rows = rows.clone().slice([start..start + size]);
+        let rows = rows.clone().narrow(0, start, size);
         start += size;
         let rows = rows.to_device(&devices[index % devices.len()]);
         rows.autodiff().detach().require_grad()
@@ -56,9 +56,13 @@ fn forms() -> Vec<(&'static str, Targets)> {
         }
     };
     let relevant: Vec<Vec<usize>> = (0..QUERIES).map(relevant).collect();
-    let row = |q: usize| (0..DOCUMENTS).map(|d| (q + d) % 4 == 0).collect();
+    let row = |q: usize| (0..DOCUMENTS).map(|d| (q + d).is_multiple_of(4)).collect();
     let mask = bool_matrix(&(0..QUERIES).map(row).collect::<Vec<_>>(), &device);
-    let row = |q: usize| (0..DOCUMENTS).map(|d| (2 * q + d) % 5 != 0).collect();
+    let row = |q: usize| {
+        (0..DOCUMENTS)
+            .map(|d| !(2 * q + d).is_multiple_of(5))
+            .collect()
+    };
     let candidates = bool_matrix(&(0..QUERIES).map(row).collect::<Vec<_>>(), &device);
     let labels = |rows: usize| -> Tensor<1, Int> {
         let labels: Vec<i64> = (0..rows as i64).map(|row| row % 6).collect();
