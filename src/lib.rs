@@ -27,9 +27,9 @@
 //! Every loss has `forward` (the mean over the queries that have a positive),
 //! `forward_with_reduction`, `forward_no_reduction`, and `forward_embeddings`, which never holds the
 //! scores of all queries and documents; [`Objective`] is the trait behind them, for objectives of your
-//! own, and [`statistics`] is what objectives are formulas on. The device of the scores decides how these are computed: by fused kernels on
-//! Burn's CPU backend and on the CubeCL backends (wgpu, Vulkan, Metal, CUDA, ROCm), by composed Burn
-//! operations elsewhere.
+//! own, and [`statistics`] is what objectives are formulas on. The device of the scores decides how
+//! these are computed: by fused kernels on Burn's CPU backend and on the CubeCL backends (wgpu,
+//! Vulkan, Metal, CUDA, ROCm), by composed Burn operations elsewhere.
 //!
 //! [`GradientCache`] makes a step of a batch whose activations do not fit, [`MemoryBank`] keeps documents
 //! of earlier batches as candidates, and [`forward_shards`] takes embeddings that are on several devices.
