@@ -27,7 +27,7 @@ use burn::{
 use burn_multi_positive::{GradientCache, LsePairLoss, LsePairLossConfig, Targets};
 use clap::{Parser, ValueEnum};
 
-/// Documents of each query, of which the first two are relevant.
+/// Documents of each query, of which the first is relevant.
 const GROUP: usize = 2;
 const FEATURES: usize = 128;
 /// Rows that a step with the cache embeds at a time.
