@@ -22,7 +22,7 @@ use crate::{Objective, Targets, reduction::reduce, statistics::Statistics};
 ///
 /// `queries` and `documents` are the shards in order, and `targets` are those of the whole batch, as
 /// if the shards were one behind the other; there are no offsets to get right. Shards may differ in
-/// size, and a device may have several or none of a side. Rand1LH draws on the device of the targets.
+/// size and be empty (an empty one gets no gradient), and a device may have several or none of a side. Rand1LH draws on the device of the targets.
 ///
 /// # Shapes
 ///
@@ -60,7 +60,7 @@ use crate::{Objective, Targets, reduction::reduce, statistics::Statistics};
 /// ```
 pub fn forward_shards(
     objective: &impl Objective,
-    queries: Vec<Tensor<2>>,
+    mut queries: Vec<Tensor<2>>,
     documents: Vec<Tensor<2>>,
     targets: impl Into<Targets>,
     reduction: Reduction,
@@ -79,6 +79,9 @@ pub fn forward_shards(
     // Before the batch is parted: a draw is that of the whole batch.
     let targets = objective.narrow(targets);
     let home = queries[0].device();
+    if counts[0] > 0 {
+        queries.retain(|shard| shard.dims()[0] > 0);
+    }
     let mut first = 0;
     let (losses, positives) = queries
         .into_iter()

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use burn::tensor::DType;
+
 use crate::TargetsError;
 
 /// Why a memory bank refuses what it is given.
@@ -22,10 +24,12 @@ pub enum BankError {
         /// The dimensions of the given ones.
         got: usize,
     },
-    /// A record holds something that is not a matrix of numbers.
+    /// A record holds something that is not a matrix of floats.
     Record {
         /// The shape of its embeddings.
         shape: Vec<usize>,
+        /// Their type.
+        dtype: DType,
     },
     /// No targets can be built, see there.
     Targets(TargetsError),
@@ -52,13 +56,20 @@ impl fmt::Display for BankError {
                 f,
                 "embeddings: expected {stored} dimensions as the bank stores, got {got}"
             ),
-            Self::Record { shape } => write!(
+            Self::Record { shape, dtype } => write!(
                 f,
-                "record: expected embeddings of shape [documents, dimensions], got {shape:?}"
+                "record: expected embeddings of a float type and shape [documents, dimensions], got {dtype:?} {shape:?}"
             ),
             Self::Targets(error) => error.fmt(f),
         }
     }
 }
 
-impl std::error::Error for BankError {}
+impl std::error::Error for BankError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Targets(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -138,11 +138,13 @@ impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
         let embeddings = embeddings
             .without_autodiff()
             .narrow(0, documents - kept, kept);
-        let mut rows = self.rows.take().unwrap_or_else(|| {
-            let of = (&embeddings.device(), embeddings.dtype());
-            Tensor::zeros([self.capacity, dimensions], of)
-        });
-        let embeddings = embeddings.to_device(&rows.device()).cast(rows.dtype());
+        let like = self.rows.as_ref().unwrap_or(&embeddings);
+        let (device, dtype) = (like.device(), like.dtype());
+        let embeddings = embeddings.to_device(&device).cast(dtype);
+        // Taken, not cloned: what nobody else holds is overwritten in place.
+        let rows = self.rows.take();
+        let mut rows =
+            rows.unwrap_or_else(|| Tensor::zeros([self.capacity, dimensions], (&device, dtype)));
         // Up to the end of the store, and from its start.
         let tail = kept.min(self.capacity - self.next);
         for (at, part) in [(self.next, 0..tail), (0, tail..kept)] {

@@ -74,11 +74,11 @@ impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
                 ids => Err(BankError::Ids { embeddings: 0, ids }),
             };
         };
-        if embeddings.shape().num_dims() != 2 {
-            let shape = embeddings.shape().to_vec();
-            return Err(BankError::Record { shape });
-        }
         let dtype = embeddings.dtype();
+        if embeddings.shape().num_dims() != 2 || !dtype.is_float() {
+            let shape = embeddings.shape().to_vec();
+            return Err(BankError::Record { shape, dtype });
+        }
         let device = device.clone().without_autodiff();
         bank.push(Tensor::from_data(embeddings, (&device, dtype)), &record.ids)?;
         Ok(bank)

@@ -34,7 +34,8 @@ use tower::Tower;
 /// the embeddings of the whole batch, once, so every objective and every option of it is one code
 /// path with and without the cache.
 ///
-/// Embeddings without autodiff, such as those of a table made beforehand, are asked for once.
+/// Embeddings without autodiff, such as those of a table made beforehand or of a frozen tower on a
+/// plain device, are asked for once, and no gradient of theirs is computed.
 ///
 /// # Random numbers
 ///
@@ -46,6 +47,8 @@ use tower::Tower;
 /// - give every step another `seed`, such as its number;
 /// - no other thread may draw on the same backend during a step: the generators of Burn's backends
 ///   are the process's;
+/// - after a step the generators are where the last chunk left them, so what the program draws next
+///   depends on `seed` too, and so does what the loss draws;
 /// - an encoder that draws elsewhere, or that counts its calls, is not repeated. Ask
 ///   [`with_check`](GradientCache::with_check) to refuse it.
 ///
@@ -138,8 +141,9 @@ impl<'a, M: Module> GradientCache<'a, M> {
 
     /// The loss of a batch, and its gradients.
     ///
-    /// Nothing is changed before it returns: after an error the model, and the optimizer that never
-    /// saw gradients, are what they were.
+    /// No parameter is changed: after an error the model, and the optimizer that never saw gradients,
+    /// learned nothing. What encoders change themselves, such as running statistics, is changed, lazy
+    /// parameters are made, and the generators have moved.
     ///
     /// # Shapes
     ///
@@ -281,11 +285,11 @@ fn leaf(embeddings: Tensor<2>) -> Tensor<2> {
     }
 }
 
-/// Whether embeddings differ by more than rounding may explain; entries that are NaN do not count.
+/// Whether embeddings differ by more than rounding may explain, as far as they are finite.
 fn differ(first: Tensor<2>, second: &Tensor<2>) -> bool {
     let second = second.clone().without_autodiff().to_device(&first.device());
     let largest = |tensor: Tensor<2>| {
-        let numbers = tensor.clone().mask_fill(tensor.is_nan(), 0.0);
+        let numbers = tensor.clone().mask_fill(tensor.is_finite().bool_not(), 0.0);
         numbers.abs().max().into_scalar::<f32>()
     };
     largest(first.clone() - second) > 0.01 * largest(first)

@@ -47,9 +47,7 @@ impl<M: Module> Tower<'_, M> {
         rows: Range<usize>,
     ) -> Result<Tensor<2>, CacheError> {
         let side = self.side;
-        let seed = [side as u64, rows.start as u64]
-            .into_iter()
-            .fold(self.seed, |seed, part| mix(seed.wrapping_add(part)));
+        let seed = seed_of_chunk(self.seed, side, rows.start);
         devices.iter().for_each(|device| device.seed(seed));
         let embeddings = (self.encoder)(model, rows.clone()).map_err(|source| {
             let rows = rows.clone();
@@ -88,10 +86,34 @@ impl<M: Module> Tower<'_, M> {
     }
 }
 
+fn seed_of_chunk(seed: u64, side: Side, start: usize) -> u64 {
+    let parts = [side as u64, start as u64].into_iter();
+    parts.fold(mix(seed), |seed, part| mix(seed.wrapping_add(part)))
+}
+
 /// A step of the generator SplitMix64: seeds that differ by little become unlike ones.
 fn mix(seed: u64) -> u64 {
     let x = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn neighbouring_steps_sides_and_chunks_have_seeds_of_their_own() {
+        let mut seeds = HashSet::new();
+        for step in 0..20 {
+            for side in [Side::Queries, Side::Documents] {
+                for start in 0..20 {
+                    assert!(seeds.insert(seed_of_chunk(step, side, start)));
+                }
+            }
+        }
+    }
 }

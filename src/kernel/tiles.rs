@@ -162,11 +162,10 @@ pub fn forward<R: Element<Real = R> + Real>(
         .collect();
 
     let mut summaries = Vec::with_capacity(queries);
-    for mut parts in gathered.chunks(parts.len()).map(<[_]>::iter) {
-        let Some(first) = parts.next() else { continue };
-        let mut first = first.clone();
-        for later in parts {
-            for (summary, later) in first.iter_mut().zip(later) {
+    let mut gathered = gathered.into_iter();
+    while let Some(mut first) = gathered.next() {
+        for later in gathered.by_ref().take(parts.len() - 1) {
+            for (summary, later) in first.iter_mut().zip(&later) {
                 summary.merge(later, plan.request.temperature);
             }
         }

@@ -20,8 +20,9 @@ pub use sum_marg_lh::{SumMargLhLoss, SumMargLhLossConfig};
 
 /// A loss for a batch of queries, as a formula on the [`Statistics`] of their scores.
 ///
-/// An implementation names its statistics and combines them; everything else is provided, and
-/// differentiable. The losses of this crate offer the same methods without importing the trait.
+/// An implementation names its statistics and combines them; everything else is provided,
+/// differentiable, and not meant to be overridden: [`forward_shards`](crate::forward_shards), for one,
+/// puts it together in another way. The losses of this crate offer the same methods without importing the trait.
 ///
 /// # Example
 ///
@@ -140,7 +141,7 @@ pub trait Objective {
     }
 
     /// As [`forward_embeddings`](Objective::forward_embeddings), with a tile of the caller's: what
-    /// it is otherwise chosen for is speed, within 64 MiB on a CPU.
+    /// it is otherwise chosen for is speed, with 16 MiB of scores in f32 on a CPU.
     ///
     /// # Shapes and panics
     ///

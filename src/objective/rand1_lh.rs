@@ -121,6 +121,19 @@ impl Rand1LhLoss {
     ) -> Tensor<1> {
         self.forward_embeddings(queries, documents, targets.into().with_chosen(chosen))
     }
+
+    /// As [`forward_embeddings_chosen`](Rand1LhLoss::forward_embeddings_chosen), the loss of every
+    /// query, `[queries]`.
+    pub fn forward_embeddings_chosen_no_reduction(
+        &self,
+        queries: Tensor<2>,
+        documents: Tensor<2>,
+        targets: impl Into<Targets>,
+        chosen: Tensor<1, Int>,
+    ) -> Tensor<1> {
+        let targets = targets.into().with_chosen(chosen);
+        self.forward_embeddings_no_reduction(queries, documents, targets)
+    }
 }
 
 impl Objective for Rand1LhLoss {

@@ -95,8 +95,8 @@ impl Statistics {
     }
 
     /// The statistics of the dot products of embeddings, whose `[queries, documents]` matrix never
-    /// exists: the scores are computed tile by tile, and again for the gradient. Every row of scores
-    /// counts, but masks that the targets hold as labels or ids are made tile by tile, too.
+    /// exists: the scores are computed tile by tile, and again for the gradient, and so are the masks
+    /// of targets that are labels, ids or groups.
     ///
     /// The tile is chosen for shapes and device unless it is given. Embeddings of half precision are
     /// multiplied in f32 on CPUs. With autodiff, backends other than Burn's CPU backends and the

@@ -42,8 +42,7 @@ impl Choice {
 
     /// The choices of some of the queries.
     pub fn narrow(&self, queries: Range<usize>) -> Self {
-        let narrow =
-            |tensor: &Tensor<1, Int>| tensor.clone().narrow(0, queries.start, queries.len());
+        let narrow = |tensor: &Tensor<1, Int>| tensor.clone().slice([queries.clone()]);
         match self {
             Self::Columns(tensor) => Self::Columns(narrow(tensor)),
             Self::Draws(tensor) => Self::Draws(narrow(tensor)),

@@ -10,6 +10,13 @@ pub enum TargetsError {
     NoDocuments,
     /// The group size is 0.
     EmptyGroup,
+    /// So many groups of this size have more documents than a computer can count.
+    TooManyDocuments {
+        /// The number of queries.
+        queries: usize,
+        /// The number of documents of a group.
+        group_size: usize,
+    },
     /// A query names more positives than its group has documents.
     TooManyPositives {
         /// The row of the query.
@@ -29,6 +36,13 @@ impl fmt::Display for TargetsError {
             Self::EmptyGroup => write!(
                 f,
                 "group_size: expected at least one document a group, got 0"
+            ),
+            Self::TooManyDocuments {
+                queries,
+                group_size,
+            } => write!(
+                f,
+                "group_size: expected a number that can be taken for each of {queries} queries, got {group_size}"
             ),
             Self::TooManyPositives {
                 query,

@@ -37,6 +37,13 @@ impl Lists {
         if group_size == 0 {
             return Err(TargetsError::EmptyGroup);
         }
+        let queries = positive_counts.len();
+        let Some(documents) = queries.checked_mul(group_size) else {
+            return Err(TargetsError::TooManyDocuments {
+                queries,
+                group_size,
+            });
+        };
         let columns = positive_counts
             .iter()
             .enumerate()
@@ -52,11 +59,7 @@ impl Lists {
                 Ok((first..first + positives).collect())
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self::new(
-            columns,
-            positive_counts.len() * group_size,
-            device,
-        ))
+        Ok(Self::new(columns, documents, device))
     }
 
     pub fn from_ids<'a, Id: Eq + Hash + 'a>(

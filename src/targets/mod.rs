@@ -284,12 +284,12 @@ impl Targets {
 
     /// The targets of some of the queries.
     pub(crate) fn queries(&self, range: Range<usize>) -> Self {
-        let (start, len) = (range.start, range.len());
-        let narrow = |mask: &Tensor<2, Bool>| mask.clone().narrow(0, start, len);
+        // Slices, because there may be none.
+        let narrow = |mask: &Tensor<2, Bool>| mask.clone().slice([range.clone()]);
         let relevance = match &self.relevance {
             Relevance::Mask(positives) => Relevance::Mask(narrow(positives)),
             Relevance::Labels { queries, documents } => Relevance::Labels {
-                queries: queries.clone().narrow(0, start, len),
+                queries: queries.clone().slice([range.clone()]),
                 documents: documents.clone(),
             },
             Relevance::Lists(lists) => Relevance::Lists(lists.narrow(range.clone())),

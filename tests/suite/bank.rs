@@ -334,15 +334,22 @@ fn what_does_not_fit_is_an_error_and_changes_nothing() {
             ids: 1
         }
     );
-    let vector = MemoryBankRecord {
-        capacity: 2,
-        embeddings: Some(TensorData::new(vec![1.0f32, 2.0], [2])),
-        ids: vec![1, 2],
-    };
-    assert_eq!(
-        MemoryBank::from_record(vector, &device())
-            .unwrap_err()
-            .to_string(),
-        "record: expected embeddings of shape [documents, dimensions], got [2]"
-    );
+    for (embeddings, got) in [
+        (TensorData::new(vec![1.0f32, 2.0], [2]), "F32 [2]"),
+        (TensorData::new(vec![1i64, 2], [2, 1]), "I64 [2, 1]"),
+    ] {
+        let record = MemoryBankRecord {
+            capacity: 2,
+            embeddings: Some(embeddings),
+            ids: vec![1, 2],
+        };
+        assert_eq!(
+            MemoryBank::from_record(record, &device())
+                .unwrap_err()
+                .to_string(),
+            format!(
+                "record: expected embeddings of a float type and shape [documents, dimensions], got {got}"
+            )
+        );
+    }
 }

@@ -226,6 +226,14 @@ fn bad_data_is_an_error_that_names_the_entry() {
             "positive_counts[2]: expected at most the group size 3, got 4",
         ),
         (
+            Targets::from_groups(&[1, 1], usize::MAX, &device),
+            TargetsError::TooManyDocuments {
+                queries: 2,
+                group_size: usize::MAX,
+            },
+            "group_size: expected a number that can be taken for each of 2 queries, got 18446744073709551615",
+        ),
+        (
             Targets::from_groups(&[0, 1], 0, &device),
             TargetsError::EmptyGroup,
             "group_size: expected at least one document a group, got 0",

@@ -67,16 +67,17 @@ struct Inputs {
 
 impl Inputs {
     fn new(targets: &Targets, request: Request) -> Self {
-        let positives = targets.relevant();
+        let (positives, candidates) = (targets.relevant(), targets.candidates());
+        let has_candidates = candidates.is_some();
         Self {
-            candidates: targets.candidates().unwrap_or_else(|| positives.clone()),
+            candidates: candidates.unwrap_or_else(|| positives.clone()),
             chosen: match targets.choice() {
                 Some(choice) => choice.tensor().clone(),
                 None => Tensor::empty([1], &positives.device()),
             },
             options: Options {
                 request,
-                has_candidates: targets.candidates().is_some(),
+                has_candidates,
                 choice: targets.choice().map(|choice| match choice {
                     Choice::Columns(_) => Chosen::Column,
                     Choice::Draws(_) => Chosen::Draw,

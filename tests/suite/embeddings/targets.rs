@@ -249,6 +249,17 @@ fn chosen_positives_are_those_of_the_scores() {
         let scores = queries.matmul(documents.transpose());
         let dense = rand1().forward_chosen(scores, case.batch.targets(&device), chosen.clone());
         let dense_gradients = dense.clone().backward();
+        let [queries, documents] = leaves.clone();
+        let targets = case.batch.targets(&device);
+        let scores = queries.clone().matmul(documents.clone().transpose());
+        let dense_rows =
+            rand1().forward_chosen_no_reduction(scores, targets.clone(), chosen.clone());
+        let rows = rand1().forward_embeddings_chosen_no_reduction(
+            queries,
+            documents,
+            targets,
+            chosen.clone(),
+        );
 
         let tolerance = Tolerance::units(DType::F32, 200.0).absolute(1e-6);
         let want = case.batch.0.iter().map(|query| query.loss(&objective));
@@ -256,6 +267,8 @@ fn chosen_positives_are_those_of_the_scores() {
         let [loss, dense] = [loss, dense].map(numbers);
         assert_all_close("oracle", &loss, &[want], tolerance);
         assert_all_close("dense", &loss, &dense, tolerance);
+        let [rows, dense_rows] = [rows, dense_rows].map(numbers);
+        assert_all_close("rows", &rows, &dense_rows, tolerance);
         for leaf in leaves {
             let [got, want] = [&gradients, &dense_gradients]
                 .map(|gradients| matrix(leaf.grad(gradients).unwrap()).concat());
