@@ -1,0 +1,102 @@
+//! Texts to vectors.
+
+use std::ops::Range;
+
+use burn::{
+    backend::DispatchDevice,
+    module::Module,
+    tensor::{Device, Int, Tensor, TensorData},
+};
+use rayon::prelude::*;
+
+use crate::{
+    model::{Bert, Precision},
+    pooling::Pooling,
+    tokens::{Batch, Tokens},
+};
+
+/// One tower of a dual encoder: BERT, pooling, and perhaps normalisation.
+#[derive(Module, Debug)]
+pub struct TextEncoder {
+    pub(crate) bert: Bert,
+    #[module(skip)]
+    pub(crate) pooling: Pooling,
+    #[module(skip)]
+    pub(crate) normalize: bool,
+    #[module(skip)]
+    pub(crate) precision: Precision,
+}
+
+impl TextEncoder {
+    pub fn device(&self) -> Device {
+        self.bert.words.weight.val().device()
+    }
+
+    /// The vectors of texts, `[texts, dimensions]`, in f32, in one pass.
+    pub fn forward(&self, batch: &Batch) -> Tensor<2> {
+        let states = self.bert.forward(batch, self.precision);
+        let vectors = self.pooling.forward(states, batch);
+        match self.normalize {
+            true => unit(vectors),
+            false => vectors,
+        }
+    }
+
+    /// The vectors of texts, in passes of texts of like length, none of more than `max_tokens` tokens with padding
+    /// unless a single text has more.
+    ///
+    /// # Panics
+    ///
+    /// If there are no texts.
+    pub fn encode(&self, texts: &[&Tokens], max_tokens: usize) -> Tensor<2> {
+        let device = self.device();
+        let (order, parts) = parts(texts, max_tokens);
+        let vectors = |part: Range<usize>| {
+            let texts: Vec<&Tokens> = order[part].iter().map(|index| texts[*index]).collect();
+            self.forward(&Batch::new(&texts, &device))
+        };
+        // Burn's CPU backend has threads for products only. With a graph the order of the parts decides
+        // the order of the sums of gradients, and of random numbers.
+        let vectors: Vec<Tensor<2>> = match is_flex(&device) && !device.is_autodiff() {
+            true => parts.into_par_iter().map(vectors).collect(),
+            false => parts.into_iter().map(vectors).collect(),
+        };
+        let vectors = Tensor::cat(vectors, 0);
+        if order.is_sorted() {
+            return vectors;
+        }
+        let mut places = vec![0; order.len()];
+        for (place, index) in order.iter().enumerate() {
+            places[*index] = place as i32;
+        }
+        let places = TensorData::new(places, [order.len()]);
+        let places = Tensor::<1, Int>::from_data(places, &device.without_autodiff());
+        vectors.select(0, places)
+    }
+}
+
+fn is_flex(device: &Device) -> bool {
+    matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+}
+
+/// Texts from the longest to the shortest, and the ranges of them that go in one pass.
+fn parts(texts: &[&Tokens], max_tokens: usize) -> (Vec<usize>, Vec<Range<usize>>) {
+    let mut order: Vec<usize> = (0..texts.len()).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(texts[*index].len()));
+    let mut parts = Vec::new();
+    let mut start = 0;
+    while start < order.len() {
+        let longest = texts[order[start]].len();
+        let count = (max_tokens / longest.max(1)).max(1);
+        let end = order.len().min(start + count);
+        parts.push(start..end);
+        start = end;
+    }
+    (order, parts)
+}
+
+/// Vectors of length 1. One of length 0 stays.
+fn unit(vectors: Tensor<2>) -> Tensor<2> {
+    let lengths = vectors.clone().square().sum_dim(1).sqrt();
+    vectors / lengths.clamp_min(1e-12)
+}

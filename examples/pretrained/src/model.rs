@@ -1,0 +1,238 @@
+//! The transformer: tokens to hidden states.
+
+use burn::{
+    module::Module,
+    nn::{
+        Dropout, DropoutConfig, Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear,
+        LinearConfig,
+    },
+    tensor::{
+        Bool, DType, Device, FloatDType, Tensor,
+        activation::{gelu, gelu_approximate, relu, softmax},
+        module::{attention, linear},
+        ops::AttentionModuleOptions,
+    },
+};
+
+use crate::{
+    config::{Activation, BertConfig},
+    tokens::Batch,
+};
+
+/// What the products of matrices are computed in.
+///
+/// The weights, what the layers add up, softmax and layer normalisation are in f32 either way, and so are the
+/// gradients that an optimizer gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    #[default]
+    F32,
+    /// For devices that multiply matrices in bfloat16 faster.
+    Bf16,
+}
+
+/// BERT ([arXiv 1810.04805](https://arxiv.org/abs/1810.04805)) without a head.
+#[derive(Module, Debug)]
+pub struct Bert {
+    pub(crate) words: Embedding,
+    pub(crate) positions: Embedding,
+    pub(crate) segments: Embedding,
+    pub(crate) norm: LayerNorm,
+    dropout: Dropout,
+    pub(crate) layers: Vec<Layer>,
+}
+
+/// Attention and a feed-forward network, each added to its input and normalised.
+#[derive(Module, Debug)]
+pub struct Layer {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    attended: Linear,
+    attended_norm: LayerNorm,
+    intermediate: Linear,
+    output: Linear,
+    output_norm: LayerNorm,
+    attention_dropout: Dropout,
+    dropout: Dropout,
+    #[module(skip)]
+    heads: usize,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl Bert {
+    /// An encoder with random weights.
+    pub fn new(config: &BertConfig, device: &Device) -> Self {
+        let embedding = |count| EmbeddingConfig::new(count, config.hidden_size).init(device);
+        Self {
+            words: embedding(config.vocab_size),
+            positions: embedding(config.max_position_embeddings),
+            segments: embedding(config.type_vocab_size),
+            norm: norm(config, device),
+            dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
+            layers: (0..config.num_hidden_layers)
+                .map(|_| Layer::new(config, device))
+                .collect(),
+        }
+    }
+
+    /// The hidden states of the last layer, `[texts * tokens, hidden]`.
+    pub fn forward(&self, batch: &Batch, precision: Precision) -> Tensor<2> {
+        let [texts, tokens] = batch.ids.dims();
+        let words = self.words.forward(batch.ids.clone());
+        // Texts are one segment each.
+        let [_, hidden] = self.words.weight.dims();
+        let segment = self.segments.weight.val().slice([0..1]);
+        let positions = self.positions.weight.val().slice([0..tokens]) + segment;
+        let embedded = words + positions.unsqueeze_dim::<3>(0);
+        let embedded = self.norm.forward(embedded);
+        let mut states = self
+            .dropout
+            .forward(embedded)
+            .reshape([texts * tokens, hidden]);
+        let padding = batch
+            .padding
+            .as_ref()
+            .map(|padding| Padding::new(padding, &states));
+        for layer in &self.layers {
+            states = layer.forward(states, [texts, tokens], padding.as_ref(), precision);
+        }
+        states
+    }
+}
+
+/// The tokens that nobody attends to.
+enum Padding {
+    /// True where a token is padding, `[texts, heads, tokens, tokens]` after expansion.
+    Mask(Tensor<4, Bool>),
+    /// What is added to the scores of attention, `[texts, 1, 1, tokens]`.
+    Bias(Tensor<4>),
+}
+
+impl Padding {
+    fn new(padding: &Tensor<2, Bool>, states: &Tensor<2>) -> Self {
+        let mask = padding.clone().unsqueeze_dims::<4>(&[1, 2]);
+        if !states.device().is_autodiff() {
+            return Self::Mask(mask);
+        }
+        let bias = mask.float().cast(DType::F32) * -1e9;
+        Self::Bias(bias)
+    }
+}
+
+impl Layer {
+    fn new(config: &BertConfig, device: &Device) -> Self {
+        let linear = |from, to| LinearConfig::new(from, to).init(device);
+        let hidden = config.hidden_size;
+        Self {
+            query: linear(hidden, hidden),
+            key: linear(hidden, hidden),
+            value: linear(hidden, hidden),
+            attended: linear(hidden, hidden),
+            attended_norm: norm(config, device),
+            intermediate: linear(hidden, config.intermediate_size),
+            output: linear(config.intermediate_size, hidden),
+            output_norm: norm(config, device),
+            attention_dropout: DropoutConfig::new(config.attention_probs_dropout_prob).init(),
+            dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
+            heads: config.num_attention_heads,
+            activation: config.hidden_act,
+        }
+    }
+
+    fn forward(
+        &self,
+        states: Tensor<2>,
+        shape: [usize; 2],
+        padding: Option<&Padding>,
+        precision: Precision,
+    ) -> Tensor<2> {
+        let input = precision.of(states.clone());
+        let context = self.attend(input, shape, padding, precision);
+        let added = project(context, &self.attended, precision).cast(DType::F32);
+        let states = self
+            .attended_norm
+            .forward(self.dropout.forward(added) + states);
+
+        let inner = project(precision.of(states.clone()), &self.intermediate, precision);
+        let inner = match self.activation {
+            Activation::Gelu => gelu(inner),
+            Activation::GeluNew => gelu_approximate(inner),
+            Activation::Relu => relu(inner),
+        };
+        let added = project(inner, &self.output, precision).cast(DType::F32);
+        self.output_norm
+            .forward(self.dropout.forward(added) + states)
+    }
+
+    /// `softmax(Q K^T / sqrt(d)) V`, `[texts * tokens, hidden]`.
+    fn attend(
+        &self,
+        input: Tensor<2>,
+        [texts, tokens]: [usize; 2],
+        padding: Option<&Padding>,
+        precision: Precision,
+    ) -> Tensor<2> {
+        let [rows, hidden] = input.dims();
+        let size = hidden / self.heads;
+        let heads = |linear: &Linear| -> Tensor<4> {
+            project(input.clone(), linear, precision)
+                .reshape([texts, tokens, self.heads, size])
+                .swap_dims(1, 2)
+        };
+        let (query, key, value) = (heads(&self.query), heads(&self.key), heads(&self.value));
+        let context = match padding {
+            _ if input.device().is_autodiff() => {
+                // The smaller tensor is scaled.
+                let query = query / (size as f64).sqrt();
+                let mut scores = query.matmul(key.transpose()).cast(DType::F32);
+                if let Some(Padding::Bias(bias)) = padding {
+                    scores = scores + bias.clone();
+                }
+                let weights = self.attention_dropout.forward(softmax(scores, 3));
+                precision.of(weights).matmul(value)
+            }
+            Some(Padding::Mask(mask)) => {
+                let mask = mask.clone().expand([texts, self.heads, tokens, tokens]);
+                attention(
+                    query,
+                    key,
+                    value,
+                    Some(mask),
+                    None,
+                    AttentionModuleOptions::default(),
+                )
+            }
+            _ => attention(
+                query,
+                key,
+                value,
+                None,
+                None,
+                AttentionModuleOptions::default(),
+            ),
+        };
+        context.swap_dims(1, 2).reshape([rows, hidden])
+    }
+}
+
+impl Precision {
+    fn of<const D: usize>(self, tensor: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::F32 => tensor,
+            Self::Bf16 => tensor.cast(FloatDType::BF16),
+        }
+    }
+}
+
+fn project(input: Tensor<2>, layer: &Linear, precision: Precision) -> Tensor<2> {
+    let bias = layer.bias.as_ref().map(|bias| precision.of(bias.val()));
+    linear(input, precision.of(layer.weight.val()), bias)
+}
+
+fn norm(config: &BertConfig, device: &Device) -> LayerNorm {
+    LayerNormConfig::new(config.hidden_size)
+        .with_epsilon(config.layer_norm_eps)
+        .init(device)
+}
