@@ -10,6 +10,7 @@ use burn::{
 use rayon::prelude::*;
 
 use crate::{
+    folder::EncoderOptions,
     model::{Bert, Precision},
     pooling::Pooling,
     tokens::{Batch, Tokens},
@@ -28,6 +29,16 @@ pub struct TextEncoder {
 }
 
 impl TextEncoder {
+    /// Pooling, normalisation and precision are those of the options.
+    pub fn new(bert: Bert, options: &EncoderOptions) -> Self {
+        Self {
+            bert,
+            pooling: options.pooling,
+            normalize: options.normalize,
+            precision: options.precision,
+        }
+    }
+
     pub fn device(&self) -> Device {
         self.bert.words.weight.val().device()
     }

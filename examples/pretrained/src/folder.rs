@@ -101,12 +101,7 @@ impl Pretrained {
             config.attention_probs_dropout_prob = dropout;
         }
         let bert = weights::load(Bert::new(&config, device), &self.folder.join(WEIGHTS))?;
-        Ok(TextEncoder {
-            bert,
-            pooling: self.options.pooling,
-            normalize: self.options.normalize,
-            precision: self.options.precision,
-        })
+        Ok(TextEncoder::new(bert, &self.options))
     }
 
     /// Writes an encoder to another folder, which [`open`](Self::open), transformers and sentence-transformers read.

@@ -86,6 +86,13 @@ impl Tokenizer {
     }
 }
 
+impl From<Vec<u32>> for Tokens {
+    /// Tokens that some other tokenizer made.
+    fn from(ids: Vec<u32>) -> Self {
+        Self(ids)
+    }
+}
+
 impl Tokens {
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {

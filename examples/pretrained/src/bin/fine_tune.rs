@@ -1,0 +1,199 @@
+//! Fine-tunes a pretrained encoder with LSEPair, and nothing else: the loop, to be copied.
+//!
+//! ```text
+//! cargo run --release -p pretrained --bin fine_tune -- ENCODER DATA OUT
+//! ```
+//!
+//! `ENCODER` is a folder with `config.json`, `tokenizer.json` and `model.safetensors`; `DATA` one with
+//! `corpus.jsonl`, `queries.jsonl` and `qrels/train.tsv`, as BEIR has them; `OUT` gets the trained model, in the files
+//! that `ENCODER` has.
+
+use std::{
+    collections::{HashMap, HashSet},
+    error::Error,
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use burn::tensor::Device;
+use burn_multi_positive::{GradientCache, LsePairLossConfig, Targets};
+use clap::Parser;
+use pretrained::{DualEncoder, Pretrained, Schedule, Tokenizer, Tokens, adam_w, clip_gradients};
+use rand::{
+    SeedableRng,
+    rngs::StdRng,
+    seq::{IndexedRandom, SliceRandom},
+};
+use serde::Deserialize;
+
+#[derive(Parser)]
+struct Arguments {
+    encoder: PathBuf,
+    data: PathBuf,
+    out: PathBuf,
+    #[arg(long, default_value_t = 1)]
+    epochs: usize,
+    /// Queries a batch; the passages of the others are a query's negatives
+    #[arg(long, default_value_t = 32)]
+    batch_size: usize,
+    /// Positives that a query brings to its batch
+    #[arg(long, default_value_t = 4)]
+    positives: usize,
+    /// Tokens of a passage; queries have at most 64
+    #[arg(long, default_value_t = 256)]
+    passage_length: usize,
+    /// Texts whose activations are held at a time: less is less memory
+    #[arg(long, default_value_t = 32)]
+    chunk: usize,
+    /// What cosines are divided by
+    #[arg(long, default_value_t = 0.05)]
+    temperature: f64,
+    #[arg(long, default_value_t = 2e-5)]
+    lr: f64,
+    /// In place of the rates in config.json; on CPUs random numbers are slow
+    #[arg(long)]
+    dropout: Option<f64>,
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+}
+
+fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let args = Arguments::parse();
+    let device = Device::default().autodiff();
+
+    let mut pretrained = Pretrained::open(&args.encoder)?;
+    // Cosines, whatever the encoder was trained for.
+    pretrained.options.normalize = true;
+    pretrained.options.dropout = args.dropout;
+    let longest = pretrained.options.max_length;
+    let tokenizer = pretrained.tokenizer()?;
+    let for_queries = tokenizer.clone().with_max_length(longest.min(64))?;
+    let for_passages = tokenizer.with_max_length(longest.min(args.passage_length))?;
+    let passages = read(&args.data.join("corpus.jsonl"), &for_passages)?;
+    let queries = read(&args.data.join("queries.jsonl"), &for_queries)?;
+    let mut judged = judgements(&args.data.join("qrels/train.tsv"), &queries, &passages)?;
+
+    let mut model = DualEncoder::shared(pretrained.encoder(&device)?);
+    let mut optimizer = adam_w(&model, 0.01);
+    let loss_fn = LsePairLossConfig::new()
+        .with_temperature(args.temperature)
+        .init();
+    let total = args.epochs * judged.len().div_ceil(args.batch_size);
+    let schedule = Schedule {
+        peak: args.lr,
+        warmup: total / 10,
+        total,
+    };
+    let mut rng = StdRng::seed_from_u64(args.seed);
+    let mut step = 0;
+
+    for _ in 0..args.epochs {
+        judged.shuffle(&mut rng);
+        for batch in judged.chunks(args.batch_size) {
+            let start = Instant::now();
+            // Each passage once, whoever brings it.
+            let mut seen = HashSet::new();
+            let mut columns = Vec::new();
+            for (_, relevant) in batch {
+                let own = relevant.choose_multiple(&mut rng, args.positives);
+                columns.extend(own.filter(|passage| seen.insert(**passage)));
+            }
+            // All that is relevant to a query, not only what it brings: what another query brings must
+            // not become its negative.
+            let relevant: Vec<Vec<usize>> = batch.iter().map(|(_, all)| all.clone()).collect();
+            let targets = Targets::from_ids(&relevant, &columns, &device)?;
+            let query_tokens: Vec<&Tokens> =
+                batch.iter().map(|(query, _)| &queries[*query].1).collect();
+            let passage_tokens: Vec<&Tokens> = columns
+                .iter()
+                .map(|passage| &passages[*passage].1)
+                .collect();
+
+            let result = GradientCache::new(&model, [args.chunk; 2], args.seed ^ step as u64)
+                .step(
+                    query_tokens.len(),
+                    |model, rows| Ok(model.queries().encode(&query_tokens[rows], usize::MAX)),
+                    passage_tokens.len(),
+                    |model, rows| Ok(model.passages().encode(&passage_tokens[rows], usize::MAX)),
+                    |queries, passages| Ok(loss_fn.forward_embeddings(queries, passages, targets)),
+                )?;
+            let gradients = clip_gradients(&model, result.gradients, 1.0);
+            model = optimizer.step(schedule.rate(step), model, gradients);
+
+            step += 1;
+            println!(
+                "step {step}/{total}  loss {:.4}  {} passages  {:.1} s",
+                result.loss.into_scalar::<f64>(),
+                columns.len(),
+                start.elapsed().as_secs_f64()
+            );
+        }
+    }
+    pretrained.save(model.queries(), &args.out)?;
+    println!("written to {}", args.out.display());
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Line {
+    #[serde(rename = "_id")]
+    id: String,
+    #[serde(default)]
+    title: String,
+    text: String,
+}
+
+/// The ids and tokens of texts, one a line.
+fn read(path: &Path, tokenizer: &Tokenizer) -> Result<Vec<(String, Tokens)>, String> {
+    let error = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let file = fs::File::open(path).map_err(|problem| error(&problem))?;
+    let mut texts = Vec::new();
+    for (index, line) in BufReader::new(file).lines().enumerate() {
+        let line = line.map_err(|problem| error(&problem))?;
+        let line: Line = serde_json::from_str(&line)
+            .map_err(|problem| error(&format!("line {}: {problem}", index + 1)))?;
+        let text = format!("{} {}", line.title, line.text);
+        texts.push((line.id, tokenizer.tokenize(text.trim())?));
+    }
+    Ok(texts)
+}
+
+type Texts = [(String, Tokens)];
+
+/// The queries that have relevant passages, with these.
+fn judgements(
+    path: &Path,
+    queries: &Texts,
+    passages: &Texts,
+) -> Result<Vec<(usize, Vec<usize>)>, String> {
+    let places = |texts: &Texts| -> HashMap<String, usize> {
+        texts.iter().map(|(id, _)| id.clone()).zip(0..).collect()
+    };
+    let (queries, passages) = (places(queries), places(passages));
+    let file = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut relevant: HashMap<usize, Vec<usize>> = HashMap::new();
+    for (index, line) in file.lines().enumerate().skip(1) {
+        let error = |problem| format!("{}: line {}: {problem}", path.display(), index + 1);
+        let [query, passage, grade] = line.split('\t').collect::<Vec<_>>()[..] else {
+            return Err(error("a query, a passage and a grade are expected"));
+        };
+        let grade: i32 = grade
+            .trim()
+            .parse()
+            .map_err(|_| error("the grade is no integer"))?;
+        let query = queries
+            .get(query)
+            .ok_or_else(|| error("the query is unknown"))?;
+        let passage = passages
+            .get(passage)
+            .ok_or_else(|| error("the passage is unknown"))?;
+        if grade > 0 {
+            relevant.entry(*query).or_default().push(*passage);
+        }
+    }
+    let mut relevant: Vec<_> = relevant.into_iter().collect();
+    relevant.sort();
+    Ok(relevant)
+}
