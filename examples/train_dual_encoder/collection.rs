@@ -55,14 +55,29 @@ struct Record {
 }
 
 impl Collection {
-    pub fn load(directory: &Path, train_split: &str, test_split: &str) -> Result<Self, String> {
+    /// `test_splits` are names of splits with commas between them, measured as one.
+    pub fn load(directory: &Path, train_split: &str, test_splits: &str) -> Result<Self, String> {
         let (document_ids, records) = read_records(&directory.join("corpus.jsonl"))?;
         let (query_ids, queries) = read_records(&directory.join("queries.jsonl"))?;
         let split = |name: &str| -> Result<Vec<Query>, String> {
             let path = directory.join("qrels").join(format!("{name}.tsv"));
             read_judgements(&path, &queries, &query_ids, &document_ids)
         };
-        let (train, test) = (split(train_split)?, split(test_split)?);
+        let train = split(train_split)?;
+        let mut test: Vec<Query> = Vec::new();
+        let mut seen = HashSet::new();
+        for name in test_splits.split(',') {
+            let queries = split(name)?;
+            if let Some(query) = queries.iter().find(|query| seen.contains(&query.id)) {
+                return Err(format!(
+                    "{}: query {:?} is in two of the splits {test_splits}",
+                    directory.display(),
+                    query.id
+                ));
+            }
+            seen.extend(queries.iter().map(|query| query.id.clone()));
+            test.extend(queries);
+        }
         let documents = records
             .into_iter()
             .map(|Record { id, title, text }| Document {

@@ -52,7 +52,7 @@ struct Arguments {
     /// Train on qrels/SPLIT.tsv
     #[arg(long, value_name = "SPLIT", default_value = "train", requires = "data")]
     train_split: String,
-    /// Measure on qrels/SPLIT.tsv
+    /// Measure on qrels/SPLIT.tsv; several with commas between them are measured as one
     #[arg(long, value_name = "SPLIT", default_value = "test", requires = "data")]
     test_split: String,
     /// lse-pair, joint-lh, sum-marg-lh, rand1-lh, or all of them for a comparison

@@ -15,6 +15,7 @@ mod collection;
 mod dual_encoder;
 mod encoder;
 mod gradients;
+mod hash;
 #[allow(dead_code)]
 #[path = "../../train_dual_encoder/metrics.rs"]
 mod metrics;

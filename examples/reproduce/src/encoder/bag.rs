@@ -5,50 +5,59 @@
 //! differentiates with respect to, and Adam moves the rows that occur ("sparse" Adam: the moments of a row are
 //! updated when the row is used).
 
-use std::sync::Mutex;
-
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::Encoder;
+use super::{Encoder, EncoderSource, Role, drawing};
 use crate::dual_encoder::{BUCKETS, Bag, DIMENSIONS, DualEncoder, unit};
+
+/// Random weights.
+pub struct BagSource;
 
 pub struct BagEncoder {
     table: Vec<f32>,
     adam: SparseAdam,
+    gradients: RowGradients,
     device: Device,
 }
 
-/// A device has one source of random numbers for the whole process.
-static DRAWING: Mutex<()> = Mutex::new(());
+impl EncoderSource for BagSource {
+    type Encoder = BagEncoder;
 
-impl Encoder for BagEncoder {
-    const NAME: &str = "bag of words, 65536 x 128, sparse Adam";
-
-    type Text = Bag;
-
-    fn read(text: &str) -> Bag {
-        Bag::new(text)
+    fn name(&self) -> String {
+        "bag of words, 65536 x 128, sparse Adam".into()
     }
 
-    fn new(seed: u64, device: &Device) -> Self {
-        let drawing = DRAWING.lock();
+    fn read(&self, text: &str, _: Role) -> Result<Bag, String> {
+        Ok(Bag::new(text))
+    }
+
+    fn create(&self, seed: u64, device: &Device) -> Result<BagEncoder, String> {
+        let drawing = drawing();
         device.seed(seed);
         let table = DualEncoder::new(device).table.val().into_data();
         drop(drawing);
-        Self {
+        Ok(BagEncoder {
             table: table.iter().collect(),
             adam: SparseAdam::default(),
+            gradients: RowGradients::default(),
             device: device.clone(),
-        }
+        })
     }
+}
 
-    fn step(
+/// Texts whose means are summed up before they become a tensor.
+const PART: usize = 256;
+
+impl Encoder for BagEncoder {
+    type Text = Bag;
+
+    fn learn(
         &mut self,
         queries: &[&Bag],
         documents: &[&Bag],
-        learning_rate: f64,
+        _: u64,
         loss: impl FnOnce(Tensor<2>, Tensor<2>) -> Tensor<1>,
-    ) -> f64 {
+    ) -> Result<f64, String> {
         let texts = [queries, documents].concat();
         let means = self.means(&texts, &self.device).require_grad();
         let vectors = unit(means.clone());
@@ -59,14 +68,23 @@ impl Encoder for BagEncoder {
         let gradients = loss.backward();
         if let Some(gradient) = means.grad(&gradients) {
             let gradient: Vec<f32> = gradient.into_data().iter().collect();
-            self.adam
-                .step(&mut self.table, &texts, &gradient, learning_rate as f32);
+            self.gradients.add(&texts, &gradient);
         }
-        loss.into_scalar()
+        Ok(loss.into_scalar())
     }
 
-    fn encode(&self, texts: &[&Bag]) -> Tensor<2> {
-        unit(self.means(texts, &self.device.clone().without_autodiff()))
+    fn update(mut self, learning_rate: f64) -> Self {
+        let gradients = std::mem::take(&mut self.gradients);
+        self.adam
+            .step(&mut self.table, gradients, learning_rate as f32);
+        self
+    }
+
+    fn encode(&self, texts: &[&Bag], _: Role) -> Tensor<2> {
+        let device = self.device.clone().without_autodiff();
+        let parts = texts.chunks(PART);
+        let parts = parts.map(|texts| unit(self.means(texts, &device)));
+        Tensor::cat(parts.collect(), 0)
     }
 }
 
@@ -118,13 +136,12 @@ impl Default for SparseAdam {
 }
 
 impl SparseAdam {
-    /// `gradients` are those of the means of the texts.
-    fn step(&mut self, table: &mut [f32], texts: &[&Bag], gradients: &[f32], rate: f32) {
+    fn step(&mut self, table: &mut [f32], gradients: RowGradients, rate: f32) {
         for (decayed, decay) in self.decayed.iter_mut().zip(DECAY) {
             *decayed *= decay;
         }
-        let (rows, gradients) = gradients_of_rows(texts, gradients);
-        for (index, gradient) in rows.into_iter().zip(gradients.chunks_exact(DIMENSIONS)) {
+        let RowGradients { rows, sums, .. } = gradients;
+        for (index, gradient) in rows.into_iter().zip(sums.chunks_exact(DIMENSIONS)) {
             let first = row_mut(&mut self.first, index);
             let second = row_mut(&mut self.second, index);
             let weights = row_mut(table, index);
@@ -141,22 +158,37 @@ impl SparseAdam {
     }
 }
 
-/// The rows that the texts use, and the gradient of each.
-fn gradients_of_rows(texts: &[&Bag], gradients: &[f32]) -> (Vec<usize>, Vec<f32>) {
-    let mut place = vec![None; BUCKETS];
-    let mut rows = Vec::new();
-    let mut sums = Vec::new();
-    for (text, gradient) in texts.iter().zip(gradients.chunks_exact(DIMENSIONS)) {
-        for (bucket, share) in &text.0 {
-            let place = *place[*bucket].get_or_insert_with(|| {
-                rows.push(*bucket);
-                sums.resize(rows.len() * DIMENSIONS, 0.0);
-                rows.len() - 1
-            });
-            add_scaled(row_mut(&mut sums, place), *share, gradient);
+/// The rows that the texts of a step use, and the gradient of each.
+struct RowGradients {
+    place: Vec<Option<usize>>,
+    rows: Vec<usize>,
+    sums: Vec<f32>,
+}
+
+impl Default for RowGradients {
+    fn default() -> Self {
+        Self {
+            place: vec![None; BUCKETS],
+            rows: Vec::new(),
+            sums: Vec::new(),
         }
     }
-    (rows, sums)
+}
+
+impl RowGradients {
+    /// `gradients` are those of the means of the texts.
+    fn add(&mut self, texts: &[&Bag], gradients: &[f32]) {
+        for (text, gradient) in texts.iter().zip(gradients.chunks_exact(DIMENSIONS)) {
+            for (bucket, share) in &text.0 {
+                let place = *self.place[*bucket].get_or_insert_with(|| {
+                    self.rows.push(*bucket);
+                    self.sums.resize(self.rows.len() * DIMENSIONS, 0.0);
+                    self.rows.len() - 1
+                });
+                add_scaled(row_mut(&mut self.sums, place), *share, gradient);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -191,11 +223,11 @@ mod tests {
     #[test]
     fn vectors_are_those_of_the_module() {
         let device = Device::default().autodiff();
-        let encoder = BagEncoder::new(3, &device);
+        let encoder = BagSource.create(3, &device).unwrap();
         let texts = texts();
         let texts: Vec<&Bag> = texts.iter().collect();
         assert_close(
-            encoder.encode(&texts),
+            encoder.encode(&texts, Role::Query),
             module(&encoder).encode(&texts).inner(),
         );
     }
@@ -203,7 +235,7 @@ mod tests {
     #[test]
     fn one_step_is_that_of_burns_adam() {
         let device = Device::default().autodiff();
-        let mut encoder = BagEncoder::new(3, &device);
+        let mut encoder = BagSource.create(3, &device).unwrap();
         let texts = texts();
         let (queries, documents) = ([&texts[0]], [&texts[1], &texts[2], &texts[3]]);
         let loss = |queries: Tensor<2>, documents: Tensor<2>| {
@@ -217,7 +249,8 @@ mod tests {
         let gradients = GradientsParams::from_grads(gradients, &before);
         let after = AdamConfig::new().init().step(0.01, before, gradients);
 
-        encoder.step(&queries, &documents, 0.01, loss);
+        encoder.learn(&queries, &documents, 0, loss).unwrap();
+        let encoder = encoder.update(0.01);
         assert_close(
             module(&encoder).table.val().inner(),
             after.table.val().inner(),

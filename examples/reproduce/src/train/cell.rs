@@ -43,6 +43,9 @@ pub struct Outcome {
     pub simulated_annotator: Option<Report>,
     pub seconds: f64,
     pub epochs: Vec<Epoch>,
+    /// Those between the epochs, if they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evaluations: Vec<StepEvaluation>,
     /// The first is the collection that was trained on.
     pub collections: Vec<Evaluation>,
 }
@@ -52,6 +55,13 @@ pub struct Epoch {
     pub loss: f64,
     /// On the test queries, if they were ranked after each epoch.
     pub ndcg_10: Option<f64>,
+}
+
+/// After so many steps, on the test queries.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct StepEvaluation {
+    pub step: usize,
+    pub ndcg_10: f64,
 }
 
 #[derive(Clone, Serialize, Deserialize)]

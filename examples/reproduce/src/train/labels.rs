@@ -9,7 +9,6 @@ use super::{
     prepared::{Prepared, TrainQuery},
     source::{Example, Source},
 };
-use crate::encoder::Encoder;
 
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize,
@@ -66,14 +65,14 @@ pub struct Phase<T> {
 }
 
 /// The labels are those of the seed, whatever the objective.
-pub fn phases<E: Encoder>(
-    prepared: &Prepared<E>,
-    queries: &[TrainQuery<E::Text>],
+pub fn phases<T>(
+    prepared: &Prepared<T>,
+    queries: &[TrainQuery<T>],
     regime: Regime,
     annotator: Option<(Annotator, f64)>,
     epochs: usize,
     seed: u64,
-) -> (Vec<Phase<E::Text>>, Option<Report>) {
+) -> (Vec<Phase<T>>, Option<Report>) {
     let mut rng = StdRng::seed_from_u64(seed);
     let human: Vec<usize> = queries
         .iter()
@@ -114,11 +113,11 @@ fn merged(human: &[usize], llm: &[Vec<usize>]) -> Vec<Vec<usize>> {
 
 /// One for each query that has a label. Its hard negatives are the best of the lexical ranking that are not
 /// labelled: documents that nobody labelled are among them, relevant or not, as in the paper.
-fn examples<E: Encoder>(
-    prepared: &Prepared<E>,
-    queries: &[TrainQuery<E::Text>],
+fn examples<T>(
+    prepared: &Prepared<T>,
+    queries: &[TrainQuery<T>],
     lists: &[Vec<usize>],
-) -> Vec<Example<E::Text>> {
+) -> Vec<Example<T>> {
     let passages = |documents: &mut dyn Iterator<Item = &usize>| {
         documents
             .map(|document| prepared.documents[*document].clone())

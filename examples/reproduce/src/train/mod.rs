@@ -1,20 +1,26 @@
 //! The experiments: a grid of trainings, each with its files, and what they come to together.
 
 mod annotator;
+mod arguments;
 mod batch;
 mod cell;
 mod charts;
+mod checkpoint;
+mod evaluation;
 mod labels;
 mod lexical;
 mod prepared;
 mod report;
+mod settings;
 mod significance;
 mod source;
 mod tevatron;
 mod trainer;
+#[cfg(test)]
+mod transformer_tests;
 
 use std::{
-    path::{Path, PathBuf},
+    cell::RefCell,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -22,288 +28,65 @@ use std::{
     time::Instant,
 };
 
-use burn::tensor::{Device, Tensor};
-use clap::Args;
+use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
 
+pub use arguments::Arguments;
 pub use cell::{Outcome, all};
 
-use annotator::Annotator;
-use cell::{Cell, Epoch, Evaluation, Setting};
+use cell::{Cell, Epoch, StepEvaluation};
+use checkpoint::Checkpoints;
+use evaluation::{Measured, write_qrels};
 use labels::{Phase, Regime, phases};
 use prepared::{Prepared, TrainQuery};
+use settings::{Fingerprint, Settings};
 use source::Source;
-use trainer::{Hyperparameters, train};
+use trainer::{Observer, Trained, Training};
 
 use crate::{
-    encoder::{BagEncoder, Encoder},
-    metrics::{Metrics, Ranking, search, write_run},
-    objective::Objective,
-    output::{claim, named, partial, write, write_json},
+    encoder::{BagSource, Encoder, EncoderSource, TextOf, TransformerSource},
+    output::named,
 };
-
-#[derive(Args)]
-pub struct Arguments {
-    /// Folder of a collection in BEIR layout [default: an embedded, generated collection]
-    #[arg(long)]
-    data: Option<PathBuf>,
-    /// Train on qrels/SPLIT.tsv
-    #[arg(long, value_name = "SPLIT", default_value = "train", requires = "data")]
-    train_split: String,
-    /// Measure on qrels/SPLIT.tsv
-    #[arg(long, value_name = "SPLIT", default_value = "test", requires = "data")]
-    test_split: String,
-    /// Measure on the test split of another collection as well; may be repeated
-    #[arg(long, value_name = "DIR")]
-    also: Vec<PathBuf>,
-    /// Train on a file in Tevatron's format, plain or .gz, with its own labels, in place of the regimes
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "data",
-        conflicts_with = "regimes"
-    )]
-    tevatron: Option<PathBuf>,
-    /// And on one epoch of this file after it: a curriculum
-    #[arg(long, value_name = "FILE", requires = "tevatron")]
-    tevatron_then: Option<PathBuf>,
-    /// Results; finished cells in it are not run again
-    #[arg(long, value_name = "DIR", default_value = "reproduction/train")]
-    out: PathBuf,
-    /// Two epochs, two seeds: a look at everything in under two minutes
-    #[arg(long)]
-    quick: bool,
-
-    /// [default: the six that the paper compares]
-    #[arg(long, value_enum, value_delimiter = ',')]
-    objectives: Vec<Objective>,
-    #[arg(
-        long,
-        value_enum,
-        value_delimiter = ',',
-        default_value = "human,llm,merged"
-    )]
-    regimes: Vec<Regime>,
-    /// Who is simulated
-    #[arg(
-        long,
-        value_enum,
-        value_delimiter = ',',
-        default_value = "util-sel-qwen"
-    )]
-    annotators: Vec<Annotator>,
-    /// Shares of relevant documents among an annotator's labels beside the human one
-    #[arg(long, value_delimiter = ',', default_value = "0.7")]
-    relevant_shares: Vec<f64>,
-    #[arg(long, value_delimiter = ',', default_value = "4")]
-    max_positives: Vec<usize>,
-    /// What cosines are divided by
-    #[arg(long, value_delimiter = ',', default_value = "0.05")]
-    temperatures: Vec<f64>,
-    /// Seeds of labels, weights and order [default: 1,2,3,4,5]
-    #[arg(long, value_delimiter = ',')]
-    seeds: Vec<u64>,
-
-    /// [default: 6]
-    #[arg(long)]
-    epochs: Option<usize>,
-    /// Queries a batch
-    #[arg(long, default_value_t = 64)]
-    batch_size: usize,
-    /// Passages a query brings to its batch: positives, then hard negatives
-    #[arg(long, default_value_t = 8)]
-    group_size: usize,
-    /// Learning rate of Adam
-    #[arg(long, default_value_t = 5e-3)]
-    lr: f64,
-    /// Rank the test queries once, after the last epoch
-    #[arg(long)]
-    no_curves: bool,
-    /// Cells in training at a time, one thread each [default: the processor's threads]
-    #[arg(long)]
-    jobs: Option<usize>,
-}
-
-const QUICK_SEEDS: [u64; 2] = [1, 2];
-const SEEDS: [u64; 5] = [1, 2, 3, 4, 5];
-
-impl Arguments {
-    fn check(&self) -> Result<(), String> {
-        let counts = [self.batch_size, self.group_size, self.epochs(), self.jobs()];
-        if counts
-            .iter()
-            .chain(&self.max_positives)
-            .any(|count| *count == 0)
-        {
-            return Err("--batch-size, --group-size, --max-positives, --epochs and --jobs must be at least 1".into());
-        }
-        let above_zero = |value: &f64| value.is_finite() && *value > 0.0;
-        if !self.temperatures.iter().all(above_zero) || !above_zero(&self.lr) {
-            return Err("--temperatures and --lr must be positive and finite".into());
-        }
-        if !self
-            .relevant_shares
-            .iter()
-            .all(|share| (0.0..=1.0).contains(share))
-        {
-            return Err("--relevant-shares must lie between 0 and 1".into());
-        }
-        Ok(())
-    }
-
-    fn epochs(&self) -> usize {
-        self.epochs.unwrap_or(if self.quick { 2 } else { 6 })
-    }
-
-    fn jobs(&self) -> usize {
-        let threads = || std::thread::available_parallelism().map_or(1, usize::from);
-        self.jobs.unwrap_or_else(threads)
-    }
-
-    fn regimes(&self) -> Vec<Regime> {
-        match (&self.tevatron, &self.tevatron_then) {
-            (None, _) => self.regimes.clone(),
-            (Some(_), None) => vec![Regime::File],
-            (Some(_), Some(_)) => vec![Regime::FileCurriculum],
-        }
-    }
-
-    /// The grid, each cell once.
-    fn cells(&self) -> Vec<Cell> {
-        let seeds: &[u64] = match self.seeds.as_slice() {
-            [] if self.quick => &QUICK_SEEDS,
-            [] => &SEEDS,
-            seeds => seeds,
-        };
-        let objectives: &[Objective] = match self.objectives.as_slice() {
-            [] => &Objective::MAIN,
-            objectives => objectives,
-        };
-        let mut cells = Vec::new();
-        // The seeds outermost: an interrupted grid has some seeds of everything.
-        for &seed in seeds {
-            for regime in self.regimes() {
-                for setting in self.settings(regime) {
-                    for &objective in objectives {
-                        let cell = Cell {
-                            regime,
-                            objective,
-                            setting,
-                            seed,
-                        };
-                        if !cells.contains(&cell) {
-                            cells.push(cell);
-                        }
-                    }
-                }
-            }
-        }
-        cells
-    }
-
-    fn settings(&self, regime: Regime) -> Vec<Setting> {
-        let asked = regime.asks_an_annotator();
-        let mut settings = Vec::new();
-        for &annotator in &self.annotators {
-            for &relevant_share in &self.relevant_shares {
-                for &max_positives in &self.max_positives {
-                    for &temperature in &self.temperatures {
-                        settings.push(Setting {
-                            annotator: asked.then_some(annotator),
-                            relevant_share: asked.then_some(relevant_share),
-                            max_positives: (regime != Regime::Human).then_some(max_positives),
-                            temperature,
-                        });
-                    }
-                }
-            }
-        }
-        settings
-    }
-}
-
-/// What all cells of a folder have in common.
-#[derive(Serialize)]
-struct Settings {
-    encoder: &'static str,
-    labels: &'static str,
-    collections: Vec<Fingerprint>,
-    train_split: String,
-    tevatron: Vec<String>,
-    epochs: usize,
-    batch_size: usize,
-    group_size: usize,
-    learning_rate: f64,
-    curves: bool,
-}
-
-#[derive(Serialize)]
-struct Fingerprint {
-    name: String,
-    documents: usize,
-    train_queries: usize,
-    test_queries: usize,
-    /// FNV-1a of ids, texts and judgements.
-    hash: String,
-}
-
-impl Fingerprint {
-    fn new<E: Encoder>(prepared: &Prepared<E>) -> Self {
-        let collection = &prepared.collection;
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        let mut add = |bytes: &[u8]| {
-            for byte in bytes {
-                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-            }
-        };
-        for document in &collection.documents {
-            add(document.id.as_bytes());
-            add(document.text.as_bytes());
-        }
-        for query in collection.train.iter().chain(&collection.test) {
-            add(query.id.as_bytes());
-            add(query.text.as_bytes());
-            for (document, grade) in &query.judgements {
-                add(&document.to_le_bytes());
-                add(&grade.to_le_bytes());
-            }
-        }
-        Self {
-            name: prepared.name.clone(),
-            documents: collection.documents.len(),
-            train_queries: collection.train.len(),
-            test_queries: collection.test.len(),
-            hash: format!("{hash:016x}"),
-        }
-    }
-}
 
 pub fn run(args: &Arguments) -> Result<(), String> {
     args.check()?;
-    // The place for another encoder.
-    Experiment::<BagEncoder>::new(args)?.run()
+    match &args.pretrained.encoder {
+        None => Experiment::new(args, BagSource)?.run(),
+        Some(folder) => {
+            let source = TransformerSource::open(folder, &args.pretrained)?;
+            Experiment::new(args, source)?.run()
+        }
+    }
 }
 
-struct Experiment<'a, E: Encoder> {
+struct Experiment<'a, S: EncoderSource> {
     args: &'a Arguments,
+    source: S,
     device: Device,
     /// The first is trained on.
-    collections: Vec<Prepared<E>>,
-    queries: Vec<TrainQuery<E::Text>>,
+    collections: Vec<Prepared<TextOf<S>>>,
+    queries: Vec<TrainQuery<TextOf<S>>>,
     files: Vec<tevatron::File>,
 }
 
-impl<'a, E: Encoder + Send> Experiment<'a, E> {
-    fn new(args: &'a Arguments) -> Result<Self, String> {
+/// How a cell ended.
+enum End {
+    Finished(Box<Outcome>),
+    /// As --stop-after asks: what to tell.
+    Stopped(String),
+}
+
+impl<'a, S: EncoderSource> Experiment<'a, S> {
+    fn new(args: &'a Arguments, source: S) -> Result<Self, String> {
+        let device = args.device()?.autodiff();
         let first = match &args.data {
-            Some(folder) => Prepared::load(folder, &args.train_split, &args.test_split)?,
-            None => Prepared::generated(),
+            Some(folder) => Prepared::load(&source, folder, &args.train_split, &args.test_split)?,
+            None => Prepared::generated(&source)?,
         };
         let mut collections = vec![first];
         for folder in &args.also {
             // Trained on is nothing of it; the test split serves for both.
-            let also = Prepared::load(folder, "test", "test")?;
+            let also = Prepared::load(&source, folder, "test", "test")?;
             if collections
                 .iter()
                 .any(|collection| collection.name == also.name)
@@ -321,12 +104,13 @@ impl<'a, E: Encoder + Send> Experiment<'a, E> {
             .map(|path| tevatron::File::check(path))
             .collect::<Result<_, _>>()?;
         let queries = match files.is_empty() {
-            true => collections[0].train_queries(),
+            true => collections[0].train_queries(&source)?,
             false => Vec::new(),
         };
         Ok(Self {
             args,
-            device: Device::default().autodiff(),
+            source,
+            device,
             collections,
             queries,
             files,
@@ -367,49 +151,30 @@ impl<'a, E: Encoder + Send> Experiment<'a, E> {
     }
 
     fn claim_folder(&self) -> Result<(), String> {
-        const NAME: &str = "settings.json";
-        claim(&self.args.out, NAME)?;
-        let path = self.args.out.join(NAME);
+        let args = self.args;
         let settings = Settings {
-            encoder: E::NAME,
+            encoder: self.source.name(),
+            device: args.device.clone(),
             labels: match self.files.is_empty() {
                 true => "LLM labels are simulated",
                 false => "those of the files",
             },
             collections: self.collections.iter().map(Fingerprint::new).collect(),
-            train_split: self.args.train_split.clone(),
+            train_split: args.train_split.clone(),
             tevatron: self.files.iter().map(|file| format!("{file:?}")).collect(),
-            epochs: self.args.epochs(),
-            batch_size: self.args.batch_size,
-            group_size: self.args.group_size,
-            learning_rate: self.args.lr,
-            curves: !self.args.no_curves,
+            epochs: args.epochs(),
+            batch_size: args.batch_size,
+            group_size: args.group_size,
+            accumulate: (args.accumulate > 1).then_some(args.accumulate),
+            learning_rate: args.learning_rate(),
+            curves: !args.no_curves,
+            evaluate_every: args.evaluate_every,
         };
-        if !path.exists() {
-            return write_json(&path, &settings);
-        }
-        let before = named(&path, std::fs::read_to_string(&path))?;
-        let before: serde_json::Value = named(&path, serde_json::from_str(&before))?;
-        let now = serde_json::to_value(&settings).map_err(|error| error.to_string())?;
-        let fields = now.as_object().into_iter().flatten();
-        let other: Vec<String> = fields
-            .filter(|(name, value)| before.get(name) != Some(value))
-            .map(|(name, value)| {
-                let before = before.get(name).unwrap_or(&serde_json::Value::Null);
-                format!("{name} was {before}, is {value}")
-            })
-            .collect();
-        match other.is_empty() {
-            true => Ok(()),
-            false => Err(format!(
-                "{}: the results in this folder were made with other settings ({}): choose another --out",
-                path.display(),
-                other.join("; ")
-            )),
-        }
+        settings.claim(&args.out)
     }
 
-    /// Several at a time, one thread each. Returns what went wrong.
+    /// The bag of words trains several cells at a time, one thread each; a pretrained encoder one, with all threads.
+    /// Returns what went wrong.
     fn run_cells(&self, cells: &[Cell]) -> Vec<String> {
         let queries: usize = cells.iter().map(|cell| self.cost(cell)).sum();
         let bar = progress(queries);
@@ -420,7 +185,7 @@ impl<'a, E: Encoder + Send> Experiment<'a, E> {
                 let result = self.run_cell(cell, &bar);
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                 match result {
-                    Ok(outcome) => {
+                    Ok(End::Finished(outcome)) => {
                         // Before `suspend`, which holds the bar's lock.
                         let left = bar.eta().as_secs();
                         bar.suspend(|| {
@@ -434,20 +199,26 @@ impl<'a, E: Encoder + Send> Experiment<'a, E> {
                             )
                         });
                     }
+                    Ok(End::Stopped(message)) => {
+                        bar.suspend(|| println!("{message}"));
+                        next.store(cells.len(), Ordering::Relaxed);
+                    }
                     Err(error) => lock(&failed).push(format!("{}: {error}", cell.name())),
                 }
             }
         };
-        std::thread::scope(|scope| {
-            for _ in 0..self.args.jobs().min(cells.len()) {
-                scope.spawn(
-                    || match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
-                        Ok(pool) => pool.install(work),
-                        Err(error) => lock(&failed).push(error.to_string()),
-                    },
-                );
-            }
-        });
+        let one_thread = || match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
+            Ok(pool) => pool.install(work),
+            Err(error) => lock(&failed).push(error.to_string()),
+        };
+        match self.args.is_pretrained() {
+            true => work(),
+            false => std::thread::scope(|scope| {
+                for _ in 0..self.args.jobs().min(cells.len()) {
+                    scope.spawn(one_thread);
+                }
+            }),
+        }
         bar.finish_and_clear();
         failed.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
@@ -465,7 +236,7 @@ impl<'a, E: Encoder + Send> Experiment<'a, E> {
         queries * self.args.epochs() + then
     }
 
-    fn phases(&self, cell: &Cell) -> (Vec<Phase<E::Text>>, Option<annotator::Report>) {
+    fn phases(&self, cell: &Cell) -> (Vec<Phase<TextOf<S>>>, Option<annotator::Report>) {
         let epochs = self.args.epochs();
         if self.files.is_empty() {
             let annotator = cell.setting.annotator.zip(cell.setting.relevant_share);
@@ -487,91 +258,112 @@ impl<'a, E: Encoder + Send> Experiment<'a, E> {
         (phases.collect(), None)
     }
 
-    fn run_cell(&self, cell: &Cell, bar: &ProgressBar) -> Result<Outcome, String> {
+    fn run_cell(&self, cell: &Cell, bar: &ProgressBar) -> Result<End, String> {
         let start = Instant::now();
+        let args = self.args;
         let (phases, simulated_annotator) = self.phases(cell);
-        let hyper = Hyperparameters {
-            batch_size: self.args.batch_size,
-            group_size: self.args.group_size,
-            learning_rate: self.args.lr,
+        let folder = cell.folder(&args.out);
+        let training = Training {
+            cell,
+            phases: &phases,
+            hyper: args.hyperparameters(),
+            events: args.events(),
+            checkpoints: Checkpoints::of(&folder),
+            device: &self.device,
         };
-        let mut epochs = Vec::new();
-        let after_epoch = |encoder: &E, loss| {
-            let ndcg_10 = match self.args.no_curves {
-                true => None,
-                false => Some(evaluate(encoder, &self.collections[0])?.0.mean.ndcg_10),
-            };
-            epochs.push(Epoch { loss, ndcg_10 });
-            Ok(())
+        let watch = Watch {
+            collection: &self.collections[0],
+            bar,
+            name: args.is_pretrained().then(|| cell.name()),
+            last: RefCell::new(None),
         };
-        let progress = |queries| bar.inc(queries as u64);
-        let encoder: E = train(cell, &phases, hyper, &self.device, progress, after_epoch)?;
+        let Trained {
+            encoder,
+            history,
+            stopped,
+            seconds_per_step,
+        } = training.run(&self.source, &watch)?;
+        let pace = seconds_per_step.map(|seconds| format!("{seconds:.2} s a step"));
+        let pace = pace.unwrap_or_default();
+        if stopped {
+            return Ok(End::Stopped(format!(
+                "{}: stopped after step {} of {}, {pace}; the same command without --stop-after finishes it",
+                cell.name(),
+                history.steps,
+                training.steps()
+            )));
+        }
 
-        let folder = cell.folder(&self.args.out);
         named(&folder, std::fs::create_dir_all(&folder))?;
         let mut collections = Vec::new();
+        // The last epoch's measurement is that of the trained encoder.
+        let mut last = watch.last.take().filter(|_| !args.no_curves);
         for collection in &self.collections {
-            let (evaluation, rankings) = evaluate(&encoder, collection)?;
-            let path = folder.join(format!("{}.trec", collection.name));
-            let Prepared { collection, .. } = collection;
-            let tag = crate::output::key(&cell.objective);
-            let (test, documents) = (&collection.test, &collection.documents);
-            write_run(&partial(&path), &tag, test, documents, &rankings)?;
-            named(&path, std::fs::rename(partial(&path), &path))?;
-            collections.push(evaluation);
+            let measured = match last.take() {
+                Some(measured) => measured,
+                None => Measured::new(&encoder, collection)?,
+            };
+            measured.write(&folder, cell.objective, collection)?;
+            collections.push(measured.evaluation);
+        }
+        if args.pretrained.save_model {
+            encoder.save(&folder.join("model"))?;
         }
         let outcome = Outcome {
             cell: *cell,
             simulated_annotator,
-            seconds: start.elapsed().as_secs_f64(),
-            epochs,
+            seconds: history.seconds + start.elapsed().as_secs_f64(),
+            epochs: history.epochs,
+            evaluations: history.evaluations,
             collections,
         };
-        outcome.write(&self.args.out)?;
-        Ok(outcome)
+        outcome.write(&args.out)?;
+        training.checkpoints.remove()?;
+        Ok(End::Finished(Box::new(outcome)))
     }
 }
 
-fn evaluate<E: Encoder>(
-    encoder: &E,
-    prepared: &Prepared<E>,
-) -> Result<(Evaluation, Vec<Ranking>), String> {
-    let encode = |texts: Vec<&E::Text>| {
-        let parts = texts.chunks(256).map(|texts| encoder.encode(texts));
-        Tensor::cat(parts.collect(), 0)
-    };
-    let queries = encode(prepared.test.iter().collect());
-    let documents = prepared.documents.iter().map(|document| &*document.text);
-    let rankings = search(
-        queries,
-        encode(documents.collect()),
-        &prepared.collection.documents,
-    )?;
-    let test = &prepared.collection.test;
-    let of_queries: Vec<Metrics> = test
-        .iter()
-        .zip(&rankings)
-        .map(|(query, ranking)| Metrics::of_query(query, ranking))
-        .collect();
-    let evaluation = Evaluation {
-        name: prepared.name.clone(),
-        mean: Metrics::mean(&of_queries),
-        queries: test.iter().map(|query| query.id.clone()).collect(),
-        of_queries,
-    };
-    Ok((evaluation, rankings))
+/// Follows a training.
+struct Watch<'a, T> {
+    collection: &'a Prepared<T>,
+    bar: &'a ProgressBar,
+    /// Of the cell, if its course is printed.
+    name: Option<String>,
+    last: RefCell<Option<Measured>>,
 }
 
-/// The judgements in the form that trec_eval and pytrec_eval read.
-fn write_qrels<E: Encoder>(path: &Path, prepared: &Prepared<E>) -> Result<(), String> {
-    let mut lines = String::new();
-    for query in &prepared.collection.test {
-        for (document, grade) in &query.judgements {
-            let document = &prepared.collection.documents[*document].id;
-            lines += &format!("{} 0 {document} {grade}\n", query.id);
+impl<T> Watch<'_, T> {
+    fn print(&self, what: String) {
+        if let Some(name) = &self.name {
+            self.bar.suspend(|| println!("{name}: {what}"));
         }
     }
-    write(path, lines)
+}
+
+impl<E: Encoder> Observer<E> for Watch<'_, E::Text> {
+    fn queries(&self, count: usize) {
+        self.bar.inc(count as u64);
+    }
+
+    fn evaluate(&self, encoder: &E) -> Result<f64, String> {
+        let measured = Measured::new(encoder, self.collection)?;
+        let ndcg_10 = measured.evaluation.mean.ndcg_10;
+        self.last.replace(Some(measured));
+        Ok(ndcg_10)
+    }
+
+    fn epoch(&self, number: usize, epoch: &Epoch) {
+        let ndcg_10 = epoch
+            .ndcg_10
+            .map(|ndcg_10| format!(", nDCG@10 {ndcg_10:.4}"));
+        let ndcg_10 = ndcg_10.unwrap_or_default();
+        self.print(format!("epoch {number}: loss {:.4}{ndcg_10}", epoch.loss));
+    }
+
+    fn evaluation(&self, evaluation: &StepEvaluation) {
+        let StepEvaluation { step, ndcg_10 } = evaluation;
+        self.print(format!("step {step}: nDCG@10 {ndcg_10:.4}"));
+    }
 }
 
 fn progress(queries: usize) -> ProgressBar {
@@ -596,6 +388,8 @@ fn peak_memory() -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::{Path, PathBuf};
+
     use clap::Parser;
 
     use super::*;

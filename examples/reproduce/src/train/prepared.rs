@@ -7,19 +7,23 @@ use rayon::prelude::*;
 use super::{lexical::Index, source::Passage};
 use crate::{
     collection::{Collection, Query},
-    encoder::Encoder,
+    encoder::{Reads, Role},
+    output::named,
 };
 
 /// How many hard negatives a query has at most: the size of the paper's pool.
 pub const POOL: usize = 30;
 
-pub struct Prepared<E: Encoder> {
+pub struct Prepared<T> {
     /// The name of its folder, with the test split.
     pub name: String,
     pub collection: Collection,
-    pub documents: Vec<Passage<E::Text>>,
+    /// As they are trained on.
+    pub documents: Vec<Passage<T>>,
+    /// As they are ranked.
+    pub ranked: Vec<Arc<T>>,
     /// One for each test query.
-    pub test: Vec<E::Text>,
+    pub test: Vec<T>,
 }
 
 /// What training needs to know of a train query.
@@ -33,45 +37,81 @@ pub struct TrainQuery<T> {
     pub pool: Vec<usize>,
 }
 
-impl<E: Encoder> Prepared<E> {
-    pub fn generated() -> Self {
-        Self::new("embedded".into(), Collection::generate())
+impl<T: Send + Sync> Prepared<T> {
+    pub fn generated<S: Reads<T>>(source: &S) -> Result<Self, String> {
+        Self::new(source, "embedded".into(), Collection::generate())
     }
 
-    pub fn load(folder: &Path, train_split: &str, test_split: &str) -> Result<Self, String> {
-        let collection = Collection::load(folder, train_split, test_split)?;
-        let folder = folder.canonicalize().unwrap_or(folder.to_path_buf());
-        let name = folder.file_name().unwrap_or_default().to_string_lossy();
-        Ok(Self::new(format!("{name}-{test_split}"), collection))
+    /// `test_splits` are names of splits with commas between them.
+    pub fn load<S: Reads<T>>(
+        source: &S,
+        folder: &Path,
+        train_split: &str,
+        test_splits: &str,
+    ) -> Result<Self, String> {
+        let collection = Collection::load(folder, train_split, test_splits)?;
+        let path = folder.canonicalize().unwrap_or(folder.to_path_buf());
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = format!("{name}-{}", test_splits.replace(',', "+"));
+        named(folder, Self::new(source, name, collection))
     }
 
-    fn new(name: String, collection: Collection) -> Self {
-        let documents = collection.documents.par_iter().map(|document| Passage {
+    fn new<S: Reads<T>>(source: &S, name: String, collection: Collection) -> Result<Self, String> {
+        let read = |role| {
+            let documents = collection.documents.par_iter();
+            let texts = documents.map(move |document| {
+                let text = source.read(&document.text, role);
+                let text = text.map_err(|error| format!("document {}: {error}", document.id))?;
+                Ok(Arc::new(text))
+            });
+            texts.collect::<Result<Vec<_>, String>>()
+        };
+        let texts = read(Role::Passage)?;
+        let ranked = match source.ranks_as_trained() {
+            true => texts.clone(),
+            false => read(Role::Document)?,
+        };
+        let documents = collection.documents.iter().zip(texts);
+        let documents = documents.map(|(document, text)| Passage {
             id: document.id.as_str().into(),
-            text: Arc::new(E::read(&document.text)),
+            text,
         });
-        let test = collection.test.par_iter().map(|query| E::read(&query.text));
-        Self {
+        let test = collection.test.par_iter();
+        let test = test.map(|query| read_query(source, query));
+        Ok(Self {
             name,
             documents: documents.collect(),
-            test: test.collect(),
+            ranked,
+            test: test.collect::<Result<_, _>>()?,
             collection,
-        }
+        })
     }
 
     /// The train queries that have a relevant document.
-    pub fn train_queries(&self) -> Vec<TrainQuery<E::Text>> {
+    pub fn train_queries<S: Reads<T>>(&self, source: &S) -> Result<Vec<TrainQuery<T>>, String> {
         let texts = self.collection.documents.iter();
         let index = Index::new(texts.map(|document| document.text.as_str()));
         let train = self.collection.train.par_iter();
         train
-            .filter_map(|query| train_query::<E>(query, &index))
+            .filter_map(|query| train_query(source, query, &index).transpose())
             .collect()
     }
 }
 
-fn train_query<E: Encoder>(query: &Query, index: &Index) -> Option<TrainQuery<E::Text>> {
+fn read_query<T, S: Reads<T>>(source: &S, query: &Query) -> Result<T, String> {
+    let text = source.read(&query.text, Role::Query);
+    text.map_err(|error| format!("query {}: {error}", query.id))
+}
+
+fn train_query<T, S: Reads<T>>(
+    source: &S,
+    query: &Query,
+    index: &Index,
+) -> Result<Option<TrainQuery<T>>, String> {
     let relevant = query.relevant();
+    if relevant.is_empty() {
+        return Ok(None);
+    }
     let ranking = index.search(&query.text);
     let mut sorted = relevant.clone();
     sorted.sort_unstable();
@@ -81,10 +121,10 @@ fn train_query<E: Encoder>(query: &Query, index: &Index) -> Option<TrainQuery<E:
         .take(POOL)
         .copied()
         .collect();
-    (!relevant.is_empty()).then(|| TrainQuery {
-        text: Arc::new(E::read(&query.text)),
+    Ok(Some(TrainQuery {
+        text: Arc::new(read_query(source, query)?),
         pool,
         top: ranking.into_iter().take(POOL).collect(),
         relevant,
-    })
+    }))
 }

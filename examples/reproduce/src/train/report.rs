@@ -309,6 +309,7 @@ mod tests {
                 loss: 1.0,
                 ndcg_10: None,
             }],
+            evaluations: Vec::new(),
             collections: vec![Evaluation {
                 name: "c".into(),
                 mean: metrics((values[0] + values[1]) / 2.0),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rand::{Rng, rngs::StdRng, seq::SliceRandom};
 
 use super::tevatron;
-use crate::encoder::Encoder;
+use crate::encoder::Reads;
 
 pub struct Passage<T> {
     pub id: Arc<str>,
@@ -48,11 +48,20 @@ pub enum Source<T> {
     File(tevatron::File),
 }
 
-impl<T> Source<T> {
+impl<T: Send + Sync> Source<T> {
+    /// Examples of an epoch.
+    pub fn queries(&self) -> usize {
+        match self {
+            Self::Memory(examples) => examples.len(),
+            Self::File(file) => file.queries,
+        }
+    }
+
     /// All examples: those in memory in random order, those of a file in an order that is random
     /// within a window, so that memory does not grow with the file.
-    pub fn epoch<'a, E: Encoder<Text = T> + 'a>(
+    pub fn epoch<'a, S: Reads<T>>(
         &'a self,
+        source: &'a S,
         rng: &'a mut StdRng,
     ) -> Result<Stream<'a, T>, String> {
         match self {
@@ -62,7 +71,7 @@ impl<T> Source<T> {
                 let examples = order.into_iter().map(|index| Ok(examples[index].clone()));
                 Ok(Box::new(examples))
             }
-            Self::File(file) => Ok(Box::new(windowed(file.examples::<E>()?, WINDOW, rng))),
+            Self::File(file) => Ok(Box::new(windowed(file.examples(source)?, WINDOW, rng))),
         }
     }
 }

@@ -8,10 +8,14 @@ use std::{
 };
 
 use flate2::read::MultiGzDecoder;
+use rayon::prelude::*;
 use serde::Deserialize;
 
 use super::source::{Example, Passage};
-use crate::{encoder::Encoder, output::named};
+use crate::{
+    encoder::{Reads, Role},
+    output::named,
+};
 
 /// A file that was read once from its beginning to its end, and found to be in order.
 #[derive(Clone, Debug)]
@@ -66,43 +70,52 @@ impl File {
     }
 
     /// The queries that have a positive, in the order of the file.
-    pub fn examples<E: Encoder>(
-        &self,
-    ) -> Result<impl Iterator<Item = Result<Example<E::Text>, String>> + use<E>, String> {
-        let examples = records(&self.path)?.map(|record| record.map(example::<E>));
-        Ok(examples.filter(|example| match example {
-            Ok(example) => !example.positives.is_empty(),
+    pub fn examples<'a, T: Send + Sync, S: Reads<T>>(
+        &'a self,
+        source: &'a S,
+    ) -> Result<impl Iterator<Item = Result<Example<T>, String>> + use<'a, T, S>, String> {
+        let records = records(&self.path)?.filter(|record| match record {
+            Ok(record) => !record.positive_passages.is_empty(),
             Err(_) => true,
-        }))
+        });
+        Ok(records.map(|record| named_example(&self.path, source, record?)))
     }
 }
 
-fn example<E: Encoder>(record: Record) -> Example<E::Text> {
-    let positives: Vec<_> = record
-        .positive_passages
-        .into_iter()
-        .map(passage::<E>)
-        .collect();
-    let negatives = record.negative_passages.into_iter().map(passage::<E>);
-    let negatives = negatives
-        .filter(|negative| positives.iter().all(|positive| positive.id != negative.id))
-        .collect();
-    Example {
-        query: Arc::new(E::read(&record.query)),
+fn named_example<T: Send + Sync, S: Reads<T>>(
+    path: &Path,
+    source: &S,
+    record: Record,
+) -> Result<Example<T>, String> {
+    let place = format!("{}: query {:?}", path.display(), record.query);
+    example(source, record).map_err(|error| format!("{place}: {error}"))
+}
+
+fn example<T: Send + Sync, S: Reads<T>>(source: &S, record: Record) -> Result<Example<T>, String> {
+    let passages = |records: Vec<RecordPassage>| {
+        let passages = records.into_par_iter();
+        let passages = passages.map(|record| passage(source, record));
+        passages.collect::<Result<Vec<Passage<T>>, String>>()
+    };
+    let positives = passages(record.positive_passages)?;
+    let mut negatives = passages(record.negative_passages)?;
+    negatives.retain(|negative| positives.iter().all(|positive| positive.id != negative.id));
+    Ok(Example {
+        query: Arc::new(source.read(&record.query, Role::Query)?),
         positives,
         negatives,
-    }
+    })
 }
 
-fn passage<E: Encoder>(passage: RecordPassage) -> Passage<E::Text> {
+fn passage<T, S: Reads<T>>(source: &S, passage: RecordPassage) -> Result<Passage<T>, String> {
     let text = [passage.title.unwrap_or_default(), passage.text].join(" ");
-    Passage {
+    Ok(Passage {
         id: match passage.docid {
             Id::Text(id) => id.into(),
             Id::Number(id) => id.to_string().into(),
         },
-        text: Arc::new(E::read(&text)),
-    }
+        text: Arc::new(source.read(&text, Role::Passage)?),
+    })
 }
 
 fn records(path: &Path) -> Result<impl Iterator<Item = Result<Record, String>> + use<>, String> {
@@ -157,7 +170,7 @@ mod tests {
     use flate2::{Compression, write::GzEncoder};
 
     use super::*;
-    use crate::encoder::BagEncoder;
+    use crate::encoder::BagSource;
 
     const LINES: &str = concat!(
         r#"{"query_id": "1", "query": "red", "positive_passages": [{"docid": "a", "title": "A", "text": "red"}], "#,
@@ -192,7 +205,7 @@ mod tests {
         ] {
             let file = File::check(&file(name, &bytes)).unwrap();
             assert_eq!(file.queries, 1);
-            let examples: Vec<_> = file.examples::<BagEncoder>().unwrap().collect();
+            let examples: Vec<_> = file.examples(&BagSource).unwrap().collect();
             let [Ok(example)] = examples.as_slice() else {
                 panic!("expected one example, got {}", examples.len());
             };

@@ -1,97 +1,260 @@
 //! The training loop.
 
+use std::time::Instant;
+
 use burn::tensor::{Device, Tensor};
-use rand::{SeedableRng, rngs::StdRng};
+use pretrained::Schedule;
+use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{
     batch::{Batch, Groups},
-    cell::Cell,
+    cell::{Cell, Epoch, StepEvaluation},
+    checkpoint::{Checkpoints, History},
     labels::Phase,
     source::Example,
 };
-use crate::encoder::Encoder;
+use crate::encoder::{Encoder, Reads};
 
 #[derive(Clone, Copy)]
 pub struct Hyperparameters {
     pub batch_size: usize,
     pub group_size: usize,
+    /// Batches a step.
+    pub accumulate: usize,
     pub learning_rate: f64,
+    /// The share of the steps in which the learning rate rises; after them it falls to 0. `None` if
+    /// it stays.
+    pub warmup: Option<f64>,
 }
 
-/// Trains an encoder. `after_epoch` gets it with the mean loss after each epoch, `progress` the number of
-/// queries of each batch.
-pub fn train<E: Encoder>(
-    cell: &Cell,
-    phases: &[Phase<E::Text>],
-    hyper: Hyperparameters,
-    device: &Device,
-    progress: impl Fn(usize),
-    mut after_epoch: impl FnMut(&E, f64) -> Result<(), String>,
-) -> Result<E, String> {
-    // Every objective starts from the same weights and meets the queries in the same order.
-    let mut encoder = E::new(cell.seed, device);
-    let mut order = StdRng::seed_from_u64(cell.seed);
-    let mut draws = StdRng::seed_from_u64(cell.seed.wrapping_add(1 << 32));
-    for phase in phases {
-        let groups = Groups {
-            objective: cell.objective,
-            size: hyper.group_size,
-            max_positives: cell.setting.max_positives.unwrap_or(hyper.group_size),
-            redrawn: phase.redrawn,
-        };
-        for _ in 0..phase.epochs {
-            let (mut total, mut count) = (0.0, 0);
-            let mut examples = phase.source.epoch::<E>(&mut order)?;
-            loop {
-                let batch = examples.by_ref().take(hyper.batch_size);
-                let batch: Vec<Example<E::Text>> = batch.collect::<Result<_, _>>()?;
-                if batch.is_empty() {
-                    break;
+/// When a training is looked at, and when it stops, counted in steps.
+#[derive(Clone, Copy)]
+pub struct Events {
+    pub evaluate_epochs: bool,
+    pub evaluate_every: Option<usize>,
+    pub checkpoint_every: Option<usize>,
+    /// Of this run.
+    pub stop_after: Option<usize>,
+}
+
+/// One training.
+pub struct Training<'a, T> {
+    pub cell: &'a Cell,
+    pub phases: &'a [Phase<T>],
+    pub hyper: Hyperparameters,
+    pub events: Events,
+    pub checkpoints: Checkpoints,
+    pub device: &'a Device,
+}
+
+/// Who looks on.
+pub trait Observer<E> {
+    /// So many more queries were trained on.
+    fn queries(&self, count: usize);
+
+    /// nDCG@10 of an encoder.
+    fn evaluate(&self, encoder: &E) -> Result<f64, String>;
+
+    fn epoch(&self, number: usize, epoch: &Epoch);
+
+    fn evaluation(&self, evaluation: &StepEvaluation);
+}
+
+pub struct Trained<E> {
+    pub encoder: E,
+    pub history: History,
+    /// Whether it was stopped, and has a checkpoint.
+    pub stopped: bool,
+    /// Of this run.
+    pub seconds_per_step: Option<f64>,
+}
+
+impl<T: Send + Sync> Training<'_, T> {
+    /// Trains an encoder, from its checkpoint if there is one.
+    pub fn run<S: Reads<T>>(
+        &self,
+        source: &S,
+        observer: &impl Observer<S::Encoder>,
+    ) -> Result<Trained<S::Encoder>, String> {
+        let start = Instant::now();
+        let hyper = &self.hyper;
+        // Every objective starts from the same weights and meets the queries in the same order.
+        let encoder = source.create(self.cell.seed, self.device)?;
+        let (mut encoder, mut history) = self.checkpoints.load(encoder)?;
+        let before = history.clone();
+        let mut order = StdRng::seed_from_u64(self.cell.seed);
+        let mut draws = StdRng::seed_from_u64(self.cell.seed.wrapping_add(1 << 32));
+        let rates = self.rates();
+        // Counted from the first, those before the checkpoint included.
+        let (mut steps, mut batches, mut epochs) = (0, 0, 0);
+        let mut learning = 0.0;
+        for phase in self.phases {
+            let groups = Groups {
+                objective: self.cell.objective,
+                size: hyper.group_size,
+                max_positives: self.cell.setting.max_positives.unwrap_or(hyper.group_size),
+                redrawn: phase.redrawn,
+            };
+            for _ in 0..phase.epochs {
+                let mut examples = phase.source.epoch(source, &mut order)?;
+                loop {
+                    let mut step = Vec::new();
+                    for _ in 0..hyper.accumulate {
+                        let batch = examples.by_ref().take(hyper.batch_size);
+                        let batch: Vec<Example<T>> = batch.collect::<Result<_, _>>()?;
+                        if batch.is_empty() {
+                            break;
+                        }
+                        observer.queries(batch.len());
+                        let seed = seed(self.cell.seed, batches);
+                        step.push((Batch::new(&batch, groups, &mut draws), seed));
+                        batches += 1;
+                    }
+                    if step.is_empty() {
+                        break;
+                    }
+                    steps += 1;
+                    if steps <= before.steps {
+                        continue;
+                    }
+                    let from = Instant::now();
+                    history.loss_sum += self.learn(&mut encoder, &step)?;
+                    encoder = encoder.update(rates(steps - 1));
+                    learning += from.elapsed().as_secs_f64();
+                    history.steps = steps;
+                    let queries = step.iter().map(|(batch, _)| batch.queries.len());
+                    history.queries += queries.sum::<usize>();
+
+                    if is_due(self.events.evaluate_every, steps) {
+                        let ndcg_10 = observer.evaluate(&encoder)?;
+                        let evaluation = StepEvaluation {
+                            step: steps,
+                            ndcg_10,
+                        };
+                        observer.evaluation(&evaluation);
+                        history.evaluations.push(evaluation);
+                    }
+                    let stopped = self.events.stop_after == Some(steps - before.steps);
+                    if stopped || is_due(self.events.checkpoint_every, steps) {
+                        let seconds = before.seconds + start.elapsed().as_secs_f64();
+                        let history = History {
+                            seconds,
+                            ..history.clone()
+                        };
+                        self.checkpoints.save(&encoder, &history)?;
+                    }
+                    if stopped {
+                        return Ok(Trained {
+                            seconds_per_step: mean(learning, steps - before.steps),
+                            encoder,
+                            history,
+                            stopped,
+                        });
+                    }
                 }
-                let loss = step(
-                    &mut encoder,
-                    &batch,
-                    groups,
-                    cell,
-                    hyper,
-                    device,
-                    &mut draws,
-                )?;
-                if !loss.is_finite() {
-                    return Err(format!(
-                        "the loss is {loss}: try a lower --lr or a higher --temperatures"
-                    ));
+                epochs += 1;
+                if epochs > history.epochs.len() {
+                    let epoch = self.finish_epoch(&encoder, &mut history, observer)?;
+                    observer.epoch(epochs, &epoch);
+                    history.epochs.push(epoch);
                 }
-                total += loss * batch.len() as f64;
-                count += batch.len();
-                progress(batch.len());
             }
-            after_epoch(&encoder, total / count as f64)?;
         }
+        Ok(Trained {
+            seconds_per_step: mean(learning, steps - before.steps),
+            encoder,
+            history,
+            stopped: false,
+        })
     }
-    Ok(encoder)
+
+    /// Adds up the gradients of a step's batches, and gives the sum of the queries' losses.
+    fn learn<E: Encoder<Text = T>>(
+        &self,
+        encoder: &mut E,
+        step: &[(Batch<T>, u64)],
+    ) -> Result<f64, String> {
+        let Cell {
+            objective, setting, ..
+        } = self.cell;
+        // The mean of the batches is the sum of their shares.
+        let share = 1.0 / step.len() as f64;
+        let mut sum = 0.0;
+        for (batch, seed) in step {
+            let targets = batch.targets(self.device);
+            let targets = targets.map_err(|error| error.to_string())?;
+            let queries: Vec<&T> = batch.queries.iter().map(AsRef::as_ref).collect();
+            let documents: Vec<&T> = batch.documents.iter().map(AsRef::as_ref).collect();
+            let loss = |queries: Tensor<2>, documents: Tensor<2>| {
+                let scores = queries.matmul(documents.transpose());
+                // Every query has a positive, so this is the mean that the losses' `forward` takes.
+                let losses = objective.losses(scores, targets, &batch.chosen, setting.temperature);
+                losses.mean() * share
+            };
+            let loss = encoder.learn(&queries, &documents, *seed, loss)? / share;
+            if !loss.is_finite() {
+                return Err(format!(
+                    "the loss is {loss}: try a lower --lr or a higher --temperatures"
+                ));
+            }
+            sum += loss * batch.queries.len() as f64;
+        }
+        Ok(sum)
+    }
+
+    fn finish_epoch<E>(
+        &self,
+        encoder: &E,
+        history: &mut History,
+        observer: &impl Observer<E>,
+    ) -> Result<Epoch, String> {
+        let measured = history.evaluations.last();
+        let measured = measured.filter(|last| last.step == history.steps);
+        let ndcg_10 = match (self.events.evaluate_epochs, measured) {
+            (false, _) => None,
+            (true, Some(measured)) => Some(measured.ndcg_10),
+            (true, None) => Some(observer.evaluate(encoder)?),
+        };
+        let loss = history.loss_sum / history.queries as f64;
+        history.loss_sum = 0.0;
+        history.queries = 0;
+        Ok(Epoch { loss, ndcg_10 })
+    }
+
+    /// The learning rate of a step, the first being 0.
+    fn rates(&self) -> impl Fn(usize) -> f64 {
+        let peak = self.hyper.learning_rate;
+        let schedule = self.hyper.warmup.map(|share| {
+            let total = self.steps();
+            let warmup = (share * total as f64).round() as usize;
+            Schedule {
+                peak,
+                warmup,
+                total,
+            }
+        });
+        move |step| schedule.map_or(peak, |schedule| schedule.rate(step))
+    }
+
+    /// Of the whole training.
+    pub fn steps(&self) -> usize {
+        let steps = self.phases.iter().map(|phase| {
+            let batches = phase.source.queries().div_ceil(self.hyper.batch_size);
+            phase.epochs * batches.div_ceil(self.hyper.accumulate)
+        });
+        steps.sum()
+    }
 }
 
-fn step<E: Encoder>(
-    encoder: &mut E,
-    examples: &[Example<E::Text>],
-    groups: Groups,
-    cell: &Cell,
-    hyper: Hyperparameters,
-    device: &Device,
-    rng: &mut StdRng,
-) -> Result<f64, String> {
-    let batch = Batch::new(examples, groups, rng);
-    let targets = batch.targets(device).map_err(|error| error.to_string())?;
-    let queries: Vec<&E::Text> = batch.queries.iter().map(AsRef::as_ref).collect();
-    let documents: Vec<&E::Text> = batch.documents.iter().map(AsRef::as_ref).collect();
-    let loss = |queries: Tensor<2>, documents: Tensor<2>| {
-        let scores = queries.matmul(documents.transpose());
-        let temperature = cell.setting.temperature;
-        // Every query has a positive, so this is the mean that the losses' `forward` takes.
-        cell.objective
-            .losses(scores, targets, &batch.chosen, temperature)
-            .mean()
-    };
-    Ok(encoder.step(&queries, &documents, hyper.learning_rate, loss))
+fn is_due(every: Option<usize>, steps: usize) -> bool {
+    every.is_some_and(|every| steps.is_multiple_of(every))
+}
+
+fn mean(sum: f64, count: usize) -> Option<f64> {
+    (count > 0).then(|| sum / count as f64)
+}
+
+/// Of the random numbers of a batch, so that they do not depend on what came before it.
+fn seed(cell: u64, batch: u64) -> u64 {
+    StdRng::seed_from_u64(cell.rotate_left(32) ^ batch).random()
 }

@@ -1,0 +1,95 @@
+//! What all cells of a folder have in common.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::prepared::Prepared;
+use crate::{
+    hash::Hash,
+    output::{claim, named, write_json},
+};
+
+/// What is `None` makes no difference, and may be missing from a file.
+#[derive(Serialize)]
+pub struct Settings {
+    pub encoder: String,
+    pub device: Option<String>,
+    pub labels: &'static str,
+    pub collections: Vec<Fingerprint>,
+    pub train_split: String,
+    pub tevatron: Vec<String>,
+    pub epochs: usize,
+    pub batch_size: usize,
+    pub group_size: usize,
+    pub accumulate: Option<usize>,
+    pub learning_rate: f64,
+    pub curves: bool,
+    pub evaluate_every: Option<usize>,
+}
+
+#[derive(Serialize)]
+pub struct Fingerprint {
+    name: String,
+    documents: usize,
+    train_queries: usize,
+    test_queries: usize,
+    /// FNV-1a of ids, texts and judgements.
+    hash: String,
+}
+
+impl Fingerprint {
+    pub fn new<T>(prepared: &Prepared<T>) -> Self {
+        let collection = &prepared.collection;
+        let mut hash = Hash::default();
+        for document in &collection.documents {
+            hash.add(document.id.as_bytes());
+            hash.add(document.text.as_bytes());
+        }
+        for query in collection.train.iter().chain(&collection.test) {
+            hash.add(query.id.as_bytes());
+            hash.add(query.text.as_bytes());
+            for (document, grade) in &query.judgements {
+                hash.add(&document.to_le_bytes());
+                hash.add(&grade.to_le_bytes());
+            }
+        }
+        Self {
+            name: prepared.name.clone(),
+            documents: collection.documents.len(),
+            train_queries: collection.train.len(),
+            test_queries: collection.test.len(),
+            hash: hash.to_string(),
+        }
+    }
+}
+
+impl Settings {
+    /// Takes a folder for results, if what it holds was made with the same settings.
+    pub fn claim(&self, out: &Path) -> Result<(), String> {
+        const NAME: &str = "settings.json";
+        claim(out, NAME)?;
+        let path = out.join(NAME);
+        if !path.exists() {
+            return write_json(&path, self);
+        }
+        let before = named(&path, std::fs::read_to_string(&path))?;
+        let before: Value = named(&path, serde_json::from_str(&before))?;
+        let now = serde_json::to_value(self).map_err(|error| error.to_string())?;
+        let fields = now.as_object().into_iter().flatten();
+        let other: Vec<String> = fields
+            .map(|(name, now)| (name, before.get(name).unwrap_or(&Value::Null), now))
+            .filter(|(_, before, now)| before != now)
+            .map(|(name, before, now)| format!("{name} was {before}, is {now}"))
+            .collect();
+        match other.is_empty() {
+            true => Ok(()),
+            false => Err(format!(
+                "{}: the results in this folder were made with other settings ({}): choose another --out",
+                path.display(),
+                other.join("; ")
+            )),
+        }
+    }
+}
