@@ -20,7 +20,7 @@ use crate::{
 pub struct Arguments {
     /// A folder that train wrote
     #[arg(long, value_name = "DIR", default_value = "reproduction/train")]
-    out: PathBuf,
+    pub out: PathBuf,
 }
 
 /// What "the same to four digits" means.

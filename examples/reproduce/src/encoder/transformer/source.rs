@@ -126,7 +126,15 @@ fn tokenizer(model: &Pretrained, length: Option<usize>) -> Result<Tokenizer, Str
     if let Some(length) = length {
         model.options.max_length = length;
     }
-    model.tokenizer().map_err(|error| error.to_string())
+    let tokenizer = model.tokenizer().map_err(|error| error.to_string())?;
+    let (length, special) = (model.options.max_length, tokenizer.tokenize("")?.len());
+    match length > special {
+        true => Ok(tokenizer),
+        false => Err(format!(
+            "{}: a text of {length} tokens has no room for words beside {special} special tokens",
+            model.folder().display()
+        )),
+    }
 }
 
 /// The name of a model's folder, with a hash of its files.
