@@ -120,6 +120,8 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
     fn run(&self) -> Result<(), String> {
         let out = &self.args.out;
         self.claim_folder()?;
+        let runs = out.join("runs");
+        named(&runs, std::fs::create_dir_all(&runs))?;
         for collection in &self.collections {
             write_qrels(&out.join(format!("{}.qrels", collection.name)), collection)?;
         }
