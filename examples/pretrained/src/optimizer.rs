@@ -9,6 +9,11 @@ use burn::{
 
 /// AdamW with the settings of PyTorch, and decay of matrices only: not of biases, nor of what scales and shifts a
 /// normalisation.
+///
+/// ```text
+/// m = 0.9 m + 0.1 g                       v = 0.999 v + 0.001 g^2
+/// w = (1 - rate decay) w - rate m / (1 - 0.9^t) / (sqrt(v / (1 - 0.999^t)) + 1e-8)
+/// ```
 pub fn adam_w<M: Module>(model: &M, weight_decay: f32) -> ModuleOptimizer {
     let config = AdamWConfig::new().with_epsilon(1e-8);
     let vectors = ParamGroup::from_ids(Vectors::of(model));
@@ -39,6 +44,10 @@ impl ModuleVisitor for Vectors {
 /// Scales all gradients of a model by one factor, so that their norm together is at most `max_norm`: as
 /// PyTorch's `clip_grad_norm_`, and unlike the clipping of Burn's optimizers, which takes each parameter by itself.
 /// Nothing is read back from the device.
+///
+/// ```text
+/// g = g min(1, max_norm / (sqrt(sum of all g^2) + 1e-6))
+/// ```
 pub fn clip_gradients<M: Module>(
     model: &M,
     gradients: GradientsParams,
@@ -93,8 +102,17 @@ impl ModuleVisitor for Scale {
 }
 
 /// A learning rate that rises from 0 and falls to 0, both linearly.
+///
+/// ```
+/// use pretrained::Schedule;
+///
+/// let schedule = Schedule { peak: 2e-5, warmup: 2, total: 6 };
+/// let rates: Vec<f64> = (0..6).map(|step| schedule.rate(step)).collect();
+/// assert_eq!(rates, [1e-5, 2e-5, 2e-5, 1.5e-5, 1e-5, 5e-6]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
+    /// The largest rate.
     pub peak: f64,
     /// Steps until the peak.
     pub warmup: usize,

@@ -18,7 +18,7 @@ pub enum Pooling {
 }
 
 impl Pooling {
-    /// `[texts * tokens, hidden]` to `[texts, hidden]`.
+    /// From `[texts * tokens, hidden]` to `[texts, hidden]`. Padding has no part in the mean.
     pub fn forward(self, states: Tensor<2>, batch: &Batch) -> Tensor<2> {
         let [texts, tokens] = batch.ids.dims();
         let [_, hidden] = states.dims();
@@ -38,9 +38,9 @@ impl Pooling {
     }
 }
 
-const MODULES: &str = "modules.json";
-const POOLING: &str = "1_Pooling/config.json";
-const SENTENCE: &str = "sentence_bert_config.json";
+pub(crate) const MODULES: &str = "modules.json";
+pub(crate) const POOLING: &str = "1_Pooling/config.json";
+pub(crate) const SENTENCE: &str = "sentence_bert_config.json";
 
 /// What sentence-transformers writes beside a model: pooling, whether vectors are normalised, and the longest text.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -52,19 +52,27 @@ pub struct SentenceSettings {
 
 impl SentenceSettings {
     /// Of a folder without these files: the mean, not normalised.
+    ///
+    /// # Errors
+    ///
+    /// If a file is damaged, if `modules.json` lists what this encoder does not do, or if pooling is of another kind.
     pub fn load(folder: &Path) -> Result<Self, ModelError> {
         let Some(modules) = read(&folder.join(MODULES))? else {
             return Ok(Self::default());
         };
-        let kinds: Vec<&str> = modules
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(kind)
-            .collect();
+        let kinds = modules.as_array().map(|modules| modules.iter().map(kind));
+        let kinds: Option<Vec<&str>> = kinds.and_then(Iterator::collect);
+        let Some(kinds) = kinds else {
+            let problem = "not a list of modules, each with its type";
+            return Err(ModelError::new(&folder.join(MODULES), problem));
+        };
         let known = ["Transformer", "Pooling", "Normalize"];
         if let Some(kind) = kinds.iter().find(|kind| !known.contains(kind)) {
             let problem = format!("a module of the kind {kind} is not known");
+            return Err(ModelError::new(&folder.join(MODULES), problem));
+        }
+        if !kinds.contains(&"Pooling") {
+            let problem = "without pooling there is no vector of a text";
             return Err(ModelError::new(&folder.join(MODULES), problem));
         }
         let sentence = read(&folder.join(SENTENCE))?;
@@ -76,6 +84,11 @@ impl SentenceSettings {
         })
     }
 
+    /// Writes the files.
+    ///
+    /// # Errors
+    ///
+    /// With the file that could not be written.
     pub fn save(&self, folder: &Path, hidden: usize) -> Result<(), ModelError> {
         let mut modules = vec![("", "Transformer"), ("1_Pooling", "Pooling")];
         if self.normalize {
@@ -109,15 +122,20 @@ fn kind(module: &Value) -> Option<&str> {
 fn pooling(folder: &Path) -> Result<Pooling, ModelError> {
     let path = folder.join(POOLING);
     let Some(json) = read(&path)? else {
-        return Ok(Pooling::default());
+        let problem = "there is no such file, and modules.json lists pooling";
+        return Err(ModelError::new(&path, problem));
     };
+    // One flag for each kind, or a field with the kinds.
     let modes = json.as_object().into_iter().flatten();
-    let modes =
-        modes.filter(|(name, on)| name.starts_with("pooling_mode") && on.as_bool() == Some(true));
-    let modes: Vec<&str> = modes.map(|(name, _)| name.as_str()).collect();
+    let modes = modes.filter(|(name, _)| name.starts_with("pooling_mode"));
+    let modes = modes.filter_map(|(name, value)| match value {
+        Value::String(mode) => Some(mode),
+        value => (*value != Value::Bool(false)).then_some(name),
+    });
+    let modes: Vec<&str> = modes.map(String::as_str).collect();
     match modes[..] {
-        ["pooling_mode_mean_tokens"] => Ok(Pooling::Mean),
-        ["pooling_mode_cls_token"] => Ok(Pooling::Cls),
+        ["pooling_mode_mean_tokens" | "mean"] => Ok(Pooling::Mean),
+        ["pooling_mode_cls_token" | "cls"] => Ok(Pooling::Cls),
         _ => Err(ModelError::new(
             &path,
             format!("pooling by {modes:?} is not known"),
@@ -135,7 +153,7 @@ fn read(path: &Path) -> Result<Option<Value>, ModelError> {
     Ok(Some(json))
 }
 
-fn write(path: &Path, json: &Value) -> Result<(), ModelError> {
+pub(crate) fn write(path: &Path, json: &Value) -> Result<(), ModelError> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|error| ModelError::new(folder, error))?;
     }
