@@ -140,7 +140,9 @@ impl Pretrained {
     pub fn save(&self, encoder: &TextEncoder, folder: &Path) -> Result<(), ModelError> {
         fs::create_dir_all(folder).map_err(|error| ModelError::new(folder, error))?;
         let read = |path: &Path| fs::read(path).map_err(|error| ModelError::new(path, error));
-        let others = OF_OTHERS.iter().filter(|name| self.folder.join(name).exists());
+        let others = OF_OTHERS
+            .iter()
+            .filter(|name| self.folder.join(name).exists());
         for name in others.chain([&TOKENIZER]) {
             let bytes = read(&self.folder.join(name))?;
             let path = folder.join(name);

@@ -80,7 +80,9 @@ fn absent(path: &Path) -> String {
              AutoModel.from_pretrained(FOLDER).save_pretrained(OTHER)",
         ),
     ];
-    let found = others.iter().find(|(name, _)| path.with_file_name(name).exists());
+    let found = others
+        .iter()
+        .find(|(name, _)| path.with_file_name(name).exists());
     match found {
         Some((name, remedy)) => format!("there is no such file, but {name}: {remedy}"),
         None => "there is no such file".into(),
