@@ -2,7 +2,7 @@
 //! a learning rate that warms up and decays.
 
 use burn::{
-    module::{Module, ModuleVisitor, Param, ParamGroup, ParamId},
+    module::{Module, ModuleVisitor, Param, ParamGroup},
     optim::{AdamWConfig, GradientsParams, ModuleOptimizer},
     tensor::Tensor,
 };
@@ -16,27 +16,39 @@ use burn::{
 /// ```
 pub fn adam_w<M: Module>(model: &M, weight_decay: f32) -> ModuleOptimizer {
     let config = AdamWConfig::new().with_epsilon(1e-8);
-    let vectors = ParamGroup::from_ids(Vectors::of(model));
+    // By their paths: a model that is read from a checkpoint has other ids.
+    let vectors = ParamGroup::from_paths(Vectors::of(model));
     let without_decay = config.clone().with_weight_decay(0.0).build();
     let optimizer = ModuleOptimizer::from(config.with_weight_decay(weight_decay).build());
     optimizer.with_group(vectors, without_decay, None)
 }
 
 #[derive(Default)]
-struct Vectors(Vec<ParamId>);
+struct Vectors {
+    path: Vec<String>,
+    found: Vec<String>,
+}
 
 impl Vectors {
-    fn of<M: Module>(model: &M) -> Vec<ParamId> {
+    fn of<M: Module>(model: &M) -> Vec<String> {
         let mut vectors = Self::default();
         model.visit(&mut vectors);
-        vectors.0
+        vectors.found
     }
 }
 
 impl ModuleVisitor for Vectors {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<D>>) {
         if D == 1 {
-            self.0.push(param.id);
+            self.found.push(self.path.join("."));
         }
     }
 }
@@ -106,9 +118,9 @@ impl ModuleVisitor for Scale {
 /// ```
 /// use pretrained::Schedule;
 ///
-/// let schedule = Schedule { peak: 2e-5, warmup: 2, total: 6 };
+/// let schedule = Schedule { peak: 2.0, warmup: 2, total: 6 };
 /// let rates: Vec<f64> = (0..6).map(|step| schedule.rate(step)).collect();
-/// assert_eq!(rates, [1e-5, 2e-5, 2e-5, 1.5e-5, 1e-5, 5e-6]);
+/// assert_eq!(rates, [1.0, 2.0, 2.0, 1.5, 1.0, 0.5]);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use tokenizers::TruncationParams;
+use tokenizers::{PostProcessor, TruncationParams};
 
 use crate::error::ModelError;
 

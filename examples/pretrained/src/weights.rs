@@ -107,7 +107,8 @@ fn told(error: &ApplyError) -> (&str, String) {
             expected,
             found,
         } => {
-            let [expected, found] = [expected, found].map(|shape| of_file(path, shape));
+            let matrix = expected.rank() == 2 && !is_embedding(path);
+            let [expected, found] = [expected, found].map(|shape| of_file(shape, matrix));
             let problem = format!("of shape {found:?}, and config.json says {expected:?}");
             (path, problem)
         }
@@ -121,13 +122,17 @@ fn told(error: &ApplyError) -> (&str, String) {
 }
 
 /// The shape in a file, where matrices that multiply are transposed.
-fn of_file(ours: &str, shape: &Shape) -> Vec<usize> {
-    let embedding = ["words.", "positions.", "segments."];
+fn of_file(shape: &Shape, matrix: bool) -> Vec<usize> {
     let mut shape = shape.to_vec();
-    if shape.len() == 2 && !embedding.iter().any(|name| ours.starts_with(name)) {
+    if matrix && shape.len() == 2 {
         shape.reverse();
     }
     shape
+}
+
+fn is_embedding(ours: &str) -> bool {
+    let names = ["words.", "positions.", "segments."];
+    names.iter().any(|name| ours.starts_with(name))
 }
 
 fn remapper(patterns: Vec<(String, String)>) -> KeyRemapper {
