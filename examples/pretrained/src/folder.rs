@@ -21,9 +21,9 @@ use crate::{
 pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 pub(crate) const WEIGHTS: &str = "model.safetensors";
-/// What transformers and sentence-transformers read beside them, and this crate does not.
+/// What transformers and sentence-transformers read beside them.
 const OF_OTHERS: [&str; 5] = [
-    "tokenizer_config.json",
+    pooling::TOKENIZER_CONFIG,
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.txt",

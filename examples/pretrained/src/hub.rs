@@ -13,7 +13,7 @@ use hf_hub::{
 use crate::{
     error::ModelError,
     folder::{CONFIG, Pretrained, TOKENIZER, WEIGHTS},
-    pooling::{MODULES, POOLING, SENTENCE},
+    pooling::{MODULES, POOLING, SENTENCE, TOKENIZER_CONFIG},
 };
 
 impl Pretrained {
@@ -48,7 +48,7 @@ impl Pretrained {
 fn download(name: &str) -> Result<PathBuf, ModelError> {
     let hub = Hub::new(name)?;
     let folder = folder_of(&hub.file(CONFIG)?);
-    for file in [MODULES, POOLING, SENTENCE] {
+    for file in [MODULES, POOLING, SENTENCE, TOKENIZER_CONFIG] {
         hub.file_if_there(file, &folder)?;
     }
     // A new version during the download has a folder of its own, without the files from before.

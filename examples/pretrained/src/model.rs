@@ -95,8 +95,8 @@ impl Bert {
         let words = self.words.forward(batch.ids.clone());
         // Texts are one segment each.
         let [_, hidden] = self.words.weight.dims();
-        let segment = self.segments.weight.val().slice([0..1]);
-        let positions = self.positions.weight.val().slice([0..tokens]) + segment;
+        let segment = self.segments.weight.val().narrow(0, 0, 1);
+        let positions = self.positions.weight.val().narrow(0, 0, tokens) + segment;
         let embedded = words + positions.unsqueeze_dim::<3>(0);
         let embedded = self.norm.forward(embedded);
         let mut states = self

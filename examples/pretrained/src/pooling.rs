@@ -41,24 +41,37 @@ impl Pooling {
 pub(crate) const MODULES: &str = "modules.json";
 pub(crate) const POOLING: &str = "1_Pooling/config.json";
 pub(crate) const SENTENCE: &str = "sentence_bert_config.json";
+pub(crate) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 /// What sentence-transformers writes beside a model: pooling, whether vectors are normalised, and the longest text.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SentenceSettings {
+    /// Which hidden states make a vector.
     pub pooling: Pooling,
+    /// Whether vectors have length 1.
     pub normalize: bool,
+    /// In tokens. `None` leaves it to the config.
     pub max_length: Option<usize>,
 }
 
 impl SentenceSettings {
-    /// Of a folder without these files: the mean, not normalised.
+    /// Of a folder without these files: the mean, not normalised. The longest text is that of the tokenizer, if
+    /// sentence-transformers has written no other, as it does no more from its version 6 on.
     ///
     /// # Errors
     ///
     /// If a file is damaged, if `modules.json` lists what this encoder does not do, or if pooling is of another kind.
     pub fn load(folder: &Path) -> Result<Self, ModelError> {
+        let length = |file: &str, name: &str| {
+            let length = read(&folder.join(file))?.and_then(|json| json.get(name)?.as_u64());
+            Ok(length.map(|length| length as usize))
+        };
+        let of_tokenizer = length(TOKENIZER_CONFIG, "model_max_length")?;
         let Some(modules) = read(&folder.join(MODULES))? else {
-            return Ok(Self::default());
+            return Ok(Self {
+                max_length: of_tokenizer,
+                ..Self::default()
+            });
         };
         let kinds = modules.as_array().map(|modules| modules.iter().map(kind));
         let kinds: Option<Vec<&str>> = kinds.and_then(Iterator::collect);
@@ -75,12 +88,10 @@ impl SentenceSettings {
             let problem = "without pooling there is no vector of a text";
             return Err(ModelError::new(&folder.join(MODULES), problem));
         }
-        let sentence = read(&folder.join(SENTENCE))?;
-        let max_length = sentence.and_then(|json| json.get("max_seq_length")?.as_u64());
         Ok(Self {
             pooling: pooling(folder)?,
             normalize: kinds.contains(&"Normalize"),
-            max_length: max_length.map(|length| length as usize),
+            max_length: length(SENTENCE, "max_seq_length")?.or(of_tokenizer),
         })
     }
 

@@ -411,6 +411,28 @@ fn settings_of_sentence_transformers_are_read() {
 }
 
 #[test]
+fn the_longest_text_may_be_that_of_the_tokenizer() {
+    let mean = json!({"pooling_mode": "mean"});
+    for folder in [
+        Folder::tiny(),
+        sentence_transformers(&["Transformer", "Pooling"], mean),
+    ] {
+        let file = folder.join("tokenizer_config.json");
+        // Without a limit of its own a tokenizer has one of thirty digits.
+        for (length, expected) in [
+            ("20", 20),
+            ("512", 32),
+            ("1000000000000000019884624838656", 32),
+        ] {
+            fs::write(&file, format!(r#"{{"model_max_length": {length}}}"#)).unwrap();
+            assert_eq!(read(&folder).unwrap().0.options.max_length, expected);
+        }
+        fs::write(&file, "{").unwrap();
+        refused(&folder, "tokenizer_config.json", "");
+    }
+}
+
+#[test]
 fn settings_that_are_not_known_are_refused() {
     let two = ["Transformer", "Pooling"];
     for pooling in [
