@@ -22,7 +22,7 @@ use crate::{
 /// What the products of matrices are computed in.
 ///
 /// The weights, what the layers add up, softmax and layer normalisation are in f32 either way, and so are the
-/// gradients that an optimizer gets.
+/// gradients that an optimizer gets. Only the softmax of attention without autodiff is as the device's kernel makes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// As the weights are.
