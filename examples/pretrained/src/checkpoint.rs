@@ -13,8 +13,8 @@ const PREFIX: &str = "checkpoint-";
 const MODEL: &str = "model.bpk";
 const OPTIMIZER: &str = "optimizer.bpk";
 
-/// Writes the model and the optimizer after so many steps to `folder/checkpoint-STEPS`, and removes the
-/// checkpoints before it. A checkpoint is there whole or not at all.
+/// Writes the model and the optimizer after so many steps to `folder/checkpoint-STEPS`, and removes all other
+/// checkpoints. A checkpoint is there whole or not at all: what an interrupted save leaves is not read.
 ///
 /// # Errors
 ///
@@ -38,8 +38,11 @@ pub fn save_checkpoint<M: Module>(
     let path = partial.join(OPTIMIZER);
     let saved = optimizer.save(&path);
     saved.map_err(|error| ModelError::new(&path, error))?;
+    if place.exists() {
+        fs::remove_dir_all(&place).map_err(|error| ModelError::new(&place, error))?;
+    }
     fs::rename(&partial, &place).map_err(|error| ModelError::new(&place, error))?;
-    for (_, old) in before {
+    for (_, old) in before.into_iter().filter(|(_, old)| *old != place) {
         fs::remove_dir_all(&old).map_err(|error| ModelError::new(&old, error))?;
     }
     Ok(())

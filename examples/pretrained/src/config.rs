@@ -12,28 +12,40 @@ use crate::error::ModelError;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct BertConfig {
+    /// Tokens in the table of embeddings.
     pub vocab_size: usize,
+    /// Entries of a hidden state, and so of a text's vector.
     pub hidden_size: usize,
+    /// Layers of attention and feed-forward network, at most 1,000.
     pub num_hidden_layers: usize,
+    /// Heads of attention, of `hidden_size / num_attention_heads` entries each.
     pub num_attention_heads: usize,
+    /// Entries between the two products of a feed-forward network.
     pub intermediate_size: usize,
+    /// What a feed-forward network applies in between.
     pub hidden_act: Activation,
     /// Of embeddings and of what a sublayer adds.
     pub hidden_dropout_prob: f64,
+    /// Of the weights of attention.
     pub attention_probs_dropout_prob: f64,
     /// The longest text, in tokens.
     pub max_position_embeddings: usize,
+    /// Segments in the table of embeddings, of which the first is used.
     pub type_vocab_size: usize,
+    /// What layer normalisation adds to the variance.
     pub layer_norm_eps: f64,
 }
 
+/// What a feed-forward network applies to each entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
+    /// `x Phi(x)`, `Phi` the distribution function of the normal distribution.
     Gelu,
     /// The approximation by a hyperbolic tangent.
     #[serde(alias = "gelu_pytorch_tanh")]
     GeluNew,
+    /// `max(x, 0)`.
     Relu,
 }
 
@@ -72,7 +84,7 @@ impl BertConfig {
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let sizes = [
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
@@ -83,6 +95,14 @@ impl BertConfig {
         ];
         if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
             return Err(format!("{name} must be at least 1"));
+        }
+        // Layers are made before the weights are read, and tokens are 32-bit integers.
+        if self.num_hidden_layers > 1000 {
+            let layers = self.num_hidden_layers;
+            return Err(format!("num_hidden_layers is {layers}, and at most 1000"));
+        }
+        if i32::try_from(self.vocab_size).is_err() {
+            return Err(format!("vocab_size {} is too large", self.vocab_size));
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return Err(format!(

@@ -39,11 +39,19 @@ impl TextEncoder {
         }
     }
 
+    /// Where the weights are.
     pub fn device(&self) -> Device {
         self.bert.words.weight.val().device()
     }
 
-    /// The vectors of texts, `[texts, dimensions]`, in f32, in one pass.
+    /// The vectors of texts, `[texts, hidden]`, in f32, in one pass.
+    ///
+    /// The vector of a text does not depend on the texts beside it, but for rounding. On a device with autodiff the pass
+    /// has a graph, and drops out. Weights that are not a number give vectors that are not.
+    ///
+    /// # Panics
+    ///
+    /// If the batch has no texts, or tokens of another model, which this one's tables do not reach.
     pub fn forward(&self, batch: &Batch) -> Tensor<2> {
         let states = self.bert.forward(batch, self.precision);
         let vectors = self.pooling.forward(states, batch);
@@ -53,14 +61,18 @@ impl TextEncoder {
         }
     }
 
-    /// The vectors of texts, in passes of texts of like length, none of more than `max_tokens` tokens with padding
-    /// unless a single text has more.
+    /// The vectors of texts, `[texts, hidden]`, in passes of texts of like length, none of more than `max_tokens` tokens
+    /// with padding unless a single text has more. Rows are in the order of the texts; without texts there are none.
     ///
     /// # Panics
     ///
-    /// If there are no texts.
+    /// If a text has tokens of another model, which this one's tables do not reach.
     pub fn encode(&self, texts: &[&Tokens], max_tokens: usize) -> Tensor<2> {
         let device = self.device();
+        if texts.is_empty() {
+            let [_, hidden] = self.bert.words.weight.dims();
+            return Tensor::zeros([0, hidden], &device);
+        }
         let (order, parts) = parts(texts, max_tokens);
         let vectors = |part: Range<usize>| {
             let texts: Vec<&Tokens> = order[part].iter().map(|index| texts[*index]).collect();

@@ -6,26 +6,36 @@ use std::{
 };
 
 use burn::tensor::Device;
+use serde_json::Value;
 
 use crate::{
     config::BertConfig,
     encoder::TextEncoder,
     error::ModelError,
     model::{Bert, Precision},
-    pooling::{Pooling, SentenceSettings},
+    pooling::{self, Pooling, SentenceSettings},
     tokens::Tokenizer,
     weights,
 };
 
-const CONFIG: &str = "config.json";
-const TOKENIZER: &str = "tokenizer.json";
-const WEIGHTS: &str = "model.safetensors";
+pub(crate) const CONFIG: &str = "config.json";
+pub(crate) const TOKENIZER: &str = "tokenizer.json";
+pub(crate) const WEIGHTS: &str = "model.safetensors";
+/// What transformers and sentence-transformers read beside them.
+const OF_OTHERS: [&str; 5] = [
+    pooling::TOKENIZER_CONFIG,
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "config_sentence_transformers.json",
+];
 
 /// A pretrained model in a folder of the layout of Hugging Face: `config.json`, `tokenizer.json`,
 /// `model.safetensors`, and if it is there what sentence-transformers writes beside them.
 #[derive(Clone, Debug)]
 pub struct Pretrained {
     folder: PathBuf,
+    /// As the folder says.
     pub config: BertConfig,
     /// As the folder says; change them before an encoder is made.
     pub options: EncoderOptions,
@@ -34,13 +44,15 @@ pub struct Pretrained {
 /// How hidden states become vectors, and at which precision.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct EncoderOptions {
+    /// Which hidden states make a vector.
     pub pooling: Pooling,
     /// Vectors of length 1, whose dot products are cosines.
     pub normalize: bool,
+    /// What the products of matrices are computed in.
     pub precision: Precision,
-    /// In place of the rates in `config.json`.
+    /// In place of the rates in `config.json`. It is for training: nothing is dropped on a device without autodiff.
     pub dropout: Option<f64>,
-    /// The longest text, in tokens.
+    /// The longest text, in tokens, special tokens included. At most `max_position_embeddings` of the config.
     pub max_length: usize,
 }
 
@@ -71,11 +83,17 @@ impl Pretrained {
         Ok(pretrained)
     }
 
+    /// Where the files are.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// The tokenizer, which cuts texts to `max_length` of the options.
+    ///
+    /// # Errors
+    ///
+    /// If the file is missing or damaged, has tokens beyond the `vocab_size` of the config, or if `max_length` is longer
+    /// than the config allows or too short for the special tokens.
     pub fn tokenizer(&self) -> Result<Tokenizer, ModelError> {
         let path = self.folder.join(TOKENIZER);
         let longest = self.config.max_position_embeddings;
@@ -93,26 +111,42 @@ impl Pretrained {
     ///
     /// # Errors
     ///
-    /// If the weights are missing, damaged, or of other shapes than `config.json` says: with the tensor's name.
+    /// If the weights are missing, damaged, or of other shapes than `config.json` says: with the tensor's name. If the
+    /// dropout of the options is not a rate below 1.
     pub fn encoder(&self, device: &Device) -> Result<TextEncoder, ModelError> {
         let mut config = self.config.clone();
         if let Some(dropout) = self.options.dropout {
             config.hidden_dropout_prob = dropout;
             config.attention_probs_dropout_prob = dropout;
         }
+        let checked = config.check();
+        checked.map_err(|problem| ModelError::new(&self.folder.join(CONFIG), problem))?;
         let bert = weights::load(Bert::new(&config, device), &self.folder.join(WEIGHTS))?;
         Ok(TextEncoder::new(bert, &self.options))
     }
 
-    /// Writes an encoder to another folder, which [`open`](Self::open), transformers and sentence-transformers read.
+    /// Writes an encoder to another folder, which [`open`](Self::open), transformers and sentence-transformers read:
+    /// weights in f32, the encoder's pooling and normalisation, `max_length` of the options, and copies of the
+    /// tokenizer and the config.
+    ///
+    /// # Errors
+    ///
+    /// With the file that could not be read or written.
     pub fn save(&self, encoder: &TextEncoder, folder: &Path) -> Result<(), ModelError> {
         fs::create_dir_all(folder).map_err(|error| ModelError::new(folder, error))?;
-        for name in [CONFIG, TOKENIZER] {
-            let (from, to) = (self.folder.join(name), folder.join(name));
-            if from != to {
-                fs::copy(&from, &to).map_err(|error| ModelError::new(&to, error))?;
-            }
+        let read = |path: &Path| fs::read(path).map_err(|error| ModelError::new(path, error));
+        let others = OF_OTHERS
+            .iter()
+            .filter(|name| self.folder.join(name).exists());
+        for name in others.chain([&TOKENIZER]) {
+            let bytes = read(&self.folder.join(name))?;
+            let path = folder.join(name);
+            fs::write(&path, bytes).map_err(|error| ModelError::new(&path, error))?;
         }
+        let path = self.folder.join(CONFIG);
+        let config = serde_json::from_slice(&read(&path)?);
+        let config = config.map_err(|error| ModelError::new(&path, error))?;
+        pooling::write(&folder.join(CONFIG), &of_f32(config))?;
         let settings = SentenceSettings {
             pooling: encoder.pooling,
             normalize: encoder.normalize,
@@ -121,4 +155,14 @@ impl Pretrained {
         settings.save(folder, self.config.hidden_size)?;
         weights::save(&encoder.bert, &folder.join(WEIGHTS))
     }
+}
+
+/// Readers of a config take the weights to be of the type that it names.
+fn of_f32(mut config: Value) -> Value {
+    for name in ["dtype", "torch_dtype"] {
+        if let Some(dtype) = config.get_mut(name) {
+            *dtype = "float32".into();
+        }
+    }
+    config
 }

@@ -22,9 +22,10 @@ use crate::{
 /// What the products of matrices are computed in.
 ///
 /// The weights, what the layers add up, softmax and layer normalisation are in f32 either way, and so are the
-/// gradients that an optimizer gets.
+/// gradients that an optimizer gets. Only the softmax of attention without autodiff is as the device's kernel makes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
+    /// As the weights are.
     #[default]
     F32,
     /// For devices that multiply matrices in bfloat16 faster.
@@ -77,7 +78,18 @@ impl Bert {
         }
     }
 
-    /// The hidden states of the last layer, `[texts * tokens, hidden]`.
+    /// The hidden states of the last layer, `[texts * tokens, hidden]`, in f32. Nothing attends to padding; the states
+    /// of padding itself mean nothing.
+    ///
+    /// ```text
+    /// x = norm(word + position + segment)
+    /// x = norm(x + W_o attention(x))
+    /// x = norm(x + W_2 act(W_1 x))                of each layer
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If a token is beyond the vocabulary, or a text beyond the positions.
     pub fn forward(&self, batch: &Batch, precision: Precision) -> Tensor<2> {
         let [texts, tokens] = batch.ids.dims();
         let words = self.words.forward(batch.ids.clone());

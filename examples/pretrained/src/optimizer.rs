@@ -2,36 +2,53 @@
 //! a learning rate that warms up and decays.
 
 use burn::{
-    module::{Module, ModuleVisitor, Param, ParamGroup, ParamId},
+    module::{Module, ModuleVisitor, Param, ParamGroup},
     optim::{AdamWConfig, GradientsParams, ModuleOptimizer},
     tensor::Tensor,
 };
 
 /// AdamW with the settings of PyTorch, and decay of matrices only: not of biases, nor of what scales and shifts a
 /// normalisation.
+///
+/// ```text
+/// m = 0.9 m + 0.1 g                       v = 0.999 v + 0.001 g^2
+/// w = (1 - rate decay) w - rate m / (1 - 0.9^t) / (sqrt(v / (1 - 0.999^t)) + 1e-8)
+/// ```
 pub fn adam_w<M: Module>(model: &M, weight_decay: f32) -> ModuleOptimizer {
     let config = AdamWConfig::new().with_epsilon(1e-8);
-    let vectors = ParamGroup::from_ids(Vectors::of(model));
+    // By their paths: a model that is read from a checkpoint has other ids.
+    let vectors = ParamGroup::from_paths(Vectors::of(model));
     let without_decay = config.clone().with_weight_decay(0.0).build();
     let optimizer = ModuleOptimizer::from(config.with_weight_decay(weight_decay).build());
     optimizer.with_group(vectors, without_decay, None)
 }
 
 #[derive(Default)]
-struct Vectors(Vec<ParamId>);
+struct Vectors {
+    path: Vec<String>,
+    found: Vec<String>,
+}
 
 impl Vectors {
-    fn of<M: Module>(model: &M) -> Vec<ParamId> {
+    fn of<M: Module>(model: &M) -> Vec<String> {
         let mut vectors = Self::default();
         model.visit(&mut vectors);
-        vectors.0
+        vectors.found
     }
 }
 
 impl ModuleVisitor for Vectors {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<D>>) {
         if D == 1 {
-            self.0.push(param.id);
+            self.found.push(self.path.join("."));
         }
     }
 }
@@ -39,6 +56,10 @@ impl ModuleVisitor for Vectors {
 /// Scales all gradients of a model by one factor, so that their norm together is at most `max_norm`: as
 /// PyTorch's `clip_grad_norm_`, and unlike the clipping of Burn's optimizers, which takes each parameter by itself.
 /// Nothing is read back from the device.
+///
+/// ```text
+/// g = g min(1, max_norm / (sqrt(sum of all g^2) + 1e-6))
+/// ```
 pub fn clip_gradients<M: Module>(
     model: &M,
     gradients: GradientsParams,
@@ -93,8 +114,17 @@ impl ModuleVisitor for Scale {
 }
 
 /// A learning rate that rises from 0 and falls to 0, both linearly.
+///
+/// ```
+/// use pretrained::Schedule;
+///
+/// let schedule = Schedule { peak: 2.0, warmup: 2, total: 6 };
+/// let rates: Vec<f64> = (0..6).map(|step| schedule.rate(step)).collect();
+/// assert_eq!(rates, [1.0, 2.0, 2.0, 1.5, 1.0, 0.5]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
+    /// The largest rate.
     pub peak: f64,
     /// Steps until the peak.
     pub warmup: usize,

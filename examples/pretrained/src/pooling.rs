@@ -18,7 +18,7 @@ pub enum Pooling {
 }
 
 impl Pooling {
-    /// `[texts * tokens, hidden]` to `[texts, hidden]`.
+    /// From `[texts * tokens, hidden]` to `[texts, hidden]`. Padding has no part in the mean.
     pub fn forward(self, states: Tensor<2>, batch: &Batch) -> Tensor<2> {
         let [texts, tokens] = batch.ids.dims();
         let [_, hidden] = states.dims();
@@ -38,44 +38,68 @@ impl Pooling {
     }
 }
 
-const MODULES: &str = "modules.json";
-const POOLING: &str = "1_Pooling/config.json";
-const SENTENCE: &str = "sentence_bert_config.json";
+pub(crate) const MODULES: &str = "modules.json";
+pub(crate) const POOLING: &str = "1_Pooling/config.json";
+pub(crate) const SENTENCE: &str = "sentence_bert_config.json";
+pub(crate) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 /// What sentence-transformers writes beside a model: pooling, whether vectors are normalised, and the longest text.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SentenceSettings {
+    /// Which hidden states make a vector.
     pub pooling: Pooling,
+    /// Whether vectors have length 1.
     pub normalize: bool,
+    /// In tokens. `None` leaves it to the config.
     pub max_length: Option<usize>,
 }
 
 impl SentenceSettings {
-    /// Of a folder without these files: the mean, not normalised.
+    /// Of a folder without these files: the mean, not normalised. The longest text is that of the tokenizer, if
+    /// sentence-transformers has written no other, as it does no more from its version 6 on.
+    ///
+    /// # Errors
+    ///
+    /// If a file is damaged, if `modules.json` lists what this encoder does not do, or if pooling is of another kind.
     pub fn load(folder: &Path) -> Result<Self, ModelError> {
-        let Some(modules) = read(&folder.join(MODULES))? else {
-            return Ok(Self::default());
+        let length = |file: &str, name: &str| {
+            let length = read(&folder.join(file))?.and_then(|json| json.get(name)?.as_u64());
+            Ok(length.map(|length| length as usize))
         };
-        let kinds: Vec<&str> = modules
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(kind)
-            .collect();
+        let of_tokenizer = length(TOKENIZER_CONFIG, "model_max_length")?;
+        let Some(modules) = read(&folder.join(MODULES))? else {
+            return Ok(Self {
+                max_length: of_tokenizer,
+                ..Self::default()
+            });
+        };
+        let kinds = modules.as_array().map(|modules| modules.iter().map(kind));
+        let kinds: Option<Vec<&str>> = kinds.and_then(Iterator::collect);
+        let Some(kinds) = kinds else {
+            let problem = "not a list of modules, each with its type";
+            return Err(ModelError::new(&folder.join(MODULES), problem));
+        };
         let known = ["Transformer", "Pooling", "Normalize"];
         if let Some(kind) = kinds.iter().find(|kind| !known.contains(kind)) {
             let problem = format!("a module of the kind {kind} is not known");
             return Err(ModelError::new(&folder.join(MODULES), problem));
         }
-        let sentence = read(&folder.join(SENTENCE))?;
-        let max_length = sentence.and_then(|json| json.get("max_seq_length")?.as_u64());
+        if !kinds.contains(&"Pooling") {
+            let problem = "without pooling there is no vector of a text";
+            return Err(ModelError::new(&folder.join(MODULES), problem));
+        }
         Ok(Self {
             pooling: pooling(folder)?,
             normalize: kinds.contains(&"Normalize"),
-            max_length: max_length.map(|length| length as usize),
+            max_length: length(SENTENCE, "max_seq_length")?.or(of_tokenizer),
         })
     }
 
+    /// Writes the files.
+    ///
+    /// # Errors
+    ///
+    /// With the file that could not be written.
     pub fn save(&self, folder: &Path, hidden: usize) -> Result<(), ModelError> {
         let mut modules = vec![("", "Transformer"), ("1_Pooling", "Pooling")];
         if self.normalize {
@@ -109,15 +133,20 @@ fn kind(module: &Value) -> Option<&str> {
 fn pooling(folder: &Path) -> Result<Pooling, ModelError> {
     let path = folder.join(POOLING);
     let Some(json) = read(&path)? else {
-        return Ok(Pooling::default());
+        let problem = "there is no such file, and modules.json lists pooling";
+        return Err(ModelError::new(&path, problem));
     };
+    // One flag for each kind, or a field with the kinds.
     let modes = json.as_object().into_iter().flatten();
-    let modes =
-        modes.filter(|(name, on)| name.starts_with("pooling_mode") && on.as_bool() == Some(true));
-    let modes: Vec<&str> = modes.map(|(name, _)| name.as_str()).collect();
+    let modes = modes.filter(|(name, _)| name.starts_with("pooling_mode"));
+    let modes = modes.filter_map(|(name, value)| match value {
+        Value::String(mode) => Some(mode),
+        value => (*value != Value::Bool(false)).then_some(name),
+    });
+    let modes: Vec<&str> = modes.map(String::as_str).collect();
     match modes[..] {
-        ["pooling_mode_mean_tokens"] => Ok(Pooling::Mean),
-        ["pooling_mode_cls_token"] => Ok(Pooling::Cls),
+        ["pooling_mode_mean_tokens" | "mean"] => Ok(Pooling::Mean),
+        ["pooling_mode_cls_token" | "cls"] => Ok(Pooling::Cls),
         _ => Err(ModelError::new(
             &path,
             format!("pooling by {modes:?} is not known"),
@@ -135,7 +164,7 @@ fn read(path: &Path) -> Result<Option<Value>, ModelError> {
     Ok(Some(json))
 }
 
-fn write(path: &Path, json: &Value) -> Result<(), ModelError> {
+pub(crate) fn write(path: &Path, json: &Value) -> Result<(), ModelError> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|error| ModelError::new(folder, error))?;
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use tokenizers::TruncationParams;
+use tokenizers::{PostProcessor, TruncationParams};
 
 use crate::error::ModelError;
 
@@ -61,6 +61,14 @@ impl Tokenizer {
     }
 
     fn cut_to(&mut self, max_length: usize) -> Result<(), String> {
+        // The tokenizer subtracts without looking.
+        let special = self.inner.get_post_processor();
+        let special = special.map_or(0, |processor| processor.added_tokens(false));
+        if max_length < special.max(1) {
+            return Err(format!(
+                "a maximal length of {max_length} has no room for {special} special tokens"
+            ));
+        }
         let truncation = TruncationParams {
             max_length,
             ..Default::default()
@@ -94,18 +102,20 @@ impl From<Vec<u32>> for Tokens {
 }
 
 impl Tokens {
+    /// How many there are, at least 1.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
+    /// Their numbers in the vocabulary.
     pub fn ids(&self) -> &[u32] {
         &self.0
     }
 }
 
 impl Batch {
-    /// Pads texts to the longest of them.
+    /// Pads texts to the longest of them. The tensors are on `device` without autodiff.
     pub fn new(texts: &[&Tokens], device: &Device) -> Self {
         let longest = texts.iter().map(|text| text.len()).max().unwrap_or(0);
         let shape = [texts.len(), longest];

@@ -13,6 +13,7 @@ pub struct DualEncoder {
 }
 
 impl DualEncoder {
+    /// One tower for both sides, with the sum of their gradients.
     pub fn shared(encoder: TextEncoder) -> Self {
         Self {
             queries: encoder,
@@ -28,14 +29,17 @@ impl DualEncoder {
         }
     }
 
+    /// Whether there is one tower.
     pub fn is_shared(&self) -> bool {
         self.passages.is_none()
     }
 
+    /// The tower of the queries.
     pub fn queries(&self) -> &TextEncoder {
         &self.queries
     }
 
+    /// The tower of the passages.
     pub fn passages(&self) -> &TextEncoder {
         self.passages.as_ref().unwrap_or(&self.queries)
     }

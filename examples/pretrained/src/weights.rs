@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use burn::tensor::DType;
+use burn::tensor::{DType, Shape};
 use burn_store::{
     ApplyError, BurnToPyTorchAdapter, FloatCastAdapter, KeyRemapper, ModuleAdapter, ModuleSnapshot,
     PyTorchToBurnAdapter, SafetensorsStore,
@@ -35,7 +35,7 @@ const NAMES: [(&str, &str); 12] = [
 /// file has embeddings or layers that the config knows nothing of.
 pub fn load(mut bert: Bert, path: &Path) -> Result<Bert, ModelError> {
     if !path.is_file() {
-        return Err(ModelError::new(path, "there is no such file"));
+        return Err(ModelError::new(path, absent(path)));
     }
     let mut store = SafetensorsStore::from_file(path)
         .remap(to_ours())
@@ -49,7 +49,10 @@ pub fn load(mut bert: Bert, path: &Path) -> Result<Bert, ModelError> {
         return Err(ModelError::of_tensor(path, &theirs(tensor), problem));
     }
     if let Some((tensor, _)) = result.missing.first() {
-        let problem = format!("missing, as are {} others", result.missing.len() - 1);
+        let problem = match result.missing.len() - 1 {
+            0 => "missing".to_string(),
+            others => format!("missing, as are {others} others"),
+        };
         return Err(ModelError::of_tensor(path, &theirs(tensor), problem));
     }
     let unknown = |tensor: &&String| {
@@ -61,6 +64,29 @@ pub fn load(mut bert: Bert, path: &Path) -> Result<Bert, ModelError> {
         return Err(ModelError::of_tensor(path, &theirs(tensor), problem));
     }
     Ok(bert)
+}
+
+/// In what other files weights are, and what to do.
+fn absent(path: &Path) -> String {
+    let others = [
+        (
+            "model.safetensors.index.json",
+            "weights in several files are not read; write them to one, by \
+             AutoModel.from_pretrained(FOLDER).save_pretrained(OTHER, max_shard_size=\"100GB\")",
+        ),
+        (
+            "pytorch_model.bin",
+            "pickled weights are not read; convert them, by \
+             AutoModel.from_pretrained(FOLDER).save_pretrained(OTHER)",
+        ),
+    ];
+    let found = others
+        .iter()
+        .find(|(name, _)| path.with_file_name(name).exists());
+    match found {
+        Some((name, remedy)) => format!("there is no such file, but {name}: {remedy}"),
+        None => "there is no such file".into(),
+    }
 }
 
 /// Writes the weights in f32.
@@ -80,10 +106,12 @@ fn told(error: &ApplyError) -> (&str, String) {
             path,
             expected,
             found,
-        } => (
-            path,
-            format!("of shape {found}, and config.json says {expected}"),
-        ),
+        } => {
+            let matrix = expected.rank() == 2 && !is_embedding(path);
+            let [expected, found] = [expected, found].map(|shape| of_file(shape, matrix));
+            let problem = format!("of shape {found:?}, and config.json says {expected:?}");
+            (path, problem)
+        }
         ApplyError::DTypeMismatch { path, found, .. } => {
             (path, format!("holds {found:?}, no floats"))
         }
@@ -91,6 +119,20 @@ fn told(error: &ApplyError) -> (&str, String) {
             (path, message.clone())
         }
     }
+}
+
+/// The shape in a file, where matrices that multiply are transposed.
+fn of_file(shape: &Shape, matrix: bool) -> Vec<usize> {
+    let mut shape = shape.to_vec();
+    if matrix && shape.len() == 2 {
+        shape.reverse();
+    }
+    shape
+}
+
+fn is_embedding(ours: &str) -> bool {
+    let names = ["words.", "positions.", "segments."];
+    names.iter().any(|name| ours.starts_with(name))
 }
 
 fn remapper(patterns: Vec<(String, String)>) -> KeyRemapper {

@@ -22,7 +22,6 @@ pub struct TransformerEncoder {
     towers: Towers,
     pass_tokens: usize,
     cache_chunk: Option<usize>,
-    weight_decay: f32,
     max_grad_norm: f64,
 }
 
@@ -33,16 +32,14 @@ impl TransformerEncoder {
         options: &PretrainedOptions,
         device: &Device,
     ) -> Self {
-        let weight_decay = options.weight_decay as f32;
         Self {
-            optimizer: adam_w(&model, weight_decay),
+            optimizer: adam_w(&model, options.weight_decay as f32),
             model,
             gradients: GradientsAccumulator::new(),
             device: device.clone(),
             towers,
             pass_tokens: options.pass_tokens,
             cache_chunk: options.cache_chunk,
-            weight_decay,
             max_grad_norm: options.max_grad_norm,
         }
     }
@@ -127,10 +124,6 @@ impl Encoder for TransformerEncoder {
 
     fn load_checkpoint(mut self, folder: &Path) -> Result<(Self, usize), String> {
         let loaded = load_checkpoint(folder, self.model, self.optimizer);
-        let (model, _, _) = loaded.map_err(|error| error.to_string())?;
-        // An optimizer knows what decays by the ids of the parameters, and these are the checkpoint's now.
-        let optimizer = adam_w(&model, self.weight_decay);
-        let loaded = load_checkpoint(folder, model, optimizer);
         let (model, optimizer, steps) = loaded.map_err(|error| error.to_string())?;
         self.model = model;
         self.optimizer = optimizer;
