@@ -94,6 +94,7 @@ pub fn save(bert: &Bert, path: &Path) -> Result<(), ModelError> {
     let mut store = SafetensorsStore::from_file(path)
         .remap(to_theirs())
         .with_to_adapter(BurnToPyTorchAdapter)
+        .clear_metadata()
         .metadata("format", "pt")
         .overwrite(true);
     let result = bert.save_into(&mut store);

@@ -14,6 +14,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
+    process::ExitCode,
     time::Instant,
 };
 
@@ -36,16 +37,16 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     epochs: usize,
     /// Queries a batch; the passages of the others are a query's negatives
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = at_least_one)]
     batch_size: usize,
     /// Positives that a query brings to its batch
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_parser = at_least_one)]
     positives: usize,
     /// Tokens of a passage; queries have at most 64
     #[arg(long, default_value_t = 256)]
     passage_length: usize,
     /// Texts whose activations are held at a time: less is less memory
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = at_least_one)]
     chunk: usize,
     /// What cosines are divided by
     #[arg(long, default_value_t = 0.05)]
@@ -59,8 +60,17 @@ struct Arguments {
     seed: u64,
 }
 
-fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
-    let args = Arguments::parse();
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
     let device = Device::default().autodiff();
 
     let mut pretrained = Pretrained::open(&args.encoder)?;
@@ -74,6 +84,10 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let passages = read(&args.data.join("corpus.jsonl"), &for_passages)?;
     let queries = read(&args.data.join("queries.jsonl"), &for_queries)?;
     let mut judged = judgements(&args.data.join("qrels/train.tsv"), &queries, &passages)?;
+
+    if judged.is_empty() {
+        return Err("no query of qrels/train.tsv has a relevant passage".into());
+    }
 
     let mut model = DualEncoder::shared(pretrained.encoder(&device)?);
     let mut optimizer = adam_w(&model, 0.01);
@@ -134,6 +148,14 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     pretrained.save(model.queries(), &args.out)?;
     println!("written to {}", args.out.display());
     Ok(())
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(count) => Ok(count),
+        Err(error) => Err(format!("{error}")),
+    }
 }
 
 #[derive(Deserialize)]

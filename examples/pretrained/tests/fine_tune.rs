@@ -1,0 +1,152 @@
+//! The program, as its user runs it.
+
+mod common;
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use common::{Folder, read, rows, tokens};
+use pretrained::Pretrained;
+
+const TOPICS: [&str; 4] = ["aaa", "bbbb", "cc", "ddddd"];
+
+/// Queries and passages of four topics, and who is relevant to whom.
+fn write_data(folder: &Path) {
+    let mut corpus = String::new();
+    let mut queries = String::new();
+    let mut judgements = String::from("query-id\tcorpus-id\tscore\n");
+    for (topic, word) in TOPICS.iter().enumerate() {
+        for copy in 0..3 {
+            let text = format!("{word} {copy}{copy}");
+            corpus += &format!(
+                "{{\"_id\": \"d{topic}-{copy}\", \"title\": \"x\", \"text\": \"{text}\"}}\n"
+            );
+            queries += &format!("{{\"_id\": \"q{topic}-{copy}\", \"text\": \"{word}\"}}\n");
+            for other in 0..3 {
+                judgements += &format!("q{topic}-{copy}\td{topic}-{other}\t1\n");
+            }
+        }
+    }
+    fs::create_dir_all(folder.join("qrels")).unwrap();
+    fs::write(folder.join("corpus.jsonl"), corpus).unwrap();
+    fs::write(folder.join("queries.jsonl"), queries).unwrap();
+    fs::write(folder.join("qrels/train.tsv"), judgements).unwrap();
+}
+
+fn fine_tune(encoder: &Path, data: &Path, out: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fine_tune"));
+    command.args([encoder, data, out]).args(more);
+    command.output().unwrap()
+}
+
+fn losses(output: &Output) -> Vec<f64> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let losses = text
+        .lines()
+        .filter_map(|line| line.split("loss ").nth(1)?.split(' ').next()?.parse().ok());
+    losses.collect()
+}
+
+#[test]
+fn the_loss_falls_and_the_trained_model_is_read_again() {
+    let (encoder, data, out) = (Folder::tiny(), Folder::new(), Folder::new());
+    write_data(&data);
+    let more = [
+        "--epochs",
+        "20",
+        "--batch-size",
+        "6",
+        "--chunk",
+        "4",
+        "--lr",
+        "0.01",
+        "--dropout",
+        "0",
+    ];
+    let output = fine_tune(&encoder, &data, &out, &more);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let losses = losses(&output);
+    assert_eq!(losses.len(), 40);
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    assert!(mean(&losses[36..]) < 0.5 * mean(&losses[..4]), "{losses:?}");
+
+    // A query is nearer to the passages of its topic than to any other.
+    let mut model = Pretrained::open(&*out).unwrap();
+    assert!(model.options.normalize);
+    model.options.dropout = Some(0.0);
+    let encoder = model.encoder(&Default::default()).unwrap();
+    let encode = |texts: &[String]| {
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let tokens = tokens(&model, &texts);
+        encoder.encode(&tokens.iter().collect::<Vec<_>>(), 64)
+    };
+    let queries = encode(&TOPICS.map(String::from));
+    let passages = encode(&TOPICS.map(|word| format!("x {word} 11")));
+    for (topic, scores) in rows(queries.matmul(passages.transpose()))
+        .iter()
+        .enumerate()
+    {
+        let best = scores.iter().copied().fold(f32::MIN, f32::max);
+        assert_eq!(scores[topic], best, "{topic}: {scores:?}");
+    }
+}
+
+#[test]
+fn the_same_seed_trains_the_same_model() {
+    let (encoder, data) = (Folder::tiny(), Folder::new());
+    write_data(&data);
+    let train = |seed| {
+        let out = Folder::new();
+        let output = fine_tune(
+            &encoder,
+            &data,
+            &out,
+            &["--seed", seed, "--batch-size", "6"],
+        );
+        assert!(output.status.success());
+        read(&out.join("model.safetensors"))
+    };
+    let first = train("1");
+    assert!(first == train("1"));
+    assert!(first != train("2"));
+}
+
+#[test]
+fn mistakes_are_named() {
+    let (encoder, data, out) = (Folder::tiny(), Folder::new(), Folder::new());
+    let error = |more: &[&str]| {
+        let output = fine_tune(&encoder, &data, &out, more);
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(error(&[]).contains("corpus.jsonl"));
+    write_data(&data);
+    assert!(error(&["--chunk", "0"]).contains("at least 1"));
+    assert!(error(&["--dropout", "1"]).contains("dropout"));
+    fs::write(
+        data.join("qrels/train.tsv"),
+        "query-id\tcorpus-id\tscore\nq0-0\tnone\t1\n",
+    )
+    .unwrap();
+    let message = error(&[]);
+    assert!(
+        message.contains("train.tsv: line 2: the passage is unknown"),
+        "{message}"
+    );
+    fs::write(
+        data.join("qrels/train.tsv"),
+        "query-id\tcorpus-id\tscore\nq0-0\td0-0\t0\n",
+    )
+    .unwrap();
+    assert!(error(&[]).contains("no query"));
+    fs::remove_file(encoder.join("model.safetensors")).unwrap();
+    write_data(&data);
+    assert!(error(&[]).contains("model.safetensors"));
+}
