@@ -24,6 +24,9 @@ pub struct Arguments {
     /// Measure on qrels/SPLIT.tsv; several with commas between them are measured as one
     #[arg(long, value_name = "SPLIT", default_value = "test", requires = "data")]
     pub test_split: String,
+    /// Do not rank for a query what this file names: lines of a query and a document, with a tab between them
+    #[arg(long, value_name = "FILE", requires = "data")]
+    pub leave_out: Option<PathBuf>,
     /// Measure on the test split of another collection as well; may be repeated
     #[arg(long, value_name = "DIR")]
     pub also: Vec<PathBuf>,

@@ -20,11 +20,12 @@ impl Measured {
     pub fn new<E: Encoder>(encoder: &E, prepared: &Prepared<E::Text>) -> Result<Self, String> {
         let queries: Vec<&E::Text> = prepared.test.iter().collect();
         let documents: Vec<&E::Text> = prepared.ranked.iter().map(AsRef::as_ref).collect();
-        let rankings = search(
+        let mut rankings = search(
             encoder.encode(&queries, Role::Query),
             encoder.encode(&documents, Role::Document),
             &prepared.collection.documents,
         )?;
+        prepared.left_out.remove_from(&mut rankings);
         let test = &prepared.collection.test;
         let of_queries: Vec<Metrics> = test
             .iter()

@@ -8,6 +8,7 @@ mod charts;
 mod checkpoint;
 mod evaluation;
 mod labels;
+mod left_out;
 mod lexical;
 mod prepared;
 mod report;
@@ -80,13 +81,19 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
     fn new(args: &'a Arguments, source: S) -> Result<Self, String> {
         let device = args.device()?.autodiff();
         let first = match &args.data {
-            Some(folder) => Prepared::load(&source, folder, &args.train_split, &args.test_split)?,
+            Some(folder) => Prepared::load(
+                &source,
+                folder,
+                &args.train_split,
+                &args.test_split,
+                args.leave_out.as_deref(),
+            )?,
             None => Prepared::generated(&source)?,
         };
         let mut collections = vec![first];
         for folder in &args.also {
             // Trained on is nothing of it; the test split serves for both.
-            let also = Prepared::load(&source, folder, "test", "test")?;
+            let also = Prepared::load(&source, folder, "test", "test", None)?;
             if collections
                 .iter()
                 .any(|collection| collection.name == also.name)

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use rayon::prelude::*;
 
-use super::{lexical::Index, source::Passage};
+use super::{left_out::LeftOut, lexical::Index, source::Passage};
 use crate::{
     collection::{Collection, Query},
     encoder::{Reads, Role},
@@ -24,6 +24,7 @@ pub struct Prepared<T> {
     pub ranked: Vec<Arc<T>>,
     /// One for each test query.
     pub test: Vec<T>,
+    pub left_out: LeftOut,
 }
 
 /// What training needs to know of a train query.
@@ -39,7 +40,8 @@ pub struct TrainQuery<T> {
 
 impl<T: Send + Sync> Prepared<T> {
     pub fn generated<S: Reads<T>>(source: &S) -> Result<Self, String> {
-        Self::new(source, "embedded".into(), Collection::generate())
+        let collection = Collection::generate();
+        Self::new(source, "embedded".into(), collection, LeftOut::default())
     }
 
     /// `test_splits` are names of splits with commas between them.
@@ -48,15 +50,23 @@ impl<T: Send + Sync> Prepared<T> {
         folder: &Path,
         train_split: &str,
         test_splits: &str,
+        left_out: Option<&Path>,
     ) -> Result<Self, String> {
-        let collection = Collection::load(folder, train_split, test_splits)?;
+        let mut collection = Collection::load(folder, train_split, test_splits)?;
+        let left_out = left_out.map(|path| LeftOut::read(path, &mut collection));
+        let left_out = left_out.transpose()?.unwrap_or_default();
         let path = folder.canonicalize().unwrap_or(folder.to_path_buf());
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let name = format!("{name}-{}", test_splits.replace(',', "+"));
-        named(folder, Self::new(source, name, collection))
+        named(folder, Self::new(source, name, collection, left_out))
     }
 
-    fn new<S: Reads<T>>(source: &S, name: String, collection: Collection) -> Result<Self, String> {
+    fn new<S: Reads<T>>(
+        source: &S,
+        name: String,
+        collection: Collection,
+        left_out: LeftOut,
+    ) -> Result<Self, String> {
         let read = |role| {
             let documents = collection.documents.par_iter();
             let texts = documents.map(move |document| {
@@ -84,6 +94,7 @@ impl<T: Send + Sync> Prepared<T> {
             ranked,
             test: test.collect::<Result<_, _>>()?,
             collection,
+            left_out,
         })
     }
 

@@ -35,7 +35,7 @@ pub struct Fingerprint {
     documents: usize,
     train_queries: usize,
     test_queries: usize,
-    /// FNV-1a of ids, texts and judgements.
+    /// FNV-1a of ids, texts, judgements, and what is left out.
     hash: String,
 }
 
@@ -54,6 +54,10 @@ impl Fingerprint {
                 hash.add(&document.to_le_bytes());
                 hash.add(&grade.to_le_bytes());
             }
+        }
+        for (query, document) in prepared.left_out.pairs() {
+            hash.add(&query.to_le_bytes());
+            hash.add(&document.to_le_bytes());
         }
         Self {
             name: prepared.name.clone(),

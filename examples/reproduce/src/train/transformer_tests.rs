@@ -465,7 +465,11 @@ fn what_cannot_be_is_named() {
         ),
         (
             ["--passage-length", "1"],
-            "model: a text of 1 tokens has no room",
+            "tokenizer.json: a maximal length of 1 has no room",
+        ),
+        (
+            ["--passage-length", "2"],
+            "model: a text of 2 tokens has no room",
         ),
     ] {
         let option = format!("{}={}", more[0], more[1]);
