@@ -15,6 +15,7 @@ const OPTIMIZER: &str = "optimizer.bpk";
 
 /// Writes the model and the optimizer after so many steps to `folder/checkpoint-STEPS`, and removes all other
 /// checkpoints. A checkpoint is there whole or not at all: what an interrupted save leaves is not read.
+/// Only where it replaces a checkpoint of the same step, an interruption can lose that one.
 ///
 /// # Errors
 ///

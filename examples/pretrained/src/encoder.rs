@@ -61,8 +61,9 @@ impl TextEncoder {
         }
     }
 
-    /// The vectors of texts, `[texts, hidden]`, in passes of texts of like length, none of more than `max_tokens` tokens
-    /// with padding unless a single text has more. Rows are in the order of the texts; without texts there are none.
+    /// The vectors of texts, `[texts, hidden]`, in passes of texts of like length. What is passed at a time has at most
+    /// `max_tokens` tokens with padding, unless a single text has more: one pass, or on Burn's CPU backend without autodiff one
+    /// for each thread. Rows are in the order of the texts; without texts there are none.
     ///
     /// # Panics
     ///
@@ -73,16 +74,20 @@ impl TextEncoder {
             let [_, hidden] = self.bert.words.weight.dims();
             return Tensor::zeros([0, hidden], &device);
         }
-        let (order, parts) = parts(texts, max_tokens);
+        // Burn's CPU backend has threads for products only. With a graph the order of the parts decides
+        // the order of the sums of gradients, and of random numbers.
+        let threads = match is_flex(&device) && !device.is_autodiff() {
+            true => rayon::current_num_threads(),
+            false => 1,
+        };
+        let (order, parts) = parts(texts, max_tokens / threads);
         let vectors = |part: Range<usize>| {
             let texts: Vec<&Tokens> = order[part].iter().map(|index| texts[*index]).collect();
             self.forward(&Batch::new(&texts, &device))
         };
-        // Burn's CPU backend has threads for products only. With a graph the order of the parts decides
-        // the order of the sums of gradients, and of random numbers.
-        let vectors: Vec<Tensor<2>> = match is_flex(&device) && !device.is_autodiff() {
-            true => parts.into_par_iter().map(vectors).collect(),
-            false => parts.into_iter().map(vectors).collect(),
+        let vectors: Vec<Tensor<2>> = match threads {
+            1 => parts.into_iter().map(vectors).collect(),
+            _ => parts.into_par_iter().map(vectors).collect(),
         };
         let vectors = Tensor::cat(vectors, 0);
         if order.is_sorted() {

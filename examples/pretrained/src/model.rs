@@ -1,6 +1,7 @@
 //! The transformer: tokens to hidden states.
 
 use burn::{
+    backend::DispatchDevice,
     module::Module,
     nn::{
         Dropout, DropoutConfig, Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear,
@@ -19,10 +20,10 @@ use crate::{
     tokens::Batch,
 };
 
-/// What the products of matrices are computed in.
+/// What the products of matrices, and the biases that are added to them, are computed in.
 ///
 /// The weights, what the layers add up, softmax and layer normalisation are in f32 either way, and so are the
-/// gradients that an optimizer gets. Only the softmax of attention without autodiff is as the device's kernel makes it.
+/// gradients that an optimizer gets. Only what attention does without autodiff is as the device's kernel makes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// As the weights are.
@@ -169,7 +170,7 @@ impl Layer {
 
         let inner = project(precision.of(states.clone()), &self.intermediate, precision);
         let inner = match self.activation {
-            Activation::Gelu => gelu(inner),
+            Activation::Gelu => precision.of(exact_gelu(inner)),
             Activation::GeluNew => gelu_approximate(inner),
             Activation::Relu => relu(inner),
         };
@@ -241,6 +242,18 @@ impl Precision {
 fn project(input: Tensor<2>, layer: &Linear, precision: Precision) -> Tensor<2> {
     let bias = layer.bias.as_ref().map(|bias| precision.of(bias.val()));
     linear(input, precision.of(layer.weight.val()), bias)
+}
+
+/// `x (1 + erf(x / sqrt 2)) / 2`, in f32. The gradient of Burn's own is exact on its CPU backend only; elsewhere it is
+/// that of the approximation.
+fn exact_gelu(input: Tensor<2>) -> Tensor<2> {
+    let device = input.device().without_autodiff();
+    if matches!(device.as_dispatch(), DispatchDevice::Flex(_)) {
+        return gelu(input);
+    }
+    let input = input.cast(DType::F32);
+    let doubled = (input.clone() / std::f64::consts::SQRT_2).erf() + 1.0;
+    input * doubled * 0.5
 }
 
 fn norm(config: &BertConfig, device: &Device) -> LayerNorm {

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use serde_json::{Value, json};
 
 use crate::{error::ModelError, tokens::Batch};
@@ -27,7 +27,7 @@ impl Pooling {
             (Self::Cls, _) => states.slice([0..texts, 0..1]).reshape([texts, hidden]),
             (Self::Mean, None) => states.mean_dim(1).reshape([texts, hidden]),
             (Self::Mean, Some(padding)) => {
-                let real = padding.clone().bool_not().float();
+                let real = padding.clone().bool_not().float().cast(DType::F32);
                 let shares = real.clone() / real.sum_dim(1);
                 shares
                     .unsqueeze_dim::<3>(1)

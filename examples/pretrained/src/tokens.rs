@@ -47,6 +47,13 @@ impl Tokenizer {
         tokenizer
             .cut_to(max_length)
             .map_err(|problem| error(&problem))?;
+        // The special tokens of the post-processor have numbers of their own.
+        let special = tokenizer.tokenize("").map_err(|problem| error(&problem))?;
+        if let Some(id) = special.0.iter().find(|id| **id as usize >= vocab_size) {
+            return Err(error(&format!(
+                "special token {id} is beyond the vocab_size of config.json, {vocab_size}"
+            )));
+        }
         Ok(tokenizer)
     }
 
@@ -102,7 +109,7 @@ impl From<Vec<u32>> for Tokens {
 }
 
 impl Tokens {
-    /// How many there are, at least 1.
+    /// How many there are; at least 1 from a [`Tokenizer`].
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.0.len()

@@ -332,6 +332,15 @@ fn a_vocabulary_beyond_the_table_is_refused() {
 }
 
 #[test]
+fn a_special_token_beyond_the_table_is_refused() {
+    let folder = Folder::tiny();
+    let mut tokenizer = tiny::tokenizer();
+    tokenizer["post_processor"]["special_tokens"]["[SEP]"]["ids"] = json!([999]);
+    fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    refused(&folder, "tokenizer.json", "special token 999 is beyond");
+}
+
+#[test]
 fn maximal_lengths_are_checked() {
     let folder = Folder::tiny();
     let mut model = Pretrained::open(&*folder).unwrap();

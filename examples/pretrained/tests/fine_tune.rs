@@ -130,6 +130,10 @@ fn mistakes_are_named() {
     write_data(&data);
     assert!(error(&["--chunk", "0"]).contains("at least 1"));
     assert!(error(&["--dropout", "1"]).contains("dropout"));
+    assert!(error(&["--temperature", "0"]).contains("above 0"));
+    // Beyond every float: an error in place of a model of NaN.
+    assert!(error(&["--temperature", "1e-300"]).contains("the loss is"));
+    assert!(out.read_dir().unwrap().next().is_none());
     fs::write(
         data.join("qrels/train.tsv"),
         "query-id\tcorpus-id\tscore\nq0-0\tnone\t1\n",

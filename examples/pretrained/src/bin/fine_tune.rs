@@ -49,10 +49,16 @@ struct Arguments {
     #[arg(long, default_value_t = 32, value_parser = at_least_one)]
     chunk: usize,
     /// What cosines are divided by
-    #[arg(long, default_value_t = 0.05)]
+    #[arg(long, default_value_t = 0.05, value_parser = above_zero)]
     temperature: f64,
-    #[arg(long, default_value_t = 2e-5)]
+    #[arg(long, default_value_t = 2e-5, value_parser = above_zero)]
     lr: f64,
+    /// Put before every query, such as "query: " for E5
+    #[arg(long, default_value = "")]
+    query_prefix: String,
+    /// Put before every passage, such as "passage: " for E5
+    #[arg(long, default_value = "")]
+    passage_prefix: String,
     /// In place of the rates in config.json; on CPUs random numbers are slow
     #[arg(long)]
     dropout: Option<f64>,
@@ -81,8 +87,16 @@ fn run(args: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
     let tokenizer = pretrained.tokenizer()?;
     let for_queries = tokenizer.clone().with_max_length(longest.min(64))?;
     let for_passages = tokenizer.with_max_length(longest.min(args.passage_length))?;
-    let passages = read(&args.data.join("corpus.jsonl"), &for_passages)?;
-    let queries = read(&args.data.join("queries.jsonl"), &for_queries)?;
+    let passages = read(
+        &args.data.join("corpus.jsonl"),
+        &args.passage_prefix,
+        &for_passages,
+    )?;
+    let queries = read(
+        &args.data.join("queries.jsonl"),
+        &args.query_prefix,
+        &for_queries,
+    )?;
     let mut judged = judgements(&args.data.join("qrels/train.tsv"), &queries, &passages)?;
 
     if judged.is_empty() {
@@ -137,9 +151,12 @@ fn run(args: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
             model = optimizer.step(schedule.rate(step), model, gradients);
 
             step += 1;
+            let loss: f64 = result.loss.into_scalar();
+            if !loss.is_finite() {
+                return Err(format!("the loss is {loss} in step {step}: try a lower --lr").into());
+            }
             println!(
-                "step {step}/{total}  loss {:.4}  {} passages  {:.1} s",
-                result.loss.into_scalar::<f64>(),
+                "step {step}/{total}  loss {loss:.4}  {} passages  {:.1} s",
                 columns.len(),
                 start.elapsed().as_secs_f64()
             );
@@ -158,6 +175,13 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
+fn above_zero(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        _ => Err("must be a number above 0".into()),
+    }
+}
+
 #[derive(Deserialize)]
 struct Line {
     #[serde(rename = "_id")]
@@ -168,7 +192,7 @@ struct Line {
 }
 
 /// The ids and tokens of texts, one a line.
-fn read(path: &Path, tokenizer: &Tokenizer) -> Result<Vec<(String, Tokens)>, String> {
+fn read(path: &Path, prefix: &str, tokenizer: &Tokenizer) -> Result<Vec<(String, Tokens)>, String> {
     let error = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let file = fs::File::open(path).map_err(|problem| error(&problem))?;
     let mut texts = Vec::new();
@@ -177,7 +201,8 @@ fn read(path: &Path, tokenizer: &Tokenizer) -> Result<Vec<(String, Tokens)>, Str
         let line: Line = serde_json::from_str(&line)
             .map_err(|problem| error(&format!("line {}: {problem}", index + 1)))?;
         let text = format!("{} {}", line.title, line.text);
-        texts.push((line.id, tokenizer.tokenize(text.trim())?));
+        let text = format!("{prefix}{}", text.trim());
+        texts.push((line.id, tokenizer.tokenize(&text)?));
     }
     Ok(texts)
 }
@@ -196,7 +221,10 @@ fn judgements(
     let (queries, passages) = (places(queries), places(passages));
     let file = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let mut relevant: HashMap<usize, Vec<usize>> = HashMap::new();
-    for (index, line) in file.lines().enumerate().skip(1) {
+    for (index, line) in file.lines().enumerate() {
+        if index == 0 && line.starts_with("query-id") {
+            continue;
+        }
         let error = |problem| format!("{}: line {}: {problem}", path.display(), index + 1);
         let [query, passage, grade] = line.split('\t').collect::<Vec<_>>()[..] else {
             return Err(error("a query, a passage and a grade are expected"));

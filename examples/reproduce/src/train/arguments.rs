@@ -103,7 +103,7 @@ pub struct Arguments {
     /// uses all threads]
     #[arg(long)]
     jobs: Option<usize>,
-    /// flex, wgpu or cuda, where compiled in [default: the first that is]
+    /// flex, and wgpu and cuda where compiled in [default: Burn's choice, which is flex where nothing else is]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
 

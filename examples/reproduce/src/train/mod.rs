@@ -22,6 +22,7 @@ mod transformer_tests;
 
 use std::{
     cell::RefCell,
+    path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -29,7 +30,7 @@ use std::{
     time::Instant,
 };
 
-use burn::tensor::Device;
+use burn::{backend::DispatchDevice, tensor::Device};
 use indicatif::{ProgressBar, ProgressStyle};
 
 pub use arguments::Arguments;
@@ -68,6 +69,11 @@ struct Experiment<'a, S: EncoderSource> {
     collections: Vec<Prepared<TextOf<S>>>,
     queries: Vec<TrainQuery<TextOf<S>>>,
     files: Vec<tevatron::File>,
+}
+
+/// Where the trained encoder of a cell goes.
+fn model_folder(cell: &Cell, out: &Path) -> PathBuf {
+    cell.folder(out).join("model")
 }
 
 /// How a cell ended.
@@ -137,6 +143,14 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
         let mut finished = 0;
         for cell in self.args.cells() {
             match cell.finished(out)? {
+                Some(_)
+                    if self.args.pretrained.save_model && !model_folder(&cell, out).exists() =>
+                {
+                    return Err(format!(
+                        "{}: is finished, and was not asked to --save-model: choose another --out",
+                        cell.folder(out).display()
+                    ));
+                }
                 Some(_) => finished += 1,
                 None => cells.push(cell),
             }
@@ -163,14 +177,17 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
         let args = self.args;
         let settings = Settings {
             encoder: self.source.name(),
-            device: args.device.clone(),
+            device: match self.device.clone().without_autodiff().as_dispatch() {
+                DispatchDevice::Flex(_) => None,
+                device => Some(format!("{device:?}")),
+            },
             labels: match self.files.is_empty() {
                 true => "LLM labels are simulated",
                 false => "those of the files",
             },
             collections: self.collections.iter().map(Fingerprint::new).collect(),
             train_split: args.train_split.clone(),
-            tevatron: self.files.iter().map(|file| format!("{file:?}")).collect(),
+            tevatron: self.files.iter().map(ToString::to_string).collect(),
             epochs: args.epochs(),
             batch_size: args.batch_size,
             group_size: args.group_size,
@@ -316,7 +333,7 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
             collections.push(measured.evaluation);
         }
         if args.pretrained.save_model {
-            encoder.save(&folder.join("model"))?;
+            encoder.save(&model_folder(cell, &self.args.out))?;
         }
         let outcome = Outcome {
             cell: *cell,

@@ -15,6 +15,7 @@ use crate::{
 #[derive(Serialize)]
 pub struct Settings {
     pub encoder: String,
+    /// `None` is Burn's CPU backend.
     pub device: Option<String>,
     pub labels: &'static str,
     pub collections: Vec<Fingerprint>,

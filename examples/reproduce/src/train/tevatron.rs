@@ -1,7 +1,7 @@
 //! Tevatron's JSON lines, plain or compressed: a query, its positive and its negative passages a line.
 
 use std::{
-    fs,
+    fmt, fs,
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     sync::Arc,
@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::source::{Example, Passage};
 use crate::{
     encoder::{Reads, Role},
+    hash::Hash,
     output::named,
 };
 
@@ -23,6 +24,15 @@ pub struct File {
     path: PathBuf,
     /// Queries that have a positive.
     pub queries: usize,
+    /// Of the file as it is, compressed or not.
+    hash: String,
+}
+
+impl fmt::Display for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        write!(f, "{name}, {} queries, {}", self.queries, self.hash)
+    }
 }
 
 #[derive(Deserialize)]
@@ -63,9 +73,12 @@ impl File {
                 path.display()
             ));
         }
+        let mut hash = Hash::default();
+        hash.add_file(path)?;
         Ok(Self {
             path: path.to_path_buf(),
             queries,
+            hash: hash.to_string(),
         })
     }
 

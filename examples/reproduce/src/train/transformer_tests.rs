@@ -232,7 +232,7 @@ fn a_gradient_cache_changes_memory_and_not_the_losses() {
 fn a_stopped_training_goes_on_as_if_it_had_not_stopped() {
     let setup = Setup::new("resume");
     // 5 steps an epoch, or 3 of up to 2 batches.
-    let more = with(&[
+    let more = [
         "--epochs",
         "2",
         "--dropout",
@@ -241,14 +241,23 @@ fn a_stopped_training_goes_on_as_if_it_had_not_stopped() {
         "0.5",
         "--evaluate-every",
         "2",
-    ]);
+    ];
     for (name, options) in [
         ("plain", &[][..]),
         ("cache", &["--cache-chunk", "2"][..]),
         ("accumulate", &["--accumulate", "2"][..]),
         ("separate", &["--separate-towers"][..]),
+        // Positives that are drawn anew, from all judgements.
+        ("drawn", &[][..]),
     ] {
-        let more = [&more[..], options].concat();
+        let (which, of) = match name {
+            "drawn" => (
+                &["--objectives", "rand1-lh", "--regimes", "all"],
+                "all_max4_t0.05_rand1-lh_seed1",
+            ),
+            _ => (&ONE, "human_t0.05_lse-pair_seed1"),
+        };
+        let more = [&which[..], &more, options].concat();
         let once = setup.run(&format!("{name}-once"), &more).unwrap();
         let name = format!("{name}-stopped");
         // In an epoch; at the end of the first; beside the checkpoints that are asked for; and finished.
@@ -260,7 +269,7 @@ fn a_stopped_training_goes_on_as_if_it_had_not_stopped() {
         ];
         for stop in stops {
             let out = setup.run(&name, &[&more[..], stop].concat()).unwrap();
-            let cell = out.join("runs/human_t0.05_lse-pair_seed1");
+            let cell = out.join("runs").join(of);
             let finished = stop.is_empty();
             assert_eq!(cell.join("metrics.json").exists(), finished);
             assert_eq!(cell.join("checkpoints").exists(), !finished);
@@ -270,8 +279,6 @@ fn a_stopped_training_goes_on_as_if_it_had_not_stopped() {
         assert_eq!(losses(&stopped), losses(&once));
     }
     // Dropout and decay made a difference: they were there to be repeated.
-    let without = [&more[..], &["--dropout", "0"]].concat();
-    assert!(setup.run("plain-once", &without).is_err());
     let other = with(&[
         "--epochs",
         "2",
@@ -287,7 +294,7 @@ fn a_stopped_training_goes_on_as_if_it_had_not_stopped() {
 }
 
 #[test]
-fn accumulated_batches_are_one_step_of_their_mean_gradient() {
+fn accumulated_batches_are_one_step() {
     let setup = Setup::new("accumulate");
     // One step an epoch, so the second epoch's loss shows what the first step did.
     let more = with(&["--epochs", "2", "--dropout", "0", "--accumulate", "5"]);
@@ -355,6 +362,24 @@ fn a_saved_model_is_measured_alike_again() {
         assert_eq!(again, trained);
         let before = setup.run("before", &zero).unwrap();
         assert_ne!(results(&before)[0].1, trained);
+    }
+    // What is finished without a model has none to write.
+    let more = with(&["--epochs", "0", "--save-model"]);
+    let error = setup.run("before", &more).unwrap_err();
+    assert!(error.contains("was not asked to --save-model"), "{error}");
+}
+
+#[test]
+fn a_prefix_is_read_and_is_a_setting() {
+    let setup = Setup::new("prefix");
+    let zero = with(&["--epochs", "0"]);
+    let plain = results(&setup.run("out", &zero).unwrap()).remove(0).1;
+    for option in ["--query-prefix", "--passage-prefix"] {
+        let more = [&zero[..], &[option, "zz "]].concat();
+        let out = setup.run(&option[2..], &more).unwrap();
+        assert_ne!(results(&out)[0].1, plain, "{option}");
+        let error = setup.run("out", &more).unwrap_err();
+        assert!(error.contains("other settings"), "{error}");
     }
 }
 

@@ -22,6 +22,8 @@ pub struct TransformerEncoder {
     towers: Towers,
     pass_tokens: usize,
     cache_chunk: Option<usize>,
+    /// Whether the two passes of the cache were compared, which is done once.
+    checked: bool,
     max_grad_norm: f64,
 }
 
@@ -40,6 +42,7 @@ impl TransformerEncoder {
             towers,
             pass_tokens: options.pass_tokens,
             cache_chunk: options.cache_chunk,
+            checked: false,
             max_grad_norm: options.max_grad_norm,
         }
     }
@@ -70,7 +73,12 @@ impl TransformerEncoder {
         loss: impl FnOnce(Tensor<2>, Tensor<2>) -> Tensor<1>,
     ) -> Result<(Tensor<1>, GradientsParams), String> {
         let passes = self.pass_tokens;
-        let step = GradientCache::new(&self.model, [chunk, chunk], seed).step(
+        let cache = GradientCache::new(&self.model, [chunk, chunk], seed);
+        let cache = match self.checked {
+            true => cache,
+            false => cache.with_check(),
+        };
+        let step = cache.step(
             queries.len(),
             |model, rows| Ok(model.queries().encode(&queries[rows], passes)),
             documents.len(),
@@ -97,6 +105,7 @@ impl Encoder for TransformerEncoder {
             None => self.whole(queries, documents, seed, loss),
             Some(chunk) => self.chunked(chunk, queries, documents, seed, loss)?,
         };
+        self.checked = true;
         self.gradients.accumulate(&self.model, gradients);
         Ok(loss.into_scalar())
     }

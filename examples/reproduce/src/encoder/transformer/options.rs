@@ -26,6 +26,12 @@ pub struct PretrainedOptions {
     /// Rate of dropout in training [default: as config.json says]
     #[arg(long, value_name = "RATE", requires = "encoder")]
     pub dropout: Option<f64>,
+    /// Put before every query, such as "query: " for E5
+    #[arg(long, value_name = "TEXT", default_value = "", requires = "encoder")]
+    pub query_prefix: String,
+    /// Put before every passage, such as "passage: " for E5
+    #[arg(long, value_name = "TEXT", default_value = "", requires = "encoder")]
+    pub passage_prefix: String,
     /// Tokens that queries are cut to [default: as the folder says]
     #[arg(long, value_name = "TOKENS", requires = "encoder")]
     pub query_length: Option<usize>,
@@ -35,7 +41,7 @@ pub struct PretrainedOptions {
     /// Tokens that documents are cut to when they are ranked [default: --passage-length]
     #[arg(long, value_name = "TOKENS", requires = "encoder")]
     pub evaluation_length: Option<usize>,
-    /// Tokens that go through the encoder at a time, padding included: bounds memory in evaluation; in training
+    /// Tokens that go through the encoder at a time, padding included: bounds activations in evaluation; in training
     /// --cache-chunk does
     #[arg(
         long,

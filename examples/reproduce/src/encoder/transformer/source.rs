@@ -175,6 +175,14 @@ impl EncoderSource for TransformerSource {
         parts.push(format!(
             "queries of {queries}, passages of {passages}, documents of {documents} tokens"
         ));
+        for (side, prefix) in [
+            ("queries", &options.query_prefix),
+            ("passages", &options.passage_prefix),
+        ] {
+            if !prefix.is_empty() {
+                parts.push(format!("{prefix:?} before {side}"));
+            }
+        }
         parts.push(format!("passes of {} tokens", options.pass_tokens));
         parts.extend(
             options
@@ -189,12 +197,12 @@ impl EncoderSource for TransformerSource {
     }
 
     fn read(&self, text: &str, role: Role) -> Result<Tokens, String> {
-        let tokenizer = match role {
-            Role::Query => &self.queries,
-            Role::Passage => &self.passages,
-            Role::Document => &self.documents,
+        let (tokenizer, prefix) = match role {
+            Role::Query => (&self.queries, &self.options.query_prefix),
+            Role::Passage => (&self.passages, &self.options.passage_prefix),
+            Role::Document => (&self.documents, &self.options.passage_prefix),
         };
-        tokenizer.tokenize(text)
+        tokenizer.tokenize(&format!("{prefix}{text}"))
     }
 
     fn ranks_as_trained(&self) -> bool {
