@@ -31,8 +31,11 @@ use serde::Deserialize;
 
 #[derive(Parser)]
 struct Arguments {
+    /// Folder of the pretrained model
     encoder: PathBuf,
+    /// Folder of the collection, in BEIR layout
     data: PathBuf,
+    /// Folder for the trained model
     out: PathBuf,
     #[arg(long, default_value_t = 1)]
     epochs: usize,
