@@ -258,3 +258,144 @@ fn mean(sum: f64, count: usize) -> Option<f64> {
 fn seed(cell: u64, batch: u64) -> u64 {
     StdRng::seed_from_u64(cell.rotate_left(32) ^ batch).random()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::{
+        encoder::{EncoderSource, Role},
+        objective::Objective,
+        train::{
+            cell::Setting,
+            labels::{Phase, Regime},
+            source::{Passage, Source},
+        },
+    };
+
+    /// What a training asks of an encoder.
+    enum Call {
+        Learn(f64),
+        Update,
+    }
+
+    /// Gives all texts the same vector, so that every batch of two has the loss `ln 2`.
+    struct Recorder(Arc<Mutex<Vec<Call>>>);
+
+    impl EncoderSource for Recorder {
+        type Encoder = Self;
+
+        fn name(&self) -> String {
+            "recorder".into()
+        }
+
+        fn read(&self, _: &str, _: Role) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn create(&self, _: u64, _: &Device) -> Result<Self, String> {
+            Ok(Self(self.0.clone()))
+        }
+    }
+
+    impl Encoder for Recorder {
+        type Text = ();
+
+        fn learn(
+            &mut self,
+            queries: &[&()],
+            documents: &[&()],
+            _: u64,
+            loss: impl FnOnce(Tensor<2>, Tensor<2>) -> Tensor<1>,
+        ) -> Result<f64, String> {
+            let vectors = |texts: &[&()]| Tensor::ones([texts.len(), 1], &Device::default());
+            let loss = loss(vectors(queries), vectors(documents)).into_scalar();
+            self.0.lock().unwrap().push(Call::Learn(loss));
+            Ok(loss)
+        }
+
+        fn update(self, _: f64) -> Self {
+            self.0.lock().unwrap().push(Call::Update);
+            self
+        }
+
+        fn encode(&self, _: &[&()], _: Role) -> Tensor<2> {
+            unreachable!("nothing is evaluated")
+        }
+    }
+
+    struct Nobody;
+
+    impl<E> Observer<E> for Nobody {
+        fn queries(&self, _: usize) {}
+
+        fn evaluate(&self, _: &E) -> Result<f64, String> {
+            unreachable!("nothing is evaluated")
+        }
+
+        fn epoch(&self, _: usize, _: &Epoch) {}
+
+        fn evaluation(&self, _: &StepEvaluation) {}
+    }
+
+    #[test]
+    fn a_step_has_the_mean_gradient_of_its_batches() {
+        let example = |id: usize| Example {
+            query: Arc::new(()),
+            positives: vec![Passage {
+                id: id.to_string().into(),
+                text: Arc::new(()),
+            }],
+            negatives: Vec::new(),
+        };
+        let phase = Phase {
+            source: Source::Memory((0..6).map(example).collect()),
+            epochs: 1,
+            redrawn: false,
+        };
+        let cell = Cell {
+            regime: Regime::Human,
+            objective: Objective::LsePair,
+            setting: Setting {
+                annotator: None,
+                relevant_share: None,
+                max_positives: None,
+                temperature: 1.0,
+            },
+            seed: 1,
+        };
+        let recorder = Recorder(Arc::default());
+        let training = Training {
+            cell: &cell,
+            phases: &[phase],
+            hyper: Hyperparameters {
+                batch_size: 2,
+                group_size: 1,
+                accumulate: 2,
+                learning_rate: 1.0,
+                warmup: None,
+            },
+            events: Events {
+                evaluate_epochs: false,
+                evaluate_every: None,
+                checkpoint_every: None,
+                stop_after: None,
+            },
+            checkpoints: Checkpoints::of(&std::env::temp_dir().join("no such cell")),
+            device: &Device::default(),
+        };
+        assert_eq!(training.steps(), 2);
+        let trained = training.run(&recorder, &Nobody).unwrap();
+
+        // Three batches: a step of two halves, and one of the batch that is left.
+        let calls = recorder.0.lock().unwrap();
+        let losses = calls.iter().map(|call| match call {
+            Call::Learn(loss) => (loss / 2f64.ln() * 1e4).round() / 1e4,
+            Call::Update => 0.0,
+        });
+        assert_eq!(losses.collect::<Vec<_>>(), [0.5, 0.5, 0.0, 1.0, 0.0]);
+        let loss = trained.history.epochs[0].loss;
+        assert!((loss - 2f64.ln()).abs() < 1e-6, "{loss}");
+    }
+}
