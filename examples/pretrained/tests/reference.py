@@ -1,7 +1,7 @@
 """What PyTorch and transformers compute, for the tests in Rust.
 
     python tests/reference.py                  writes tests/data/tiny.json
-    python tests/reference.py MODEL_FOLDER     and tests/data/sentences.json, tests/data/minilm.safetensors
+    python tests/reference.py MODEL_FOLDER     and tests/data/sentences.json
 
 The tiny model is that of tests/tiny/mod.rs. Everything about it is computed in float64.
 """
@@ -14,7 +14,6 @@ import sys
 
 import torch
 import transformers
-from safetensors.torch import save_file
 from sentences import SENTENCES
 
 DATA = pathlib.Path(__file__).parent / "data"
@@ -165,12 +164,6 @@ def training():
 
 def write(name, value):
     DATA.mkdir(exist_ok=True)
-    lines = json.dumps(value, ensure_ascii=False, indent=1)
-    (DATA / name).write_text(lines + "\n", encoding="utf-8")
-
-
-def write_compact(name, value):
-    DATA.mkdir(exist_ok=True)
     fields = [f'"{key}": {json.dumps(part, separators=(",", ":"))}' for key, part in value.items()]
     (DATA / name).write_text("{\n" + ",\n".join(fields) + "\n}\n")
 
@@ -178,7 +171,7 @@ def write_compact(name, value):
 def tiny():
     lengths = [2, 3, 7, 12, 32]
     texts = [text(40 + seed, length) for seed, length in enumerate(lengths)]
-    write_compact(
+    write(
         "tiny.json",
         {"made": versions(), "texts": texts, "pooled": pooled(texts), "training": training()},
     )
@@ -202,12 +195,16 @@ def sentences(folder):
         mean = (states * real).sum(1) / real.sum(1)
         vectors.append(torch.nn.functional.normalize(mean, dim=1))
         tokens += batch["attention_mask"].sum(1).tolist()
-    save_file({"embeddings": torch.cat(vectors)}, DATA / "minilm.safetensors")
-    pairs = [{"text": text, "tokens": count} for text, count in zip(SENTENCES, tokens)]
-    write(
-        "sentences.json",
-        {"made": versions(), "model": pathlib.Path(folder).name, "max_length": 256, "sentences": pairs},
-    )
+    # Of unit vectors, so a millionth is as fine as it need be.
+    millionths = (torch.cat(vectors).double() * 1e6).round().long().tolist()
+    rows = [
+        json.dumps({"text": text, "tokens": count, "millionths": vector}, ensure_ascii=False, separators=(",", ":"))
+        for text, count, vector in zip(SENTENCES, tokens, millionths)
+    ]
+    head = {"made": versions(), "model": pathlib.Path(folder).name, "max_length": 256}
+    fields = [f'"{key}": {json.dumps(part, separators=(",", ":"))}' for key, part in head.items()]
+    lines = ",\n".join(fields) + ',\n"sentences": [\n' + ",\n".join(rows) + "\n]"
+    (DATA / "sentences.json").write_text("{\n" + lines + "}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
