@@ -57,6 +57,19 @@ pub struct EncoderOptions {
 }
 
 impl Pretrained {
+    /// [Opens](Self::open) a folder, or with the feature `hub` a model by its name if there is no such folder.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open) and of `from_hub`.
+    pub fn find(model: &str) -> Result<Self, ModelError> {
+        #[cfg(feature = "hub")]
+        if !Path::new(model).exists() {
+            return Self::from_hub(model);
+        }
+        Self::open(model)
+    }
+
     /// Reads everything but the weights.
     ///
     /// # Errors

@@ -5,61 +5,58 @@ mod common;
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    fs,
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
     sync::{Arc, Mutex},
     thread,
 };
 
 use burn::tensor::Device;
 use common::{Folder, rows, tokens};
-use pretrained::{Pooling, Pretrained};
+use pretrained::Pretrained;
 use serde_json::json;
 
 const MODEL: &str = "someone/tiny-model";
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// What a process with an environment of its own runs.
-#[test]
-#[ignore = "run by the other tests"]
-fn open() {
-    match Pretrained::from_hub(&env::var("MODEL").unwrap()) {
-        Ok(model) => {
-            let encoder = model.encoder(&Device::default()).unwrap();
-            let text = tokens(&model, &["two words"]);
-            let options = model.options;
-            println!(
-                "opened {:?} {:?}",
-                options,
-                rows(encoder.encode(&[&text[0]], 100))
-            );
-        }
-        Err(error) => println!("refused {} | {error}", error.path().display()),
-    }
-}
+const TEXT: &str = "some words, and some more of them";
 
-/// What [`open`] prints.
-fn opened(model: &str, hub: &str, cache: &Path, token: &str) -> String {
-    let mut command = Command::new(env::current_exe().unwrap());
+/// The vector that the program `embed` prints for [`TEXT`], or its error. The environment is that process's own.
+fn embedded(model: &str, hub: &str, cache: &Path, token: &str) -> Result<Vec<f32>, String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_embed"));
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
         command.env_remove(name).env_remove(name.to_lowercase());
     }
-    let output = command
-        .args(["open", "--exact", "--ignored", "--nocapture"])
-        .env("MODEL", model)
+    let mut process = command
+        .arg(model)
         .env("HF_ENDPOINT", hub)
         .env("HF_HOME", cache)
         .env("HF_TOKEN", token)
-        .output()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
-    let output = String::from_utf8(output.stdout).unwrap();
-    let places = ["opened", "refused"].map(|word| output.find(word));
-    let start = places.into_iter().flatten().min();
-    let line = output[start.unwrap_or_else(|| panic!("{output}"))..].lines();
-    line.take(1).collect()
+    // A process that refuses the model does not read.
+    let _ = writeln!(process.stdin.take().unwrap(), "{TEXT}");
+    let output = process.wait_with_output().unwrap();
+    let [vectors, error] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    match output.status.success() {
+        true => Ok(serde_json::from_str(&vectors).unwrap()),
+        false => Err(error),
+    }
+}
+
+/// The vector by the model of a folder.
+fn expected(folder: &Path) -> Vec<f32> {
+    let model = Pretrained::open(folder).unwrap();
+    let encoder = model.encoder(&Device::default()).unwrap();
+    let text = tokens(&model, &[TEXT]);
+    rows(encoder.encode(&[&text[0]], 100)).remove(0)
 }
 
 struct Hub {
@@ -143,25 +140,20 @@ const REQUIRED: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors
 #[test]
 fn a_model_is_downloaded_once() {
     let folder = Folder::tiny();
-    let model = Pretrained::open(&*folder).unwrap();
-    let encoder = model.encoder(&Device::default()).unwrap();
-    let text = tokens(&model, &["two words"]);
-    let expected = rows(encoder.encode(&[&text[0]], 100));
-
+    let expected = expected(&folder);
     let hub = Hub::new(files(&folder, &REQUIRED));
     let cache = Folder::new();
-    let first = opened(MODEL, &hub.address, &cache, "secret");
-    assert!(first.starts_with("opened"), "{first}");
-    assert!(first.ends_with(&format!("{expected:?}")), "{first}");
+    let embedded = |hub: &str, token| embedded(MODEL, hub, &cache, token).unwrap();
+    assert_eq!(embedded(&hub.address, "secret"), expected);
     let requests = hub.requests();
     let weights = format!("/{MODEL}/resolve/main/model.safetensors Bearer secret");
     assert!(requests.contains(&weights), "{requests:?}");
 
     // The second time nothing is asked for, neither files nor whether there are others.
-    assert_eq!(opened(MODEL, &hub.address, &cache, ""), first);
+    assert_eq!(embedded(&hub.address, ""), expected);
     assert_eq!(hub.requests(), [""; 0]);
     // And there need be no hub.
-    assert_eq!(opened(MODEL, &nobody(), &cache, ""), first);
+    assert_eq!(embedded(&nobody(), ""), expected);
 }
 
 #[test]
@@ -169,24 +161,27 @@ fn files_of_sentence_transformers_are_downloaded_too() {
     let folder = Folder::tiny();
     let modules = ["Transformer", "Pooling", "Normalize"]
         .map(|kind| json!({"type": format!("sentence_transformers.models.{kind}")}));
-    let mut files = files(&folder, &REQUIRED);
-    for (name, json) in [
-        ("modules.json", json!(modules)),
-        (
-            "1_Pooling/config.json",
-            json!({"pooling_mode_cls_token": true}),
-        ),
-        ("sentence_bert_config.json", json!({"max_seq_length": 17})),
-    ] {
-        files.insert(name.into(), json.to_string().into_bytes());
+    let plain = expected(&folder);
+    let names = [
+        "modules.json",
+        "1_Pooling/config.json",
+        "sentence_bert_config.json",
+    ];
+    let contents = [
+        json!(modules),
+        json!({"pooling_mode_cls_token": true}),
+        json!({"max_seq_length": 17}),
+    ];
+    fs::create_dir(folder.join("1_Pooling")).unwrap();
+    for (name, json) in names.iter().zip(contents) {
+        fs::write(folder.join(name), json.to_string()).unwrap();
     }
-    let hub = Hub::new(files);
+    let expected = expected(&folder);
+    assert_ne!(expected, plain);
+    let hub = Hub::new(files(&folder, &[&REQUIRED[..], &names].concat()));
     let cache = Folder::new();
     for hub in [hub.address.clone(), nobody()] {
-        let line = opened(MODEL, &hub, &cache, "");
-        let of_options = format!("pooling: {:?}, normalize: true", Pooling::Cls);
-        assert!(line.contains(&of_options), "{line}");
-        assert!(line.contains("max_length: 17"), "{line}");
+        assert_eq!(embedded(MODEL, &hub, &cache, "").unwrap(), expected);
     }
     assert!(hub.requests().iter().all(|request| request.ends_with(' ')));
 }
@@ -197,25 +192,24 @@ fn a_file_that_the_hub_does_not_have_is_named() {
     for missing in REQUIRED {
         let names = REQUIRED.into_iter().filter(|name| *name != missing);
         let hub = Hub::new(files(&folder, &names.collect::<Vec<_>>()));
-        let line = opened(MODEL, &hub.address, &Folder::new(), "");
-        let expected =
-            format!("refused {MODEL}/{missing} | {MODEL}/{missing}: the hub has no such file");
-        assert_eq!(line, expected);
+        let error = embedded(MODEL, &hub.address, &Folder::new(), "").unwrap_err();
+        let expected = format!("error: {MODEL}/{missing}: the hub has no such file\n");
+        assert_eq!(error, expected);
     }
 }
 
 #[test]
 fn without_a_network_the_error_says_so() {
-    let line = opened(MODEL, &nobody(), &Folder::new(), "");
-    let expected = format!("refused {MODEL}/config.json | {MODEL}/config.json: not in the cache");
-    assert!(line.starts_with(&expected), "{line}");
-    assert!(line.contains("is there a network?"), "{line}");
+    let error = embedded(MODEL, &nobody(), &Folder::new(), "").unwrap_err();
+    let expected = format!("error: {MODEL}/config.json: not in the cache");
+    assert!(error.starts_with(&expected), "{error}");
+    assert!(error.contains("is there a network?"), "{error}");
 }
 
 #[test]
 fn what_is_no_name_is_refused() {
-    let line = opened("../elsewhere", &nobody(), &Folder::new(), "");
-    assert!(line.contains("no name of a model"), "{line}");
+    let error = embedded("../elsewhere", &nobody(), &Folder::new(), "").unwrap_err();
+    assert!(error.contains("no name of a model"), "{error}");
 }
 
 /// An address where nobody listens.

@@ -4,7 +4,8 @@
 //! cargo run --release -p pretrained --bin fine_tune -- ENCODER DATA OUT
 //! ```
 //!
-//! `ENCODER` is a folder with `config.json`, `tokenizer.json` and `model.safetensors`; `DATA` one with
+//! `ENCODER` is a folder with `config.json`, `tokenizer.json` and `model.safetensors`, or with `--features hub` a name such
+//! as `sentence-transformers/all-MiniLM-L6-v2`; `DATA` one with
 //! `corpus.jsonl`, `queries.jsonl` and `qrels/train.tsv`, as BEIR has them; `OUT` gets the trained model, in the files
 //! that `ENCODER` has.
 
@@ -31,8 +32,8 @@ use serde::Deserialize;
 
 #[derive(Parser)]
 struct Arguments {
-    /// Folder of the pretrained model
-    encoder: PathBuf,
+    /// Folder of the pretrained model, or with the feature hub its name
+    encoder: String,
     /// Folder of the collection, in BEIR layout
     data: PathBuf,
     /// Folder for the trained model
@@ -82,7 +83,7 @@ fn main() -> ExitCode {
 fn run(args: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
     let device = Device::default().autodiff();
 
-    let mut pretrained = Pretrained::open(&args.encoder)?;
+    let mut pretrained = Pretrained::find(&args.encoder)?;
     // Cosines, whatever the encoder was trained for.
     pretrained.options.normalize = true;
     pretrained.options.dropout = args.dropout;
