@@ -9,7 +9,7 @@ use cubecl::{
 
 use super::{super::Options, kernels, kernels::RowsLaunch};
 
-/// The units of a cube where there are enough rows to keep the device busy, at most.
+/// The units of a cube, at most.
 const UNITS: usize = 256;
 
 /// The cubes that keep a device busy.
@@ -30,6 +30,8 @@ pub struct Inputs {
     pub vector: VectorSize,
     /// The size of a cube, a power of two.
     pub units: usize,
+    /// How many cubes share a row of the table, a power of two.
+    pub segments: usize,
 }
 
 impl Inputs {
@@ -52,13 +54,12 @@ impl Inputs {
             shape,
             vector: 1,
             units: 1,
+            segments: 1,
         };
         inputs.vector = inputs.widest_vector();
-        inputs.units = units(
-            &inputs.scores.client.properties().hardware,
-            shape[0],
-            inputs.vectors(),
-        );
+        let hardware = &inputs.scores.client.properties().hardware;
+        inputs.units = units(hardware, shape[0], inputs.vectors());
+        inputs.segments = segments(hardware, shape[0], inputs.vectors(), inputs.units);
         inputs
     }
 
@@ -128,18 +129,38 @@ impl Inputs {
 fn units(hardware: &HardwareProperties, rows: usize, vectors: usize) -> usize {
     let (most, share) = match rows {
         // On a processor that stands in for a GPU, barriers between planes are slow.
-        _ if hardware.plane_size_max < GPU_PLANE => (hardware.plane_size_max as usize, 2),
-        _ if rows < CUBES / 2 => (2 * UNITS, 2),
+        _ if !is_gpu(hardware) => (hardware.plane_size_max as usize, 2),
+        _ if rows < CUBES / 2 => (UNITS, 2),
         _ => (UNITS, 8),
     };
     let least = hardware.plane_size_max as usize;
-    let units = (vectors / share)
-        .max(least.min(vectors))
-        .min(most)
-        .min(hardware.max_units_per_cube as usize)
-        .min(hardware.max_shared_memory_size / kernels::SHARED_BYTES_PER_UNIT)
-        .max(1);
-    1 << units.ilog2()
+    let units = (vectors / share).max(least.min(vectors)).min(most);
+    power_of_two(units.min(most_units(hardware)))
+}
+
+/// How many cubes a row takes to keep the device busy, while their units have a few vectors each.
+fn segments(hardware: &HardwareProperties, rows: usize, vectors: usize, units: usize) -> usize {
+    if !is_gpu(hardware) || rows == 0 {
+        return 1;
+    }
+    let wanted = CUBES.div_ceil(rows).next_power_of_two();
+    let worth = vectors / (4 * units);
+    power_of_two(wanted.min(worth).min(UNITS).min(most_units(hardware)))
+}
+
+fn is_gpu(hardware: &HardwareProperties) -> bool {
+    hardware.plane_size_max >= GPU_PLANE
+}
+
+/// The units that a cube can have.
+fn most_units(hardware: &HardwareProperties) -> usize {
+    let of_memory = hardware.max_shared_memory_size / kernels::SHARED_BYTES_PER_UNIT;
+    of_memory.min(hardware.max_units_per_cube as usize)
+}
+
+/// The largest that is no larger, at least 1.
+fn power_of_two(number: usize) -> usize {
+    1 << number.max(1).ilog2()
 }
 
 /// The tensor itself, unless its rows have gaps; a row that is broadcast stays as it is.

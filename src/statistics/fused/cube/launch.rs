@@ -10,7 +10,7 @@ use cubecl::{
 use super::{
     super::Chosen,
     inputs::{CUBES, Inputs},
-    kernels::{self, WIDTH},
+    kernels::{self, SEEN, WIDTH},
 };
 use crate::statistics::table::Statistic;
 
@@ -20,6 +20,14 @@ impl Inputs {
         if let Some(Chosen::Draw) = self.options.choice {
             self.chosen = Some(self.drawn_columns());
         }
+        match self.segments {
+            1 => self.table_of_rows(),
+            _ => self.table_of_segments(),
+        }
+    }
+
+    /// With a cube for each row.
+    fn table_of_rows(self) -> CubeTensor {
         let table = self.empty(Shape::new([self.shape[0], WIDTH]), DType::F32);
         let (address, rows, dtypes) = (self.address(), self.rows(), self.dtypes());
         let factor = self.factor();
@@ -44,6 +52,59 @@ impl Inputs {
                 self.units,
                 self.options.request.wants(Statistic::Negatives),
                 dtypes,
+            );
+        }
+        table
+    }
+
+    /// With several cubes for each row, whose parts are put together afterwards.
+    fn table_of_segments(self) -> CubeTensor {
+        let segments = self.segments;
+        let table = self.empty(Shape::new([self.shape[0], WIDTH]), DType::F32);
+        let parts = self.empty(Shape::new([self.shape[0] * segments, SEEN]), DType::U32);
+        let (address, rows, dtypes) = (self.address(), self.rows(), self.dtypes());
+        let [of_scores, of_positives, of_candidates, _] = dtypes;
+        let factor = self.factor();
+        let sum = self.options.request.wants(Statistic::Negatives);
+        // SAFETY: as in `table_of_rows`; each cube writes its row of `parts`, and those of a row are
+        // read by the cube that writes the row of the table.
+        #[allow(unsafe_code)]
+        unsafe {
+            kernels::segment_statistics::launch_unchecked(
+                &table.client,
+                self.cubes(segments),
+                CubeDim::new_1d(self.units as u32),
+                address,
+                self.vector,
+                self.scores.clone().into_tensor_arg(),
+                self.positives.clone().into_tensor_arg(),
+                optional(self.candidates.clone()),
+                optional(self.chosen.clone()),
+                parts.clone().into_tensor_arg(),
+                self.rows(),
+                factor,
+                self.units,
+                segments,
+                sum,
+                dtypes,
+            );
+            kernels::join_segments::launch_unchecked(
+                &table.client,
+                self.cubes(1),
+                CubeDim::new_1d(segments as u32),
+                address,
+                self.vector,
+                self.scores.into_tensor_arg(),
+                self.positives.into_tensor_arg(),
+                optional(self.candidates),
+                parts.into_tensor_arg(),
+                table.clone().into_tensor_arg(),
+                rows,
+                factor,
+                f32::NAN,
+                segments,
+                sum,
+                [of_scores, of_positives, of_candidates],
             );
         }
         table

@@ -174,12 +174,16 @@ impl Batch {
         self.check_outputs(table, gradient);
     }
 
-    /// With cubes of a size that the device may not be given otherwise.
-    fn check_with_units(&self, units: usize) {
+    /// With cubes of a size and number that the device may not be given otherwise.
+    fn check_with_cubes(&self, units: usize, segments: usize) {
         let inputs = || {
             let [scores, positives, candidates, chosen] = self.inputs();
             let inputs = Inputs::new(scores, positives, candidates, chosen, self.options());
-            Inputs { units, ..inputs }
+            Inputs {
+                units,
+                segments,
+                ..inputs
+            }
         };
         let table = inputs().table();
         let upstream = floats(&self.upstream(WIDTH), [self.shape[0], WIDTH], DType::F32);
@@ -261,9 +265,21 @@ fn rows_of_every_length() {
 fn cubes_of_every_size() {
     for units in [1, 2, 32, 64, 256] {
         for shape in [[1, 1], [4, 3], [41, 1271], [4, 1024], [2, 10_000]] {
-            Batch::new(shape).check_with_units(units);
+            Batch::new(shape).check_with_cubes(units, 1);
             let batch = Batch::new(shape).with_candidates().with_draws();
-            batch.check_with_units(units);
+            batch.check_with_cubes(units, 1);
+        }
+    }
+}
+
+/// Some of them see nothing.
+#[test]
+fn rows_that_many_cubes_share() {
+    for (units, segments) in [(1, 2), (8, 4), (32, 16), (64, 256)] {
+        for shape in [[1, 1], [4, 3], [41, 1271], [4, 1024], [2, 10_000]] {
+            Batch::new(shape).check_with_cubes(units, segments);
+            let batch = Batch::new(shape).with_candidates().with_draws();
+            batch.check_with_cubes(units, segments);
         }
     }
 }

@@ -3,14 +3,13 @@
 use cubecl::prelude::*;
 
 use super::{
-    exchange::Exchange,
-    negatives::Negatives,
-    positives::Positives,
+    negatives::{are_negatives, has_weight},
     row::{
         HARDEST_COLUMN, NO_COLUMN, Rows, STRONGEST_COLUMN, STRONGEST_LOG_SUM, STRONGEST_SCORE,
         WEAKEST_COLUMN, WEAKEST_LOG_SUM, WEAKEST_SCORE, WIDTH, candidates_at, is_positive, log,
         pack, relative, stays,
     },
+    seen::{SEEN, Seen},
 };
 use crate::statistics::table::{NEGATIVE_COUNT, POSITIVE_COUNT, REFERENCE, Statistic};
 
@@ -36,75 +35,181 @@ pub fn row_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
     if row >= rows.count {
         terminate!();
     }
-    let mut all_negatives = Negatives::new();
-    let mut all_positives = Positives::new();
-    let mut i = UNIT_POS as usize;
-    while i < rows.vectors {
-        let scores = scores[row * rows.scores + i];
-        let positives = positives[row * rows.positives + i];
-        let candidates = candidates_at::<C, N>(&candidates, row * rows.candidates + i);
-        let column = (i * N::value()) as u32;
-        all_negatives.add::<F, B, C, N>(scores, positives, candidates, column, factor, sum);
+    let mut seen = see::<F, B, C, I, N>(
+        scores,
+        positives,
+        &candidates,
+        &chosen,
+        rows,
+        row,
+        UNIT_POS as usize,
+        units.runtime(),
+        factor,
+        sum,
+    );
+    seen.combine(units, factor);
+    if UNIT_POS == 0 {
+        let hardest = hardest_column::<F, B, C, N>(&seen, scores, positives, &candidates, rows, row);
+        write(&seen, hardest, table, row, factor, nan, sum);
+    }
+}
 
-        let mut any = positives.extract(0usize);
-        #[unroll]
-        for k in 1..N::value() {
-            any |= positives.extract(k);
-        }
-        if any != B::from_int(0) {
+/// The first half of [`row_statistics`] for rows that many cubes share: writes what each of the
+/// `segments` cubes of a row has seen.
+#[cube(launch_unchecked, address_type = "dynamic")]
+pub fn segment_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
+    scores: &Tensor<Vector<F, N>>,
+    positives: &Tensor<Vector<B, N>>,
+    candidates: ComptimeOption<&Tensor<Vector<C, N>>>,
+    chosen: ComptimeOption<&Tensor<I>>,
+    parts: &mut Tensor<u32>,
+    rows: &Rows,
+    factor: f32,
+    #[comptime] units: usize,
+    #[comptime] segments: usize,
+    #[comptime] sum: bool,
+    #[define(F, B, C, I)] _dtypes: [ElemType; 4],
+) {
+    let row = CUBE_POS / comptime![segments];
+    if row >= rows.count {
+        terminate!();
+    }
+    let segment = CUBE_POS % comptime![segments];
+    let mut seen = see::<F, B, C, I, N>(
+        scores,
+        positives,
+        &candidates,
+        &chosen,
+        rows,
+        row,
+        segment * comptime![units] + UNIT_POS as usize,
+        comptime![segments * units].runtime(),
+        factor,
+        sum,
+    );
+    seen.combine(units, factor);
+    if UNIT_POS == 0 {
+        seen.store(parts.as_mut_slice(), CUBE_POS * comptime![SEEN], 1usize);
+    }
+}
+
+/// The second half: writes the table, given what the cubes have seen. A cube has a unit for each of
+/// the `segments`, a power of two.
+#[cube(launch_unchecked, address_type = "dynamic")]
+pub fn join_segments<F: Float, B: Int, C: Int, N: Size>(
+    scores: &Tensor<Vector<F, N>>,
+    positives: &Tensor<Vector<B, N>>,
+    candidates: ComptimeOption<&Tensor<Vector<C, N>>>,
+    parts: &Tensor<u32>,
+    table: &mut Tensor<f32>,
+    rows: &Rows,
+    factor: f32,
+    nan: f32,
+    #[comptime] segments: usize,
+    #[comptime] sum: bool,
+    #[define(F, B, C)] _dtypes: [ElemType; 3],
+) {
+    let row = CUBE_POS;
+    if row >= rows.count {
+        terminate!();
+    }
+    let part = row * comptime![segments] + UNIT_POS as usize;
+    let mut seen = Seen::load(parts.as_slice(), part * comptime![SEEN], 1usize);
+    seen.combine(segments, factor);
+    if UNIT_POS == 0 {
+        let hardest = hardest_column::<F, B, C, N>(&seen, scores, positives, &candidates, rows, row);
+        write(&seen, hardest, table, row, factor, nan, sum);
+    }
+}
+
+/// Looks at every `step`th vector of a row, from `start` on.
+#[cube]
+fn see<F: Float, B: Int, C: Int, I: Int, N: Size>(
+    scores: &Tensor<Vector<F, N>>,
+    positives: &Tensor<Vector<B, N>>,
+    candidates: &ComptimeOption<&Tensor<Vector<C, N>>>,
+    chosen: &ComptimeOption<&Tensor<I>>,
+    rows: &Rows,
+    row: usize,
+    start: usize,
+    step: usize,
+    factor: f32,
+    #[comptime] sum: bool,
+) -> Seen {
+    let mut seen = Seen::new();
+    let mut i = start;
+    while i < rows.vectors {
+        let scores = Vector::<f32, N>::cast_from(scores[row * rows.scores + i]);
+        let positives = positives[row * rows.positives + i];
+        let candidates = candidates_at::<C, N>(candidates, row * rows.candidates + i);
+        let column = (i * N::value()) as u32;
+        if are_negatives::<B, C, N>(scores, positives, candidates) {
+            seen.negatives.add_all::<N>(scores, column, factor, sum);
+        } else {
+            seen.negatives
+                .add::<B, C, N>(scores, positives, candidates, column, factor, sum);
             #[unroll]
             for k in 0..N::value() {
                 let column = column + comptime![k as u32];
                 if is_positive::<B, C>(positives.extract(k), candidates.extract(k)) {
-                    all_positives.candidates += 1;
-                    if stays::<I>(&chosen, row, column) {
-                        all_positives.add(f32::cast_from(scores.extract(k)), column, factor);
+                    seen.positives.candidates += 1;
+                    if stays::<I>(chosen, row, column) {
+                        seen.positives.add(scores.extract(k), column, factor);
                     }
                 }
             }
         }
-        i += comptime![units];
+        i += step;
     }
-    if comptime![units > 1] {
-        let unit = UNIT_POS as usize;
-        let mut exchange = Exchange::new(units);
-        exchange.put(unit, &all_negatives, &all_positives);
-        sync_cube();
-        let mut half = comptime![units / 2].runtime();
-        while half > 0 {
-            if unit < half {
-                all_negatives.merge(&exchange.negatives(unit + half), factor);
-                all_positives.merge(&exchange.positives(unit + half), factor);
-                exchange.put(unit, &all_negatives, &all_positives);
-            }
-            sync_cube();
-            half /= 2;
-        }
-    }
-    if UNIT_POS == 0 {
-        write(
-            &all_negatives,
-            &all_positives,
-            table,
-            row * comptime![WIDTH],
-            factor,
-            nan,
-            sum,
-        );
-    }
+    seen
 }
 
-/// Writes the row of the table that starts at `start`.
+/// The first column of the largest negative.
+#[cube]
+fn hardest_column<F: Float, B: Int, C: Int, N: Size>(
+    seen: &Seen,
+    scores: &Tensor<Vector<F, N>>,
+    positives: &Tensor<Vector<B, N>>,
+    candidates: &ComptimeOption<&Tensor<Vector<C, N>>>,
+    rows: &Rows,
+    row: usize,
+) -> u32 {
+    let mut hardest = seen.negatives.column;
+    if hardest != NO_COLUMN {
+        let i = hardest as usize / N::value();
+        let scores = Vector::<f32, N>::cast_from(scores[row * rows.scores + i]);
+        let positives = positives[row * rows.positives + i];
+        let candidates = candidates_at::<C, N>(candidates, row * rows.candidates + i);
+        let size = N::value();
+        let first = hardest;
+        #[unroll]
+        for i in 0..size {
+            let k = comptime![size - 1 - i];
+            let score = scores.extract(k);
+            if has_weight::<B, C>(score, positives.extract(k), candidates.extract(k))
+                && score == seen.negatives.max
+            {
+                hardest = first + comptime![k as u32];
+            }
+        }
+    }
+    hardest
+}
+
+/// Writes a row of the table.
 #[cube]
 fn write(
-    negatives: &Negatives,
-    positives: &Positives,
+    seen: &Seen,
+    hardest_column: u32,
     table: &mut Tensor<f32>,
-    start: usize,
+    row: usize,
     factor: f32,
     nan: f32,
     #[comptime] sum: bool,
 ) {
+    let negatives = &seen.negatives;
+    let positives = &seen.positives;
+    let start = row * comptime![WIDTH];
     #[unroll]
     for column in 0..WIDTH {
         table[start + column] = 0.0;
@@ -128,7 +233,7 @@ fn write(
             table[start + comptime![Statistic::HardestNegative as usize]] = hardest;
         }
         table[start + comptime![REFERENCE]] = reference;
-        table[start + comptime![HARDEST_COLUMN]] = pack(negatives.column);
+        table[start + comptime![HARDEST_COLUMN]] = pack(hardest_column);
 
         let unknown = unknown || positives.has_nan();
         let strongest = select(unknown, nan, positives.max);

@@ -1,4 +1,5 @@
-//! The kernels: a cube for each row of scores, whose units stride over the row.
+//! The kernels: a cube for each row of scores, or several for a long one, whose units stride over
+//! the row.
 //!
 //! Shading languages have no minus infinity, their compilers may take NaN and infinities for
 //! impossible, and their `max` may return either operand beside a NaN. So sets are known to be empty
@@ -10,14 +11,14 @@
 
 mod backward;
 mod draw;
-mod exchange;
 mod forward;
 mod negatives;
 mod positives;
 mod row;
+mod seen;
 
 pub use backward::*;
 pub use draw::*;
-pub use exchange::SHARED_BYTES_PER_UNIT;
 pub use forward::*;
 pub use row::*;
+pub use seen::{SEEN, SHARED_BYTES_PER_UNIT};

@@ -8,11 +8,12 @@ use super::row::{INFINITY, NEG_INFINITY, NO_COLUMN, magnitude, relative};
 #[derive(CubeType)]
 pub struct Negatives {
     pub max: f32,
-    /// The first column of the largest, [`NO_COLUMN`] if there is none but NaN.
+    /// The first column of the vector that the largest was first seen in, [`NO_COLUMN`] if there is
+    /// none but NaN.
     pub column: u32,
     pub sum: f32,
     pub count: u32,
-    /// The largest [`magnitude`].
+    /// The largest [`magnitude`] of those that were looked at [one by one](Negatives::add).
     pub magnitude: u32,
 }
 
@@ -28,59 +29,83 @@ impl Negatives {
         }
     }
 
-    /// Adds the negatives among the scores from `column` on; `sum` says whether the sum is wanted.
-    pub fn add<F: Float, B: Int, C: Int, N: Size>(
+    /// Adds a vector of scores from `column` on, [all of them](are_negatives) negatives; `sum` says
+    /// whether the sum is wanted.
+    pub fn add_all<N: Size>(
         &mut self,
-        scores: Vector<F, N>,
+        scores: Vector<f32, N>,
+        column: u32,
+        factor: f32,
+        #[comptime] sum: bool,
+    ) {
+        let mut max = scores.extract(0usize);
+        #[unroll]
+        for k in 1..N::value() {
+            max = max.max(scores.extract(k));
+        }
+        self.raise(max, column, factor, sum);
+        if comptime![sum] {
+            // Few additions to the large sum are rounded to it.
+            let mut part = 0.0f32;
+            #[unroll]
+            for k in 0..N::value() {
+                part += relative(scores.extract(k), self.max, factor).exp();
+            }
+            self.sum += part;
+        }
+        let size = N::value();
+        self.count += comptime![size as u32];
+    }
+
+    /// Adds the negatives among the scores from `column` on.
+    pub fn add<B: Int, C: Int, N: Size>(
+        &mut self,
+        scores: Vector<f32, N>,
         positives: Vector<B, N>,
         candidates: Vector<C, N>,
         column: u32,
         factor: f32,
         #[comptime] sum: bool,
     ) {
-        let scores = Vector::<f32, N>::cast_from(scores);
-        let lowest = f32::min_value();
-        let mut max = lowest;
+        let mut max = f32::min_value();
+        let mut numbers = 0u32;
         #[unroll]
         for k in 0..N::value() {
             let score = scores.extract(k);
-            let weight = has_weight::<B, C>(score, positives.extract(k), candidates.extract(k));
-            self.count += u32::cast_from(weight);
-            let size = select(weight, magnitude(score), 0u32);
-            self.magnitude = select(size > self.magnitude, size, self.magnitude);
-            let score = select(weight, score, lowest);
-            max = select(score > max, score, max);
-        }
-        if max > self.max || (self.column == NO_COLUMN && self.count > 0) {
-            // Rare: a new maximum, of which the first column is sought.
-            let size = N::value();
-            #[unroll]
-            for i in 0..size {
-                let k = comptime![size - 1 - i];
-                let score = scores.extract(k);
-                if has_weight::<B, C>(score, positives.extract(k), candidates.extract(k))
-                    && score == max
-                {
-                    self.column = column + comptime![k as u32];
+            if has_weight::<B, C>(score, positives.extract(k), candidates.extract(k)) {
+                let size = magnitude(score);
+                self.count += 1;
+                self.magnitude = self.magnitude.max(size);
+                if size <= INFINITY {
+                    numbers += 1;
+                    max = select(score > max, score, max);
                 }
             }
-            if comptime![sum] {
-                self.sum *= relative(self.max, max, factor).exp();
-            }
-            self.max = max;
+        }
+        if numbers > 0 {
+            self.raise(max, column, factor, sum);
         }
         if comptime![sum] {
-            // Few additions to the large sum are rounded to it.
             let mut part = 0.0f32;
             #[unroll]
             for k in 0..N::value() {
                 let score = scores.extract(k);
-                let weight = has_weight::<B, C>(score, positives.extract(k), candidates.extract(k));
-                let score = select(weight, score, lowest);
-                let exp = relative(score, self.max, factor).exp();
-                part += select(weight, exp, 0.0);
+                if has_weight::<B, C>(score, positives.extract(k), candidates.extract(k)) {
+                    part += relative(score, self.max, factor).exp();
+                }
             }
             self.sum += part;
+        }
+    }
+
+    /// Measures from `max` from now on, if it is larger; columns come in ascending order.
+    fn raise(&mut self, max: f32, column: u32, factor: f32, #[comptime] sum: bool) {
+        if max > self.max || self.column == NO_COLUMN {
+            if comptime![sum] {
+                self.sum *= relative(self.max, max, factor).exp();
+            }
+            self.max = max;
+            self.column = column;
         }
     }
 
@@ -118,4 +143,23 @@ pub fn has_weight<B: Int, C: Int>(score: f32, positive: B, candidate: C) -> bool
     positive == B::from_int(0)
         && candidate != C::from_int(0)
         && u32::reinterpret(score) != NEG_INFINITY
+}
+
+/// Whether every document is a negative that has a finite score, as nearly all are.
+#[cube]
+pub fn are_negatives<B: Int, C: Int, N: Size>(
+    scores: Vector<f32, N>,
+    positives: Vector<B, N>,
+    candidates: Vector<C, N>,
+) -> bool {
+    let mut largest = magnitude(scores.extract(0usize));
+    let mut positive = positives.extract(0usize);
+    let mut candidate = candidates.extract(0usize) != C::from_int(0);
+    #[unroll]
+    for k in 1..N::value() {
+        largest = largest.max(magnitude(scores.extract(k)));
+        positive |= positives.extract(k);
+        candidate = candidate && candidates.extract(k) != C::from_int(0);
+    }
+    largest < INFINITY && positive == B::from_int(0) && candidate
 }
