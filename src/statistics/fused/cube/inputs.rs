@@ -32,6 +32,8 @@ pub struct Inputs {
     pub units: usize,
     /// How many cubes share a row of the table, a power of two.
     pub segments: usize,
+    /// How many vectors a unit reads at a time.
+    pub ahead: usize,
 }
 
 impl Inputs {
@@ -55,11 +57,13 @@ impl Inputs {
             vector: 1,
             units: 1,
             segments: 1,
+            ahead: 1,
         };
         inputs.vector = inputs.widest_vector();
         let hardware = &inputs.scores.client.properties().hardware;
         inputs.units = units(hardware, shape[0], inputs.vectors());
         inputs.segments = segments(hardware, shape[0], inputs.vectors(), inputs.units);
+        inputs.ahead = if is_gpu(hardware) { 2 } else { 1 };
         inputs
     }
 

@@ -50,6 +50,7 @@ impl Inputs {
                 factor,
                 f32::NAN,
                 self.units,
+                self.ahead,
                 self.options.request.wants(Statistic::Negatives),
                 dtypes,
             );
@@ -85,6 +86,7 @@ impl Inputs {
                 factor,
                 self.units,
                 segments,
+                self.ahead,
                 sum,
                 dtypes,
             );
@@ -163,6 +165,7 @@ impl Inputs {
                 rows,
                 segments,
                 factor,
+                self.ahead,
                 self.options.choice.is_some(),
                 [of_scores, of_positives, of_candidates],
             );

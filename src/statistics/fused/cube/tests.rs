@@ -174,14 +174,15 @@ impl Batch {
         self.check_outputs(table, gradient);
     }
 
-    /// With cubes of a size and number that the device may not be given otherwise.
-    fn check_with_cubes(&self, units: usize, segments: usize) {
+    /// With cubes that the device may not be given otherwise.
+    fn check_with_cubes(&self, units: usize, segments: usize, ahead: usize) {
         let inputs = || {
             let [scores, positives, candidates, chosen] = self.inputs();
             let inputs = Inputs::new(scores, positives, candidates, chosen, self.options());
             Inputs {
                 units,
                 segments,
+                ahead,
                 ..inputs
             }
         };
@@ -265,9 +266,9 @@ fn rows_of_every_length() {
 fn cubes_of_every_size() {
     for units in [1, 2, 32, 64, 256] {
         for shape in [[1, 1], [4, 3], [41, 1271], [4, 1024], [2, 10_000]] {
-            Batch::new(shape).check_with_cubes(units, 1);
+            Batch::new(shape).check_with_cubes(units, 1, 1);
             let batch = Batch::new(shape).with_candidates().with_draws();
-            batch.check_with_cubes(units, 1);
+            batch.check_with_cubes(units, 1, 2);
         }
     }
 }
@@ -277,9 +278,9 @@ fn cubes_of_every_size() {
 fn rows_that_many_cubes_share() {
     for (units, segments) in [(1, 2), (8, 4), (32, 16), (64, 256)] {
         for shape in [[1, 1], [4, 3], [41, 1271], [4, 1024], [2, 10_000]] {
-            Batch::new(shape).check_with_cubes(units, segments);
+            Batch::new(shape).check_with_cubes(units, segments, 2);
             let batch = Batch::new(shape).with_candidates().with_draws();
-            batch.check_with_cubes(units, segments);
+            batch.check_with_cubes(units, segments, 1);
         }
     }
 }

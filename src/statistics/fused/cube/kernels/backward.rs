@@ -3,16 +3,17 @@
 use cubecl::prelude::*;
 
 use super::{
-    negatives::has_weight,
+    documents::Documents,
     row::{
         HARDEST_COLUMN, Rows, STRONGEST_COLUMN, STRONGEST_LOG_SUM, STRONGEST_SCORE, WEAKEST_COLUMN,
-        WEAKEST_LOG_SUM, WEAKEST_SCORE, WIDTH, candidates_at, is_positive, relative, unpack,
+        WEAKEST_LOG_SUM, WEAKEST_SCORE, WIDTH, relative, unpack,
     },
 };
 use crate::statistics::table::{POSITIVE_COUNT, REFERENCE, Statistic};
 
 /// Writes the gradient of the scores, given the table and its gradient; `segments` cubes share a row,
-/// and `single` says whether only one positive of each stayed.
+/// whose units read `ahead` vectors at a time, and `single` says whether only one positive of each
+/// row stayed.
 #[cube(launch_unchecked, address_type = "dynamic")]
 pub fn row_statistics_backward<F: Float, B: Int, C: Int, N: Size>(
     scores: &Tensor<Vector<F, N>>,
@@ -24,6 +25,7 @@ pub fn row_statistics_backward<F: Float, B: Int, C: Int, N: Size>(
     rows: &Rows,
     segments: usize,
     factor: f32,
+    #[comptime] ahead: usize,
     #[comptime] single: bool,
     #[define(F, B, C)] _dtypes: [ElemType; 3],
 ) {
@@ -43,39 +45,28 @@ pub fn row_statistics_backward<F: Float, B: Int, C: Int, N: Size>(
     } else {
         let slope = Slope::new(table, upstream, row * comptime![WIDTH], factor);
         while i < rows.vectors {
-            let scores = Vector::<f32, N>::cast_from(scores[row * rows.scores + i]);
-            let positives = positives[row * rows.positives + i];
-            let candidates = candidates_at::<C, N>(&candidates, row * rows.candidates + i);
-            let column = (i * N::value()) as u32;
-
-            let mut out = Vector::<f32, N>::empty();
-            let mut any = positives.extract(0usize);
+            let mut read = Sequence::<Documents<F, B, C, N>>::new();
             #[unroll]
-            for k in 0..N::value() {
-                let positive = positives.extract(k);
-                let value =
-                    slope.of_negative::<B, C>(scores.extract(k), positive, candidates.extract(k));
-                out.insert(k, value);
-                any |= positive;
+            for k in 0..ahead {
+                let at = (i + k * step).min(rows.vectors - 1);
+                read.push(Documents::<F, B, C, N>::load(
+                    scores,
+                    positives,
+                    &candidates,
+                    rows,
+                    row,
+                    at,
+                ));
             }
-            let size = N::value();
-            let hardest = slope.hardest_column - column;
-            if any != B::from_int(0) || hardest < comptime![size as u32] {
-                #[unroll]
-                for k in 0..N::value() {
-                    let column = column + comptime![k as u32];
-                    if column == slope.hardest_column {
-                        out.insert(k, out.extract(k) + slope.hardest);
-                    }
-                    if is_positive::<B, C>(positives.extract(k), candidates.extract(k))
-                        && (comptime![!single] || column == slope.strongest_column)
-                    {
-                        out.insert(k, slope.of_positive(scores.extract(k), column));
-                    }
+            #[unroll]
+            for k in 0..ahead {
+                let at = i + k * step;
+                if at < rows.vectors {
+                    gradient[row * rows.vectors + at] =
+                        slope.of::<F, B, C, N>(read.index(k), single);
                 }
             }
-            gradient[row * rows.vectors + i] = Vector::<F, N>::cast_from(out);
-            i += step;
+            i += ahead * step;
         }
     }
 }
@@ -130,11 +121,48 @@ impl Slope {
         }
     }
 
-    /// 0 if the document is no negative. The hardest negative has more.
-    fn of_negative<B: Int, C: Int>(&self, score: f32, positive: B, candidate: C) -> f32 {
-        let weight = self.negatives != 0.0 && has_weight::<B, C>(score, positive, candidate);
+    /// The gradients of documents; of the positives a `single` one stayed, or all.
+    fn of<F: Float, B: Int, C: Int, N: Size>(
+        &self,
+        documents: &Documents<F, B, C, N>,
+        #[comptime] single: bool,
+    ) -> Vector<F, N> {
+        let size = N::value();
+        let mut gradients = Vector::<F, N>::new(F::from_int(0));
+        let hardest = self.hardest_column - documents.column;
+        if documents.are_negatives() && hardest >= comptime![size as u32] {
+            #[unroll]
+            for k in 0..size {
+                gradients.insert(k, F::cast_from(self.of_negative(documents.score(k))));
+            }
+        } else {
+            #[unroll]
+            for k in 0..size {
+                let column = documents.column + comptime![k as u32];
+                let score = documents.score(k);
+                let mut gradient = 0.0f32.runtime();
+                if documents.is_negative(k) {
+                    gradient = self.of_negative(score);
+                }
+                if column == self.hardest_column {
+                    gradient += self.hardest;
+                }
+                if documents.is_positive(k)
+                    && (comptime![!single] || column == self.strongest_column)
+                {
+                    gradient = self.of_positive(score, column);
+                }
+                gradients.insert(k, F::cast_from(gradient));
+            }
+        }
+        gradients
+    }
+
+    /// Without what the hardest negative has more.
+    fn of_negative(&self, score: f32) -> f32 {
         let x = relative(score, self.reference, self.factor) - self.negatives_log_sum;
-        select(weight, x.exp() * self.negatives, 0.0)
+        // What nobody asked for must not become NaN by a factor of 0.
+        select(self.negatives != 0.0, x.exp() * self.negatives, 0.0)
     }
 
     fn of_positive(&self, score: f32, column: u32) -> f32 {
@@ -144,7 +172,7 @@ impl Slope {
         let softmax = select(below == 0.0, 1.0, below.exp());
         let weak_softmax = select(above == 0.0, 1.0, above.exp());
 
-        // What nobody asked for must not become NaN by a factor of 0.
+        // As in `of_negative`.
         let mut gradient = 0.0f32.runtime();
         if self.positives != 0.0 {
             gradient += self.positives * softmax;

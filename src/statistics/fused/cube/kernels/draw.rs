@@ -2,7 +2,10 @@
 
 use cubecl::prelude::*;
 
-use super::row::{NO_COLUMN, Rows, candidates_at, is_positive};
+use super::{
+    documents::Judgements,
+    row::{NO_COLUMN, Rows},
+};
 use crate::targets::DRAWS;
 
 /// Writes for each row the column of the positive that its draw names by its place among the
@@ -28,14 +31,10 @@ pub fn drawn_columns<B: Int, C: Int, I: Int, N: Size>(
     let end = (start + share).min(rows.vectors);
     let mut own = 0u32;
     for i in start..end {
-        let positives = positives[row * rows.positives + i];
-        let candidates = candidates_at::<C, N>(&candidates, row * rows.candidates + i);
+        let judgements = Judgements::<B, C, N>::load(positives, &candidates, rows, row, i);
         #[unroll]
         for k in 0..N::value() {
-            own += u32::cast_from(is_positive::<B, C>(
-                positives.extract(k),
-                candidates.extract(k),
-            ));
+            own += u32::cast_from(judgements.is_positive(k));
         }
     }
     let mut counts = Shared::<[u32]>::new_slice(units);
@@ -59,11 +58,10 @@ pub fn drawn_columns<B: Int, C: Int, I: Int, N: Size>(
     if drawn >= before && drawn < before + own {
         let mut place = before;
         for i in start..end {
-            let positives = positives[row * rows.positives + i];
-            let candidates = candidates_at::<C, N>(&candidates, row * rows.candidates + i);
+            let judgements = Judgements::<B, C, N>::load(positives, &candidates, rows, row, i);
             #[unroll]
             for k in 0..N::value() {
-                if is_positive::<B, C>(positives.extract(k), candidates.extract(k)) {
+                if judgements.is_positive(k) {
                     if place == drawn {
                         columns[row] = (i * N::value()) as u32 + comptime![k as u32];
                     }

@@ -3,11 +3,10 @@
 use cubecl::prelude::*;
 
 use super::{
-    negatives::{are_negatives, has_weight},
+    documents::Documents,
     row::{
         HARDEST_COLUMN, NO_COLUMN, Rows, STRONGEST_COLUMN, STRONGEST_LOG_SUM, STRONGEST_SCORE,
-        WEAKEST_COLUMN, WEAKEST_LOG_SUM, WEAKEST_SCORE, WIDTH, candidates_at, is_positive, log,
-        pack, relative, stays,
+        WEAKEST_COLUMN, WEAKEST_LOG_SUM, WEAKEST_SCORE, WIDTH, log, pack, relative,
     },
     seen::{SEEN, Seen},
 };
@@ -15,8 +14,8 @@ use crate::statistics::table::{NEGATIVE_COUNT, POSITIVE_COUNT, REFERENCE, Statis
 
 /// Writes a row of the table for each row of scores, which is read once.
 ///
-/// `factor` is 2 / temperature, `units` the size of a cube, a power of two, and `sum` says whether
-/// the log-sum-exp over the negatives is wanted.
+/// `factor` is 2 / temperature, `units` the size of a cube, a power of two, `ahead` how many vectors
+/// a unit reads at a time, and `sum` says whether the log-sum-exp over the negatives is wanted.
 #[cube(launch_unchecked, address_type = "dynamic")]
 pub fn row_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
     scores: &Tensor<Vector<F, N>>,
@@ -28,6 +27,7 @@ pub fn row_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
     factor: f32,
     nan: f32,
     #[comptime] units: usize,
+    #[comptime] ahead: usize,
     #[comptime] sum: bool,
     #[define(F, B, C, I)] _dtypes: [ElemType; 4],
 ) {
@@ -43,13 +43,15 @@ pub fn row_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
         rows,
         row,
         UNIT_POS as usize,
-        units.runtime(),
+        units,
         factor,
+        ahead,
         sum,
     );
     seen.combine(units, factor);
     if UNIT_POS == 0 {
-        let hardest = hardest_column::<F, B, C, N>(&seen, scores, positives, &candidates, rows, row);
+        let hardest =
+            hardest_column::<F, B, C, N>(&seen, scores, positives, &candidates, rows, row);
         write(&seen, hardest, table, row, factor, nan, sum);
     }
 }
@@ -67,6 +69,7 @@ pub fn segment_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
     factor: f32,
     #[comptime] units: usize,
     #[comptime] segments: usize,
+    #[comptime] ahead: usize,
     #[comptime] sum: bool,
     #[define(F, B, C, I)] _dtypes: [ElemType; 4],
 ) {
@@ -83,8 +86,9 @@ pub fn segment_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
         rows,
         row,
         segment * comptime![units] + UNIT_POS as usize,
-        comptime![segments * units].runtime(),
+        comptime![segments * units],
         factor,
+        ahead,
         sum,
     );
     seen.combine(units, factor);
@@ -117,12 +121,14 @@ pub fn join_segments<F: Float, B: Int, C: Int, N: Size>(
     let mut seen = Seen::load(parts.as_slice(), part * comptime![SEEN], 1usize);
     seen.combine(segments, factor);
     if UNIT_POS == 0 {
-        let hardest = hardest_column::<F, B, C, N>(&seen, scores, positives, &candidates, rows, row);
+        let hardest =
+            hardest_column::<F, B, C, N>(&seen, scores, positives, &candidates, rows, row);
         write(&seen, hardest, table, row, factor, nan, sum);
     }
 }
 
-/// Looks at every `step`th vector of a row, from `start` on.
+/// Looks at every `step`th vector of a row, from `start` on; `ahead` of them are read at a time, so
+/// that one is looked at while the next is on its way.
 #[cube]
 fn see<F: Float, B: Int, C: Int, I: Int, N: Size>(
     scores: &Tensor<Vector<F, N>>,
@@ -132,34 +138,29 @@ fn see<F: Float, B: Int, C: Int, I: Int, N: Size>(
     rows: &Rows,
     row: usize,
     start: usize,
-    step: usize,
+    #[comptime] step: usize,
     factor: f32,
+    #[comptime] ahead: usize,
     #[comptime] sum: bool,
 ) -> Seen {
     let mut seen = Seen::new();
     let mut i = start;
     while i < rows.vectors {
-        let scores = Vector::<f32, N>::cast_from(scores[row * rows.scores + i]);
-        let positives = positives[row * rows.positives + i];
-        let candidates = candidates_at::<C, N>(candidates, row * rows.candidates + i);
-        let column = (i * N::value()) as u32;
-        if are_negatives::<B, C, N>(scores, positives, candidates) {
-            seen.negatives.add_all::<N>(scores, column, factor, sum);
-        } else {
-            seen.negatives
-                .add::<B, C, N>(scores, positives, candidates, column, factor, sum);
-            #[unroll]
-            for k in 0..N::value() {
-                let column = column + comptime![k as u32];
-                if is_positive::<B, C>(positives.extract(k), candidates.extract(k)) {
-                    seen.positives.candidates += 1;
-                    if stays::<I>(chosen, row, column) {
-                        seen.positives.add(scores.extract(k), column, factor);
-                    }
-                }
+        let mut read = Sequence::<Documents<F, B, C, N>>::new();
+        #[unroll]
+        for k in 0..ahead {
+            let at = (i + k * step).min(rows.vectors - 1);
+            read.push(Documents::<F, B, C, N>::load(
+                scores, positives, candidates, rows, row, at,
+            ));
+        }
+        #[unroll]
+        for k in 0..ahead {
+            if i + k * step < rows.vectors {
+                seen.add::<F, B, C, I, N>(read.index(k), chosen, row, factor, sum);
             }
         }
-        i += step;
+        i += comptime![ahead * step];
     }
     seen
 }
@@ -177,19 +178,13 @@ fn hardest_column<F: Float, B: Int, C: Int, N: Size>(
     let mut hardest = seen.negatives.column;
     if hardest != NO_COLUMN {
         let i = hardest as usize / N::value();
-        let scores = Vector::<f32, N>::cast_from(scores[row * rows.scores + i]);
-        let positives = positives[row * rows.positives + i];
-        let candidates = candidates_at::<C, N>(candidates, row * rows.candidates + i);
+        let documents = Documents::<F, B, C, N>::load(scores, positives, candidates, rows, row, i);
         let size = N::value();
-        let first = hardest;
         #[unroll]
         for i in 0..size {
             let k = comptime![size - 1 - i];
-            let score = scores.extract(k);
-            if has_weight::<B, C>(score, positives.extract(k), candidates.extract(k))
-                && score == seen.negatives.max
-            {
-                hardest = first + comptime![k as u32];
+            if documents.is_negative(k) && documents.score(k) == seen.negatives.max {
+                hardest = documents.column + comptime![k as u32];
             }
         }
     }

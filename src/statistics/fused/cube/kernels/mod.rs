@@ -10,6 +10,7 @@
 #![allow(clippy::too_many_arguments)]
 
 mod backward;
+mod documents;
 mod draw;
 mod forward;
 mod negatives;

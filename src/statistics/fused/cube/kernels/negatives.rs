@@ -2,7 +2,10 @@
 
 use cubecl::prelude::*;
 
-use super::row::{INFINITY, NEG_INFINITY, NO_COLUMN, magnitude, relative};
+use super::{
+    documents::Documents,
+    row::{INFINITY, NO_COLUMN, magnitude, relative},
+};
 
 /// The largest negative, and the sum of `exp(x)` measured from it.
 #[derive(CubeType)]
@@ -29,27 +32,26 @@ impl Negatives {
         }
     }
 
-    /// Adds a vector of scores from `column` on, [all of them](are_negatives) negatives; `sum` says
-    /// whether the sum is wanted.
-    pub fn add_all<N: Size>(
+    /// Adds documents that [are all negatives](Documents::are_negatives); `sum` says whether the sum
+    /// is wanted.
+    pub fn add_all<F: Float, B: Int, C: Int, N: Size>(
         &mut self,
-        scores: Vector<f32, N>,
-        column: u32,
+        documents: &Documents<F, B, C, N>,
         factor: f32,
         #[comptime] sum: bool,
     ) {
-        let mut max = scores.extract(0usize);
+        let mut max = documents.score(0usize);
         #[unroll]
         for k in 1..N::value() {
-            max = max.max(scores.extract(k));
+            max = max.max(documents.score(k));
         }
-        self.raise(max, column, factor, sum);
+        self.raise(max, documents.column, factor, sum);
         if comptime![sum] {
             // Few additions to the large sum are rounded to it.
             let mut part = 0.0f32;
             #[unroll]
             for k in 0..N::value() {
-                part += relative(scores.extract(k), self.max, factor).exp();
+                part += relative(documents.score(k), self.max, factor).exp();
             }
             self.sum += part;
         }
@@ -57,13 +59,10 @@ impl Negatives {
         self.count += comptime![size as u32];
     }
 
-    /// Adds the negatives among the scores from `column` on.
-    pub fn add<B: Int, C: Int, N: Size>(
+    /// Adds the negatives among the documents.
+    pub fn add<F: Float, B: Int, C: Int, N: Size>(
         &mut self,
-        scores: Vector<f32, N>,
-        positives: Vector<B, N>,
-        candidates: Vector<C, N>,
-        column: u32,
+        documents: &Documents<F, B, C, N>,
         factor: f32,
         #[comptime] sum: bool,
     ) {
@@ -71,8 +70,8 @@ impl Negatives {
         let mut numbers = 0u32;
         #[unroll]
         for k in 0..N::value() {
-            let score = scores.extract(k);
-            if has_weight::<B, C>(score, positives.extract(k), candidates.extract(k)) {
+            if documents.is_negative(k) {
+                let score = documents.score(k);
                 let size = magnitude(score);
                 self.count += 1;
                 self.magnitude = self.magnitude.max(size);
@@ -83,15 +82,14 @@ impl Negatives {
             }
         }
         if numbers > 0 {
-            self.raise(max, column, factor, sum);
+            self.raise(max, documents.column, factor, sum);
         }
         if comptime![sum] {
             let mut part = 0.0f32;
             #[unroll]
             for k in 0..N::value() {
-                let score = scores.extract(k);
-                if has_weight::<B, C>(score, positives.extract(k), candidates.extract(k)) {
-                    part += relative(score, self.max, factor).exp();
+                if documents.is_negative(k) {
+                    part += relative(documents.score(k), self.max, factor).exp();
                 }
             }
             self.sum += part;
@@ -135,31 +133,4 @@ impl Negatives {
     pub fn is_finite(&self) -> bool {
         self.magnitude < INFINITY
     }
-}
-
-/// Whether a document is a negative, and its score not minus infinity.
-#[cube]
-pub fn has_weight<B: Int, C: Int>(score: f32, positive: B, candidate: C) -> bool {
-    positive == B::from_int(0)
-        && candidate != C::from_int(0)
-        && u32::reinterpret(score) != NEG_INFINITY
-}
-
-/// Whether every document is a negative that has a finite score, as nearly all are.
-#[cube]
-pub fn are_negatives<B: Int, C: Int, N: Size>(
-    scores: Vector<f32, N>,
-    positives: Vector<B, N>,
-    candidates: Vector<C, N>,
-) -> bool {
-    let mut largest = magnitude(scores.extract(0usize));
-    let mut positive = positives.extract(0usize);
-    let mut candidate = candidates.extract(0usize) != C::from_int(0);
-    #[unroll]
-    for k in 1..N::value() {
-        largest = largest.max(magnitude(scores.extract(k)));
-        positive |= positives.extract(k);
-        candidate = candidate && candidates.extract(k) != C::from_int(0);
-    }
-    largest < INFINITY && positive == B::from_int(0) && candidate
 }

@@ -61,24 +61,6 @@ pub fn unpack(packed: f32) -> u32 {
     u32::reinterpret(packed) - 0x3f80_0000
 }
 
-#[cube]
-pub fn is_positive<B: Int, C: Int>(positive: B, candidate: C) -> bool {
-    positive != B::from_int(0) && candidate != C::from_int(0)
-}
-
-/// Which documents are candidates: all, where there is no mask.
-#[cube]
-pub fn candidates_at<C: Int, N: Size>(
-    candidates: &ComptimeOption<&Tensor<Vector<C, N>>>,
-    index: usize,
-) -> Vector<C, N> {
-    #[comptime]
-    match candidates {
-        ComptimeOption::Some(candidates) => candidates[index],
-        ComptimeOption::None => Vector::new(C::from_int(1)),
-    }
-}
-
 /// Whether the positive at `column` stays one: all do, unless one was chosen.
 #[cube]
 pub fn stays<I: Int>(chosen: &ComptimeOption<&Tensor<I>>, row: usize, column: u32) -> bool {

@@ -2,7 +2,7 @@
 
 use cubecl::prelude::*;
 
-use super::{negatives::Negatives, positives::Positives};
+use super::{documents::Documents, negatives::Negatives, positives::Positives, row::stays};
 
 /// The words that it takes to write down what was seen.
 pub const SEEN: usize = 15;
@@ -23,6 +23,33 @@ impl Seen {
         Seen {
             negatives: Negatives::new(),
             positives: Positives::new(),
+        }
+    }
+
+    /// Adds documents of a row; columns come in ascending order. Of the positives only a `chosen` one
+    /// stays, where one was chosen.
+    pub fn add<F: Float, B: Int, C: Int, I: Int, N: Size>(
+        &mut self,
+        documents: &Documents<F, B, C, N>,
+        chosen: &ComptimeOption<&Tensor<I>>,
+        row: usize,
+        factor: f32,
+        #[comptime] sum: bool,
+    ) {
+        if documents.are_negatives() {
+            self.negatives.add_all::<F, B, C, N>(documents, factor, sum);
+        } else {
+            self.negatives.add::<F, B, C, N>(documents, factor, sum);
+            #[unroll]
+            for k in 0..N::value() {
+                if documents.is_positive(k) {
+                    let column = documents.column + comptime![k as u32];
+                    self.positives.candidates += 1;
+                    if stays::<I>(chosen, row, column) {
+                        self.positives.add(documents.score(k), column, factor);
+                    }
+                }
+            }
         }
     }
 
