@@ -8,7 +8,7 @@ use burn::{
     },
     tensor::{BoolStore, DType, Device, Shape, Slice, Tensor, TensorData, read_sync},
 };
-use burn_cubecl::{CubeBackend, CubeDevice, tensor::CubeTensor};
+use burn_cubecl::{CubeBackend, CubeDevice, kernel::into_contiguous, tensor::CubeTensor};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{super::Chosen, *};
@@ -188,7 +188,7 @@ impl Batch {
         };
         let table = inputs().table();
         let upstream = floats(&self.upstream(WIDTH), [self.shape[0], WIDTH], DType::F32);
-        let gradient = inputs().gradient(table.clone(), upstream);
+        let gradient = inputs().gradient(table.clone(), into_contiguous(upstream));
         self.check_outputs(table, gradient);
     }
 
