@@ -4,7 +4,8 @@
 //!
 //! `cargo bench --bench losses`; `BURN_DEVICE` picks the device, `SHAPES=4096x32768,..` other shapes,
 //! `DTYPE=bf16` or `f16` scores of half precision. Every timed form is checked against the composed
-//! one before it is timed, by hand in f32 only: what it does in half precision is not right.
+//! one before it is timed, by hand in f32 only: what it does in half precision is not right. On a
+//! GPU the throughput is that of the bytes that must be read and written at least.
 
 use std::hint::black_box;
 
@@ -67,6 +68,36 @@ impl Batch {
             positives: Tensor::from_data(mask, &device.clone().without_autodiff()),
         }
     }
+
+    /// The first queries, enough to check a form by.
+    fn few(&self) -> Self {
+        let queries = self.scores.dims()[0].min(256);
+        let scores = self.scores.clone().detach().narrow(0, 0, queries);
+        Self {
+            scores: match self.scores.device().is_autodiff() {
+                true => scores.require_grad(),
+                false => scores,
+            },
+            positives: self.positives.clone().narrow(0, 0, queries),
+        }
+    }
+
+    /// Scores and mask are read once in each pass, and the gradient is written.
+    fn throughput(&self, backward: bool) -> Throughput {
+        let entries = self.scores.shape().num_elements() as u64;
+        let score = self.scores.dtype().size() as u64;
+        let read = score + self.positives.dtype().size() as u64;
+        match (is_cpu(&self.scores.device()), backward) {
+            (true, _) => Throughput::Elements(entries),
+            (false, false) => Throughput::Bytes(entries * read),
+            (false, true) => Throughput::Bytes(entries * (2 * read + score)),
+        }
+    }
+}
+
+fn is_cpu(device: &Device) -> bool {
+    let name = format!("{device:?}");
+    ["Flex", "NdArray"].iter().any(|cpu| name.contains(cpu))
 }
 
 /// The loss as the library computes it on this device.
@@ -109,6 +140,40 @@ fn finish(loss: Tensor<1>, batch: &Batch, backward: bool) {
     batch.scores.device().sync().unwrap();
 }
 
+/// What LSEPair asks of a row, without what it makes of it: the fused operation itself.
+fn statistics(criterion: &mut Criterion) {
+    let objective = LsePairLossConfig::new()
+        .with_temperature(TEMPERATURE)
+        .init();
+    for (name, backward) in [("forward", false), ("forward+backward", true)] {
+        let device = Device::default();
+        let device = if backward { device.autodiff() } else { device };
+        for shape in shapes() {
+            let batch = Batch::new(shape, &device);
+            let targets = objective.narrow(Targets::new(batch.positives.clone()));
+            let wanted = objective.wanted();
+            let mut group = criterion.benchmark_group(format!("statistics/{name}"));
+            group.throughput(batch.throughput(backward));
+            group.sample_size(10);
+            let [queries, documents] = shape;
+            group.bench_function(
+                BenchmarkId::new("library", format!("{queries}x{documents}")),
+                |bencher| {
+                    bencher.iter(|| {
+                        let scores = batch.scores.clone();
+                        let of_rows = Statistics::new(scores, &targets, TEMPERATURE, &wanted);
+                        let mut sum = of_rows.get(wanted[0]);
+                        for &statistic in &wanted[1..] {
+                            sum = sum + of_rows.get(statistic);
+                        }
+                        finish(sum.sum(), &batch, backward)
+                    })
+                },
+            );
+        }
+    }
+}
+
 /// The value and the gradient are those of the composed form, to the accuracy of f32.
 fn assert_close(name: &str, batch: &Batch, one: Tensor<1>, other: Tensor<1>) {
     let gradient = |loss: &Tensor<1>| batch.scores.grad(&loss.backward()).unwrap();
@@ -133,13 +198,14 @@ fn objective<O: Objective>(criterion: &mut Criterion, name: &str, objective: O, 
             let device = if backward { device.autodiff() } else { device };
             let batch = Batch::new(shape, &device);
             if backward {
+                let few = batch.few();
                 let seeded = |form: fn(&O, &Batch) -> Tensor<1>| {
                     device.seed(1);
-                    form(&objective, &batch)
+                    form(&objective, &few)
                 };
-                assert_close(name, &batch, seeded(library), seeded(composed));
+                assert_close(name, &few, seeded(library), seeded(composed));
                 if by_hand && dtype().0 == FloatDType::F32 {
-                    assert_close(name, &batch, lse_pair_by_hand(&batch), seeded(composed));
+                    assert_close(name, &few, lse_pair_by_hand(&few), seeded(composed));
                 }
             }
 
@@ -149,7 +215,7 @@ fn objective<O: Objective>(criterion: &mut Criterion, name: &str, objective: O, 
                 "forward"
             };
             let mut group = criterion.benchmark_group(format!("{name}/{pass}"));
-            group.throughput(Throughput::Elements((queries * documents) as u64));
+            group.throughput(batch.throughput(backward));
             group.sample_size(10);
             let id = |form: &str| BenchmarkId::new(form, format!("{queries}x{documents}"));
             group.bench_function(id("library"), |bencher| {
@@ -171,10 +237,7 @@ fn objective<O: Objective>(criterion: &mut Criterion, name: &str, objective: O, 
 /// reading scores and mask; and a copy into memory that is there already.
 fn floor(criterion: &mut Criterion) {
     let device = Device::default();
-    if !["Flex", "NdArray"]
-        .iter()
-        .any(|cpu| format!("{device:?}").contains(cpu))
-    {
+    if !is_cpu(&device) {
         return device_floor(criterion, &device);
     }
     for [queries, documents] in shapes() {
@@ -210,8 +273,9 @@ fn floor(criterion: &mut Criterion) {
 fn device_floor(criterion: &mut Criterion, device: &Device) {
     for shape @ [queries, documents] in shapes() {
         let scores = Batch::new(shape, device).scores;
+        let bytes = 2 * scores.dtype().size() * scores.shape().num_elements();
         let mut group = criterion.benchmark_group("floor");
-        group.throughput(Throughput::Elements((queries * documents) as u64));
+        group.throughput(Throughput::Bytes(bytes as u64));
         group.sample_size(10);
         let id = BenchmarkId::new("copy on the device", format!("{queries}x{documents}"));
         group.bench_function(id, |bencher| {
@@ -226,6 +290,7 @@ fn device_floor(criterion: &mut Criterion, device: &Device) {
 
 fn losses(criterion: &mut Criterion) {
     floor(criterion);
+    statistics(criterion);
     let lse_pair = LsePairLossConfig::new().with_temperature(TEMPERATURE);
     objective(criterion, "lse_pair", lse_pair.init(), true);
     let sum_marg = SumMargLhLossConfig::new().with_temperature(TEMPERATURE);

@@ -3,7 +3,7 @@
 use crate::{
     batch::{Batch, Criterion, Outcome, bools, float_matrix, gradient_of, matrix, numbers},
     close::{Tolerance, assert_all_close, assert_close},
-    device::{autodiff_devices, device, precisions, supports},
+    device::{autodiff_devices, device, precisions, remainder, supports},
     oracle::{DEFAULTS, Loss, Objective, Query, objectives},
 };
 use burn::{
@@ -110,6 +110,7 @@ fn positives_without_negatives_cost_nothing_but_in_joint_lh() {
                 let want = batch.0[q].gradient(objective);
                 let want: Vec<f64> = want.iter().map(|slope| slope / 3.0).collect();
                 let tolerance = Tolerance::gradient(&batch.0[q], objective, 1.0, DType::F32);
+                let tolerance = tolerance.absolute(tolerance.absolute + remainder());
                 assert_all_close(
                     format!("{what}, row {q}"),
                     &outcome.gradient[q],
@@ -217,7 +218,9 @@ fn a_negative_of_minus_infinity_is_as_good_as_ignored() {
             assert_all_close(format!("{what}, gradient {q}"), got, want, tolerance);
         }
         assert_eq!(got.gradient[0][3], 0.0, "{what}");
-        assert_eq!(got.gradient[2], [0.0; 5], "{what}");
+        for slope in &got.gradient[2] {
+            assert!(slope.abs() <= remainder(), "{what}: {slope:e}");
+        }
     });
 }
 

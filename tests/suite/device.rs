@@ -1,7 +1,7 @@
 //! The device under test and what it can do.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// Chosen by `BURN_DEVICE`, else the first that is compiled in.
 pub fn device() -> Device {
@@ -54,6 +54,26 @@ pub fn rounding(dtype: DType) -> f64 {
         dtype => panic!("no tolerance for {dtype:?}"),
     };
     half_unit * if is_cpu() { 1.0 } else { 8.0 }
+}
+
+/// How much larger than [`rounding`] the relative error of a product in a matrix multiplication may be: the tensor cores
+/// that Burn takes for f32 on CUDA see 10 bits of either factor (TF32).
+pub fn product_error(dtype: DType) -> f64 {
+    static SHORT: LazyLock<bool> = LazyLock::new(|| {
+        let long = 1.0 + 2f32.powi(-11) + 2f32.powi(-13);
+        let factors = Tensor::<2>::eye(16, &device()).cast(DType::F32);
+        let product = factors.clone().mul_scalar(long).matmul(factors);
+        product.into_data().iter::<f32>().next() != Some(long)
+    });
+    match dtype == DType::F32 && *SHORT {
+        true => 2f64.powi(-10),
+        false => 0.0,
+    }
+}
+
+/// What may be left of numbers that cancel exactly on a CPU: GPUs contract products and sums.
+pub fn remainder() -> f64 {
+    if is_cpu() { 0.0 } else { 1e-14 }
 }
 
 /// Whether the backend under test is one of Burn's for CPUs.

@@ -3,7 +3,7 @@
 use crate::{
     batch::{Batch, Criterion, float_matrix, gradient_of, matrix, numbers},
     close::{Tolerance, assert_all_close, assert_close, assert_rows_close},
-    device::{autodiff_devices, device, precisions, rounding, supports},
+    device::{autodiff_devices, device, precisions, product_error, rounding, supports},
     oracle::{DEFAULTS, Loss, Objective, Query, objectives},
 };
 use burn::tensor::{DType, Tensor};
@@ -278,7 +278,8 @@ fn gradients_reach_the_weights_of_two_towers() {
                     for (leaf, want) in wanted.iter().enumerate() {
                         let got = matrix(leaves[leaf].grad(&gradients).expect("a gradient"));
                         let largest = want.concat().into_iter().map(f64::abs).fold(0.0, f64::max);
-                        let relative = (500.0 * rounding(dtype)).max(1e-7);
+                        let relative = 500.0 * rounding(dtype) + 16.0 * product_error(dtype);
+                        let relative = relative.max(1e-7);
                         let tolerance = Tolerance {
                             relative,
                             absolute: relative * largest,

@@ -10,7 +10,7 @@ mod targets;
 use crate::{
     batch::{Batch, Criterion, float_matrix, matrix, numbers},
     close::Tolerance,
-    device::{autodiff_devices, device, is_cpu, precisions, rounding, supports},
+    device::{autodiff_devices, device, is_cpu, precisions, product_error, rounding, supports},
     oracle::{DEFAULTS, Loss, Objective, Query, objectives},
     statistics::ALL,
 };
@@ -134,6 +134,22 @@ impl Case {
         })
     }
 
+    /// How far off products may make the exponents of a query, unless they are exact.
+    fn exponent_error(&self, query: usize, objective: &Objective, dtype: DType) -> f64 {
+        let is_short = |x: &f64| (*x as f32).to_bits().trailing_zeros() >= 13;
+        let query = &self.queries[query];
+        if query
+            .iter()
+            .chain(self.documents.iter().flatten())
+            .all(is_short)
+        {
+            return 0.0;
+        }
+        let products = |row: &Vec<f64>| row.iter().zip(query).map(|(x, y)| (x * y).abs()).sum();
+        let largest = self.documents.iter().map(products).fold(0.0, f64::max);
+        4.0 * product_error(dtype) * largest / objective.temperature
+    }
+
     /// What the oracle says.
     fn want(&self, objective: &Objective, dtype: DType) -> Want {
         let mut want = Want {
@@ -145,7 +161,14 @@ impl Case {
         for (q, query) in self.batch.0.iter().enumerate() {
             let loss = query.loss(objective);
             let tolerance = Tolerance::loss(query, objective, loss, dtype);
-            let error = tolerance.absolute + tolerance.relative * loss.abs();
+            let exponents = self.exponent_error(q, objective, dtype).exp_m1();
+            let terms = match objective.loss {
+                Loss::JointLh => query.p().len() as f64,
+                _ => 0.0,
+            };
+            let error = tolerance.absolute
+                + tolerance.relative * loss.abs()
+                + exponents * loss.abs().max(terms);
             want.rows
                 .push((loss, if query.active() { error } else { 0.0 }));
             if !query.active() {
@@ -157,7 +180,10 @@ impl Case {
                     continue;
                 }
                 let slope = slope * weight(q);
-                let error = tolerance.absolute + tolerance.relative * slope.abs();
+                let error = tolerance.absolute
+                    + tolerance.relative * slope.abs()
+                    + exponents * (slope.abs() + terms * weight(q).abs() / objective.temperature)
+                    + product_error(dtype) * slope.abs();
                 for (k, (on_query, on_document)) in of_queries[q]
                     .iter_mut()
                     .zip(&mut of_documents[d])

@@ -45,25 +45,22 @@ pub fn row_statistics_backward<F: Float, B: Int, C: Int, N: Size>(
     } else {
         let slope = Slope::new(table, upstream, row * comptime![WIDTH], factor);
         while i < rows.vectors {
-            let mut read = Sequence::<Documents<F, B, C, N>>::new();
-            #[unroll]
-            for k in 0..ahead {
-                let at = (i + k * step).min(rows.vectors - 1);
-                read.push(Documents::<F, B, C, N>::load(
-                    scores,
-                    positives,
-                    &candidates,
-                    rows,
-                    row,
-                    at,
-                ));
-            }
+            let loaded = Documents::<F, B, C, N>::load_ahead(
+                scores,
+                positives,
+                &candidates,
+                rows,
+                row,
+                i,
+                step,
+                ahead,
+            );
             #[unroll]
             for k in 0..ahead {
                 let at = i + k * step;
                 if at < rows.vectors {
                     gradient[row * rows.vectors + at] =
-                        slope.of::<F, B, C, N>(read.index(k), single);
+                        slope.of::<F, B, C, N>(loaded.index(k), single);
                 }
             }
             i += ahead * step;

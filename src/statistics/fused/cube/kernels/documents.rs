@@ -86,6 +86,29 @@ impl<F: Float, B: Int, C: Int, N: Size> Documents<F, B, C, N> {
         }
     }
 
+    /// `count` vectors of a row, from the `i`th on and `step` apart, on their way all at once; the last of
+    /// the row stands in for those behind it.
+    pub fn load_ahead(
+        scores: &Tensor<Vector<F, N>>,
+        positives: &Tensor<Vector<B, N>>,
+        candidates: &ComptimeOption<&Tensor<Vector<C, N>>>,
+        rows: &Rows,
+        row: usize,
+        i: usize,
+        step: usize,
+        #[comptime] count: usize,
+    ) -> Sequence<Documents<F, B, C, N>> {
+        let mut loaded = Sequence::<Documents<F, B, C, N>>::new();
+        #[unroll]
+        for k in 0..count {
+            let at = (i + k * step).min(rows.vectors - 1);
+            loaded.push(Documents::<F, B, C, N>::load(
+                scores, positives, candidates, rows, row, at,
+            ));
+        }
+        loaded
+    }
+
     pub fn score(&self, #[comptime] k: usize) -> f32 {
         f32::cast_from(self.scores.extract(k))
     }

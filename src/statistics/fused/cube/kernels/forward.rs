@@ -127,8 +127,7 @@ pub fn join_segments<F: Float, B: Int, C: Int, N: Size>(
     }
 }
 
-/// Looks at every `step`th vector of a row, from `start` on; `ahead` of them are read at a time, so
-/// that one is looked at while the next is on its way.
+/// Looks at every `step`th vector of a row, from `start` on, `ahead` of them at a time.
 #[cube]
 fn see<F: Float, B: Int, C: Int, I: Int, N: Size>(
     scores: &Tensor<Vector<F, N>>,
@@ -146,18 +145,20 @@ fn see<F: Float, B: Int, C: Int, I: Int, N: Size>(
     let mut seen = Seen::new();
     let mut i = start;
     while i < rows.vectors {
-        let mut read = Sequence::<Documents<F, B, C, N>>::new();
-        #[unroll]
-        for k in 0..ahead {
-            let at = (i + k * step).min(rows.vectors - 1);
-            read.push(Documents::<F, B, C, N>::load(
-                scores, positives, candidates, rows, row, at,
-            ));
-        }
+        let loaded = Documents::<F, B, C, N>::load_ahead(
+            scores,
+            positives,
+            candidates,
+            rows,
+            row,
+            i,
+            step.runtime(),
+            ahead,
+        );
         #[unroll]
         for k in 0..ahead {
             if i + k * step < rows.vectors {
-                seen.add::<F, B, C, I, N>(read.index(k), chosen, row, factor, sum);
+                seen.add::<F, B, C, I, N>(loaded.index(k), chosen, row, factor, sum);
             }
         }
         i += comptime![ahead * step];
