@@ -72,7 +72,7 @@ impl Batch {
     /// The first queries, enough to check a form by.
     fn few(&self) -> Self {
         let queries = self.scores.dims()[0].min(256);
-        let scores = self.scores.clone().detach().narrow(0, 0, queries);
+        let scores = self.scores.clone().narrow(0, 0, queries).detach();
         Self {
             scores: match self.scores.device().is_autodiff() {
                 true => scores.require_grad(),
