@@ -25,14 +25,14 @@
 //! | [`Rand1LhLoss`] | InfoNCE on one positive | on the drawn one |
 //!
 //! Every loss has `forward` (the mean over the queries that have a positive),
-//! `forward_with_reduction`, `forward_no_reduction`, and `forward_embeddings`, which never holds the
-//! scores of all queries and documents; [`Objective`] is the trait behind them, for objectives of your
+//! `forward_with_reduction` and `forward_no_reduction`. They take a matrix of scores, or [`Embeddings`],
+//! whose scores are never held together; [`Objective`] is the trait behind them, for objectives of your
 //! own, and [`statistics`] is what objectives are formulas on. The device of the scores decides how
-//! these are computed: by fused kernels on Burn's CPU backend and on the CubeCL backends (wgpu,
+//! these are computed: by fused kernels on Burn's CPU backends and on the CubeCL backends (wgpu,
 //! Vulkan, Metal, CUDA, ROCm), by composed Burn operations elsewhere.
 //!
 //! [`GradientCache`] makes a step of a batch whose activations do not fit, [`MemoryBank`] keeps documents
-//! of earlier batches as candidates, and [`forward_shards`] takes embeddings that are on several devices.
+//! of earlier batches as candidates, and [`Shards`] are embeddings that are on several devices.
 //!
 //! Losses are in f32 for scores in f16, bf16 and f32, and in f64 for scores in f64. Gradients are
 //! of first order.
@@ -41,11 +41,11 @@
 
 mod bank;
 mod cache;
-mod devices;
-#[cfg(feature = "flex")]
-mod kernel;
+mod device;
+mod kernels;
 mod objective;
 mod reduction;
+mod scores;
 pub mod statistics;
 mod targets;
 
@@ -56,10 +56,10 @@ struct Readme;
 
 pub use bank::{BankError, MemoryBank, MemoryBankRecord, Stored};
 pub use cache::{CacheError, CachedStep, GradientCache, Side};
-pub use devices::forward_shards;
 pub use objective::{
-    JointLhLoss, JointLhLossConfig, LsePairLoss, LsePairLossConfig, NegativeSelection, Objective,
+    Forward, JointLhLoss, JointLhLossConfig, LsePairLoss, LsePairLossConfig, NegativeSelection, Objective,
     PositiveSelection, Rand1LhLoss, Rand1LhLossConfig, SumMargLhLoss, SumMargLhLossConfig,
 };
+pub use scores::{Embeddings, Scores, Shards};
 pub use statistics::Tile;
 pub use targets::{Targets, TargetsError};

@@ -10,6 +10,13 @@ use crate::TargetsError;
 pub enum BankError {
     /// The bank has no room for a single document.
     NoCapacity,
+    /// No memory holds so many documents.
+    Capacity {
+        /// The number of documents that the bank should have room for.
+        capacity: usize,
+        /// The dimensions of their embeddings.
+        dimensions: usize,
+    },
     /// There is not one id for each embedding.
     Ids {
         /// The number of embeddings.
@@ -47,6 +54,13 @@ impl fmt::Display for BankError {
             Self::NoCapacity => write!(
                 f,
                 "capacity: expected room for at least one document, got 0"
+            ),
+            Self::Capacity {
+                capacity,
+                dimensions,
+            } => write!(
+                f,
+                "capacity: expected documents of {dimensions} dimensions that memory has room for, got {capacity}"
             ),
             Self::Ids { embeddings, ids } => write!(
                 f,

@@ -5,7 +5,7 @@ mod record;
 
 use std::hash::Hash;
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 use crate::{
     Targets,
@@ -28,6 +28,9 @@ pub use record::MemoryBankRecord;
 ///
 /// The store is one tensor of `capacity` rows on the device of the first documents, made when they
 /// come and overwritten in place where no graph still holds it.
+///
+/// Embeddings are stored as they are, NaN and infinities included: a document that has one is a negative
+/// of every query that it is not relevant to, and makes their losses NaN until it leaves the bank.
 ///
 /// # Example
 ///
@@ -69,6 +72,7 @@ pub struct MemoryBank<Id> {
 
 /// What a stored document is to a query that it is relevant to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Stored {
     /// A positive, like the documents of the batch.
     Positive,
@@ -126,13 +130,19 @@ impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
     ///
     /// # Errors
     ///
-    /// Ids and embeddings that differ in number, and dimensions other than the stored ones; the bank
-    /// is then what it was.
+    /// Ids and embeddings that differ in number, dimensions other than the stored ones, and a capacity
+    /// that no memory holds; the bank is then what it was.
     pub fn push(&mut self, embeddings: Tensor<2>, ids: &[Id]) -> Result<(), BankError> {
         self.check(&embeddings, ids)?;
         let [documents, dimensions] = embeddings.dims();
         if documents == 0 {
             return Ok(());
+        }
+        if self.rows.is_none() && !has_room(self.capacity, dimensions, embeddings.dtype()) {
+            return Err(BankError::Capacity {
+                capacity: self.capacity,
+                dimensions,
+            });
         }
         let kept = documents.min(self.capacity);
         let embeddings = embeddings
@@ -220,4 +230,12 @@ impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether the memory of this machine has room for so many rows: asked for and given back.
+fn has_room(rows: usize, dimensions: usize, dtype: DType) -> bool {
+    let bytes = rows
+        .checked_mul(dimensions)
+        .and_then(|entries| entries.checked_mul(dtype.size()));
+    bytes.is_some_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok())
 }

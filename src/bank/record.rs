@@ -31,6 +31,7 @@ use super::{BankError, MemoryBank};
 /// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(crate = "burn::serde")]
+#[non_exhaustive]
 pub struct MemoryBankRecord<Id> {
     /// The number of documents that the bank has room for.
     pub capacity: usize,
@@ -65,7 +66,8 @@ impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
     ///
     /// # Errors
     ///
-    /// A capacity of 0, embeddings that are no matrix, and ids and embeddings that differ in number.
+    /// A capacity of 0 or one that no memory holds, embeddings that are no matrix, and ids and
+    /// embeddings that differ in number.
     pub fn from_record(record: MemoryBankRecord<Id>, device: &Device) -> Result<Self, BankError> {
         let mut bank = Self::new(record.capacity)?;
         let Some(embeddings) = record.embeddings else {

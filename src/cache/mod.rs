@@ -1,7 +1,7 @@
 //! Batches whose activations do not fit: a gradient cache over encoders.
 
 mod error;
-mod tower;
+mod chunks;
 
 use std::{error::Error, ops::Range};
 
@@ -12,7 +12,7 @@ use burn::{
 };
 
 pub use error::{CacheError, Side};
-use tower::Tower;
+use chunks::Chunks;
 
 /// A training step whose memory is that of one chunk of the batch, and whose gradients are those of
 /// the whole batch: GradCache, [arXiv 2101.06983](https://arxiv.org/abs/2101.06983).
@@ -110,6 +110,7 @@ pub struct GradientCache<'a, M> {
 
 /// What a step with a [`GradientCache`] gives.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct CachedStep {
     /// The loss of the batch, `[1]`, without autodiff.
     pub loss: Tensor<1>,
@@ -132,6 +133,7 @@ impl<'a, M: Module> GradientCache<'a, M> {
     /// Compares the embeddings of the two passes, and refuses a step where they differ by more than
     /// 1 % of the chunk's largest entry. It reads back from the device for every chunk: meant for
     /// the first step of a program.
+    #[must_use]
     pub fn with_check(self) -> Self {
         Self {
             check: true,
@@ -173,19 +175,19 @@ impl<'a, M: Module> GradientCache<'a, M> {
         ) -> Result<Tensor<2>, Box<dyn Error + Send + Sync>>,
         loss: impl FnOnce(Tensor<2>, Tensor<2>) -> Result<Tensor<1>, Box<dyn Error + Send + Sync>>,
     ) -> Result<CachedStep, CacheError> {
-        let towers = [
-            self.tower(Side::Queries, queries, &mut embed_queries),
-            self.tower(Side::Documents, documents, &mut embed_documents),
+        let sides = [
+            self.side(Side::Queries, queries, &mut embed_queries),
+            self.side(Side::Documents, documents, &mut embed_documents),
         ];
-        for tower in &towers {
-            tower.assert_not_empty()?;
+        for side in &sides {
+            side.assert_not_empty()?;
         }
         // Lazy parameters share their state with clones: `no_grad` would reach the model itself.
         self.model.visit(&mut Initialize);
         let devices = self.model.devices();
         // Not `valid`: dropout is to stay as it is, only the graph is to go.
         let without_graph = self.model.clone().no_grad();
-        let [mut queries, mut documents] = towers;
+        let [mut queries, mut documents] = sides;
         let embedded = [
             leaf(queries.embed_all(&without_graph, &devices)?),
             leaf(documents.embed_all(&without_graph, &devices)?),
@@ -207,14 +209,14 @@ impl<'a, M: Module> GradientCache<'a, M> {
             self.model,
             GradientsParams::from_module(&mut gradients, self.model),
         );
-        for ((tower, first), cached) in [&mut queries, &mut documents]
+        for ((side, first), cached) in [&mut queries, &mut documents]
             .into_iter()
             .zip(embedded)
             .zip(cached)
         {
             if let Some(cached) = cached {
                 let first = first.without_autodiff();
-                self.embed_again(tower, &devices, first, cached, &mut sum)?;
+                self.embed_again(side, &devices, first, cached, &mut sum)?;
             }
         }
         Ok(CachedStep {
@@ -223,13 +225,13 @@ impl<'a, M: Module> GradientCache<'a, M> {
         })
     }
 
-    fn tower<'t>(
+    fn side<'t>(
         &self,
         side: Side,
         rows: usize,
-        encoder: &'t mut tower::Encoder<'t, M>,
-    ) -> Tower<'t, M> {
-        Tower {
+        encoder: &'t mut chunks::Encoder<'t, M>,
+    ) -> Chunks<'t, M> {
+        Chunks {
             side,
             rows,
             chunk: self.chunks[side as usize],
@@ -242,17 +244,17 @@ impl<'a, M: Module> GradientCache<'a, M> {
     /// first pass and their gradients.
     fn embed_again(
         &self,
-        tower: &mut Tower<'_, M>,
+        side: &mut Chunks<'_, M>,
         devices: &[Device],
         first: Tensor<2>,
         cached: Tensor<2>,
         sum: &mut GradientsAccumulator<M>,
     ) -> Result<(), CacheError> {
-        for rows in tower.chunks() {
-            let embeddings = tower.embed(self.model, devices, rows.clone())?;
+        for rows in side.chunks() {
+            let embeddings = side.embed(self.model, devices, rows.clone())?;
             let first = first.clone().slice([rows.clone()]);
             if first.dims() != embeddings.dims() || self.check && differ(first, &embeddings) {
-                let side = tower.side;
+                let side = side.side;
                 return Err(CacheError::NotRepeatable { side, rows });
             }
             if !embeddings.is_tracked() {

@@ -24,7 +24,7 @@ impl JointLhLossConfig {
     ///
     /// # Panics
     ///
-    /// If the temperature is not positive and finite.
+    /// If the temperature is not positive and finite, or has no inverse in f32.
     pub fn init(&self) -> JointLhLoss {
         assert_temperature("JointLhLossConfig", self.temperature);
         JointLhLoss {
@@ -57,13 +57,23 @@ impl JointLhLossConfig {
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct JointLhLoss {
-    /// What the scores are divided by.
-    pub temperature: f64,
-    /// Whether the loss of a query is divided by its number of positives.
-    pub normalize_by_positives: bool,
+    temperature: f64,
+    normalize_by_positives: bool,
 }
 
 inherent_forward!(JointLhLoss);
+
+impl JointLhLoss {
+    /// What the scores are divided by.
+    pub fn temperature(&self) -> f64 {
+        self.temperature
+    }
+
+    /// Whether the loss of a query is divided by its number of positives.
+    pub fn normalize_by_positives(&self) -> bool {
+        self.normalize_by_positives
+    }
+}
 
 impl Objective for JointLhLoss {
     fn temperature(&self) -> f64 {

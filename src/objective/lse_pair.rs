@@ -9,6 +9,7 @@ use crate::statistics::{Statistic, Statistics};
 
 /// Which positives of a query enter [`LsePairLoss`].
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PositiveSelection {
     /// All of them.
     All,
@@ -20,6 +21,7 @@ pub enum PositiveSelection {
 
 /// Which negatives of a query enter [`LsePairLoss`].
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NegativeSelection {
     /// All of them.
     All,
@@ -52,12 +54,19 @@ impl LsePairLossConfig {
     ///
     /// # Panics
     ///
-    /// If the temperature is not positive and finite, or the margin not finite.
+    /// If the temperature is not positive and finite or has no inverse in f32, or if the margin is not
+    /// finite or not in f32 once divided by the temperature.
     pub fn init(&self) -> LsePairLoss {
         assert_temperature("LsePairLossConfig", self.temperature);
         assert!(
             self.margin.is_finite(),
             "LsePairLossConfig: margin must be finite, got {}",
+            self.margin
+        );
+        assert!(
+            ((self.margin / self.temperature) as f32).is_finite(),
+            "LsePairLossConfig: margin must be finite in f32 when divided by the temperature {}, got {}",
+            self.temperature,
             self.margin
         );
         LsePairLoss {
@@ -95,23 +104,43 @@ impl LsePairLossConfig {
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct LsePairLoss {
-    /// What the scores are divided by.
-    pub temperature: f64,
-    /// How far a positive should lie above a negative.
-    pub margin: f64,
-    /// The positives that enter.
+    temperature: f64,
+    margin: f64,
     #[module(skip)]
-    pub positives: PositiveSelection,
-    /// The negatives that enter.
+    positives: PositiveSelection,
     #[module(skip)]
-    pub negatives: NegativeSelection,
-    /// Whether the loss of a query is divided by its number of positives.
-    pub normalize_by_positives: bool,
+    negatives: NegativeSelection,
+    normalize_by_positives: bool,
 }
 
 inherent_forward!(LsePairLoss);
 
 impl LsePairLoss {
+    /// What the scores are divided by.
+    pub fn temperature(&self) -> f64 {
+        self.temperature
+    }
+
+    /// How far a positive should lie above a negative.
+    pub fn margin(&self) -> f64 {
+        self.margin
+    }
+
+    /// The positives that enter.
+    pub fn positives(&self) -> PositiveSelection {
+        self.positives
+    }
+
+    /// The negatives that enter.
+    pub fn negatives(&self) -> NegativeSelection {
+        self.negatives
+    }
+
+    /// Whether the loss of a query is divided by its number of positives.
+    pub fn normalize_by_positives(&self) -> bool {
+        self.normalize_by_positives
+    }
+
     fn positive_statistic(&self) -> Statistic {
         match self.positives {
             PositiveSelection::All => Statistic::WeakPositives,

@@ -6,7 +6,7 @@ use burn::{
 
 use super::{Objective, assert_temperature, contrast, inherent_forward, likelihood_gap};
 use crate::{
-    Targets,
+    Scores, Targets,
     statistics::{Statistic, Statistics},
 };
 
@@ -23,7 +23,7 @@ impl Rand1LhLossConfig {
     ///
     /// # Panics
     ///
-    /// If the temperature is not positive and finite.
+    /// If the temperature is not positive and finite, or has no inverse in f32.
     pub fn init(&self) -> Rand1LhLoss {
         assert_temperature("Rand1LhLossConfig", self.temperature);
         Rand1LhLoss {
@@ -54,14 +54,19 @@ impl Rand1LhLossConfig {
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct Rand1LhLoss {
-    /// What the scores are divided by.
-    pub temperature: f64,
+    temperature: f64,
 }
 
 inherent_forward!(Rand1LhLoss);
 
 impl Rand1LhLoss {
-    /// The mean loss of the queries that have a positive, on positives of the caller's choice.
+    /// What the scores are divided by.
+    pub fn temperature(&self) -> f64 {
+        self.temperature
+    }
+
+    /// The mean loss of the queries that have a positive, on positives of the caller's choice: the short
+    /// form of [`Targets::with_chosen`].
     ///
     /// An entry of a query without a positive is not read. A column that is no positive candidate
     /// of its query, or out of range, makes the loss of that query NaN.
@@ -93,47 +98,13 @@ impl Rand1LhLoss {
     /// ```
     pub fn forward_chosen(
         &self,
-        scores: Tensor<2>,
+        scores: impl Into<Scores>,
         targets: impl Into<Targets>,
         chosen: Tensor<1, Int>,
     ) -> Tensor<1> {
         self.forward(scores, targets.into().with_chosen(chosen))
     }
 
-    /// As [`forward_chosen`](Rand1LhLoss::forward_chosen), the loss of every query, `[queries]`.
-    pub fn forward_chosen_no_reduction(
-        &self,
-        scores: Tensor<2>,
-        targets: impl Into<Targets>,
-        chosen: Tensor<1, Int>,
-    ) -> Tensor<1> {
-        self.forward_no_reduction(scores, targets.into().with_chosen(chosen))
-    }
-
-    /// As [`forward_chosen`](Rand1LhLoss::forward_chosen), from embeddings as in
-    /// [`forward_embeddings`](Rand1LhLoss::forward_embeddings).
-    pub fn forward_embeddings_chosen(
-        &self,
-        queries: Tensor<2>,
-        documents: Tensor<2>,
-        targets: impl Into<Targets>,
-        chosen: Tensor<1, Int>,
-    ) -> Tensor<1> {
-        self.forward_embeddings(queries, documents, targets.into().with_chosen(chosen))
-    }
-
-    /// As [`forward_embeddings_chosen`](Rand1LhLoss::forward_embeddings_chosen), the loss of every
-    /// query, `[queries]`.
-    pub fn forward_embeddings_chosen_no_reduction(
-        &self,
-        queries: Tensor<2>,
-        documents: Tensor<2>,
-        targets: impl Into<Targets>,
-        chosen: Tensor<1, Int>,
-    ) -> Tensor<1> {
-        let targets = targets.into().with_chosen(chosen);
-        self.forward_embeddings_no_reduction(queries, documents, targets)
-    }
 }
 
 impl Objective for Rand1LhLoss {
@@ -149,11 +120,8 @@ impl Objective for Rand1LhLoss {
         contrast(likelihood_gap(statistics), statistics)
     }
 
-    fn narrow(&self, targets: Targets) -> Targets {
-        match targets.choice() {
-            Some(_) => targets,
-            None => targets.with_draw(),
-        }
+    fn choose_positives(&self, targets: Targets) -> Targets {
+        targets.with_draw()
     }
 }
 

@@ -20,7 +20,7 @@ impl SumMargLhLossConfig {
     ///
     /// # Panics
     ///
-    /// If the temperature is not positive and finite.
+    /// If the temperature is not positive and finite, or has no inverse in f32.
     pub fn init(&self) -> SumMargLhLoss {
         assert_temperature("SumMargLhLossConfig", self.temperature);
         SumMargLhLoss {
@@ -50,11 +50,17 @@ impl SumMargLhLossConfig {
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct SumMargLhLoss {
-    /// What the scores are divided by.
-    pub temperature: f64,
+    temperature: f64,
 }
 
 inherent_forward!(SumMargLhLoss);
+
+impl SumMargLhLoss {
+    /// What the scores are divided by.
+    pub fn temperature(&self) -> f64 {
+        self.temperature
+    }
+}
 
 impl Objective for SumMargLhLoss {
     fn temperature(&self) -> f64 {

@@ -1,10 +1,16 @@
 //! The statistics as a composition of Burn operations: portable, and the reference of every
 //! faster form.
 
-use burn::tensor::{Bool, DType, Int, Tensor};
+use burn::tensor::{Bool, DType, FloatDType, Int, Tensor};
 
-use super::table::{NEGATIVE_COUNT, POSITIVE_COUNT, REFERENCE, Request, Statistic, WIDTH};
-use crate::Targets;
+use crate::{
+    Targets,
+    kernels::{
+        draw::DRAWS,
+        table::{NEGATIVE_COUNT, POSITIVE_COUNT, REFERENCE, Request, Statistic, WIDTH},
+    },
+    targets::Chosen,
+};
 
 /// The table of statistics, `[queries, WIDTH]`.
 pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> Tensor<2> {
@@ -20,10 +26,10 @@ pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> T
     }
 
     // Halved, because the difference of two finite halves is finite.
-    let half = scores.mul_scalar(0.5);
-    let constant = half.clone().without_autodiff();
-    let sets = Sets::new(constant.clone(), targets);
-    let reference = sets.reference(constant);
+    let half = scores.clone().mul_scalar(0.5);
+    let scores = scores.without_autodiff();
+    let sets = Sets::new(scores.clone(), targets);
+    let reference = sets.reference(half.clone().without_autodiff());
     let from = Scale {
         reference: reference.clone(),
         factor: 2.0 / request.temperature,
@@ -34,7 +40,7 @@ pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> T
     columns[NEGATIVE_COUNT] = sets.negatives.count(dtype);
     columns[REFERENCE] = reference.mul_scalar(2.0);
     for statistic in Statistic::ALL.into_iter().filter(|&s| request.wants(s)) {
-        columns[statistic as usize] = sets.statistic(statistic, half.clone(), &from);
+        columns[statistic as usize] = sets.statistic(statistic, half.clone(), &scores, &from);
     }
     Tensor::cat(columns, 1)
 }
@@ -98,13 +104,13 @@ impl Sets {
         if let Some(candidates) = targets.candidates() {
             negatives = negatives.bool_and(candidates);
         }
-        let positives = match targets.choice() {
-            Some(choice) => {
-                let chosen = choice.columns(&positives);
+        let positives = match targets.chosen() {
+            Some(Chosen::Columns(chosen)) => {
                 let columns = columns(dims, chosen.dtype(), &positives);
-                let chosen: Tensor<2, Int> = chosen.unsqueeze_dim(1);
+                let chosen: Tensor<2, Int> = chosen.clone().unsqueeze_dim(1);
                 positives.bool_and(columns.equal(chosen.expand(dims)))
             }
+            Some(Chosen::Draws(draws)) => drawn(draws.clone(), positives),
             None => positives,
         };
         let unknown_choice = active.bool_and(positives.clone().any_dim(1).bool_not());
@@ -115,23 +121,34 @@ impl Sets {
         }
     }
 
-    fn statistic(&self, statistic: Statistic, half: Tensor<2>, from: &Scale) -> Tensor<2> {
+    /// Which of the `scores` is the largest is not to be seen from halves: that of the smallest
+    /// number is 0.
+    fn statistic(
+        &self,
+        statistic: Statistic,
+        half: Tensor<2>,
+        scores: &Tensor<2>,
+        from: &Scale,
+    ) -> Tensor<2> {
         let negated = from.negated();
         let value = match statistic {
             Statistic::Negatives => return self.negatives.log_sum_exp(half, from),
-            Statistic::HardestNegative => return self.negatives.largest(half, from),
+            Statistic::HardestNegative => return self.negatives.largest(half, scores.clone(), from),
             Statistic::Positives => self.positives.log_sum_exp(half, from),
             Statistic::WeakPositives => self.positives.log_sum_exp(half.neg(), &negated),
             Statistic::PositiveExcess => self.positives.excess(half, from),
-            Statistic::WeakestPositive => self.positives.largest(half.neg(), &negated).neg(),
-            Statistic::StrongestPositive => self.positives.largest(half, from),
+            Statistic::WeakestPositive => {
+                let largest = self.positives.largest(half.neg(), scores.clone().neg(), &negated);
+                largest.neg()
+            }
+            Statistic::StrongestPositive => self.positives.largest(half, scores.clone(), from),
         };
         value.mask_fill(self.unknown_choice.clone(), f64::NAN)
     }
 
     /// An unknown choice counts as one positive: its query is active.
     fn positive_count(&self, dtype: DType) -> Tensor<2> {
-        let unknown = self.unknown_choice.clone().float().cast(dtype);
+        let unknown = ones(self.unknown_choice.clone(), dtype);
         self.positives.count(dtype).add(unknown)
     }
 
@@ -161,7 +178,7 @@ impl Set {
     }
 
     fn count(&self, dtype: DType) -> Tensor<2> {
-        self.members.clone().float().cast(dtype).sum_dim(1)
+        ones(self.members.clone(), dtype).sum_dim(1)
     }
 
     /// The largest member, 0 for an empty set; a constant.
@@ -212,9 +229,8 @@ impl Set {
 
     /// `max x` over the members, 0 for an empty set, differentiable: the first of the largest
     /// members gets the gradient. NaN if a member is, or if all are minus infinity.
-    fn largest(&self, half: Tensor<2>, from: &Scale) -> Tensor<2> {
+    fn largest(&self, half: Tensor<2>, values: Tensor<2>, from: &Scale) -> Tensor<2> {
         let dims @ [_, documents] = half.dims();
-        let values = half.clone().without_autodiff();
         let unordered = values.clone().is_nan().bool_and(self.members.clone());
         let found = values
             .clone()
@@ -222,7 +238,7 @@ impl Set {
             .bool_and(self.members.clone());
         let known = found.clone().any_dim(1).bool_or(self.empty.clone());
         let unknown = known.bool_not().bool_or(unordered.any_dim(1));
-        let columns = columns(dims, self.count_dtype(), &self.members);
+        let columns = columns(dims, DType::I32, &self.members);
         let first = columns
             .clone()
             .mask_fill(found.bool_not(), documents as i64)
@@ -232,10 +248,23 @@ impl Set {
             .sum_dim(1)
             .mask_fill(unknown, f64::NAN)
     }
+}
 
-    fn count_dtype(&self) -> DType {
-        self.members.device().settings().int_dtype.into()
-    }
+/// The positives that [draws](crate::kernels::draw) name.
+fn drawn(draws: Tensor<1>, positives: Tensor<2, Bool>) -> Tensor<2, Bool> {
+    let dims @ [_, documents] = positives.dims();
+    // How many positives stand at or before each column: the last entry counts them all.
+    let rank = ones(positives.clone(), DType::F32).cumsum(1);
+    let count = rank.clone().narrow(1, documents - 1, 1);
+    let share = draws.floor().div_scalar(DRAWS).unsqueeze_dim::<2>(1);
+    // Rounding may lift the product to the count itself.
+    let place = share.mul(count.clone()).floor().min_pair(count.sub_scalar(1.0));
+    positives.bool_and(rank.equal(place.add_scalar(1.0).expand(dims)))
+}
+
+/// 1 for true, 0 for false, whatever the device's default type is.
+fn ones(mask: Tensor<2, Bool>, dtype: DType) -> Tensor<2> {
+    mask.cast(FloatDType::from(dtype))
 }
 
 /// The index of its column in every entry.

@@ -27,31 +27,35 @@
 //! Scores of f16, bf16 and f32 give statistics in f32, scores of f64 in f64.
 
 mod composed;
-#[cfg(any(feature = "flex", feature = "cubecl"))]
+#[cfg(feature = "cpu")]
+mod cpu;
+#[cfg(any(feature = "cpu", feature = "cubecl"))]
 mod fused;
-#[cfg(feature = "flex")]
-mod host;
+#[cfg(any(feature = "cpu", feature = "cubecl"))]
+mod judged;
 mod softplus;
-pub(crate) mod table;
 mod tiled;
 
 // Without a backend that has kernels everything composes.
-#[cfg(not(any(feature = "flex", feature = "cubecl")))]
+#[cfg(not(any(feature = "cpu", feature = "cubecl")))]
 use composed as fused;
 
-use burn::tensor::{Tensor, assert_shape};
+use burn::tensor::Tensor;
 
-use crate::{Targets, targets::assert_device};
+pub use crate::kernels::table::Statistic;
+use crate::{
+    Embeddings, Targets,
+    kernels::table::{NEGATIVE_COUNT, POSITIVE_COUNT, Request},
+};
 
 pub(crate) use softplus::softplus;
-pub use table::Statistic;
-use table::{NEGATIVE_COUNT, POSITIVE_COUNT, Request};
 pub use tiled::Tile;
 
 /// The statistics of the queries of a batch, differentiable with respect to the scores.
 #[derive(Clone, Debug)]
 pub struct Statistics {
     table: Tensor<2>,
+    request: Request,
 }
 
 impl Statistics {
@@ -71,8 +75,10 @@ impl Statistics {
         wanted: &[Statistic],
     ) -> Self {
         targets.assert_fit(scores.dims(), &scores.device());
+        let request = Request::new(temperature, wanted);
         Self {
-            table: fused::table(scores, targets, Request::new(temperature, wanted)),
+            table: fused::table(scores, targets, request),
+            request,
         }
     }
 
@@ -89,8 +95,10 @@ impl Statistics {
         wanted: &[Statistic],
     ) -> Self {
         targets.assert_fit(scores.dims(), &scores.device());
+        let request = Request::new(temperature, wanted);
         Self {
-            table: composed::table(scores, targets, Request::new(temperature, wanted)),
+            table: composed::table(scores, targets, request),
+            request,
         }
     }
 
@@ -102,42 +110,37 @@ impl Statistics {
     /// multiplied in f32 on CPUs. With autodiff, backends other than Burn's CPU backends and the
     /// CubeCL ones compute all scores at once.
     ///
-    /// # Shapes
-    ///
-    /// - `queries`: `[queries, dimensions]`
-    /// - `documents`: `[documents, dimensions]`
-    ///
     /// # Panics
     ///
-    /// If the embeddings differ in dimensions, type or device, if the targets have another shape or
-    /// device than the scores would, or if the tile is empty.
+    /// If the targets have another shape or device than the scores would.
     pub fn from_embeddings(
-        queries: Tensor<2>,
-        documents: Tensor<2>,
+        embeddings: Embeddings,
         targets: &Targets,
         temperature: f64,
         wanted: &[Statistic],
-        tile: Option<Tile>,
     ) -> Self {
-        let [count, dimensions] = queries.dims();
-        assert_shape!(documents, [_, dimensions]);
-        assert_device("documents", &documents.device(), &queries.device());
-        assert!(
-            documents.dtype() == queries.dtype(),
-            "documents: expected embeddings in {:?} as the queries have, got {:?}",
-            queries.dtype(),
-            documents.dtype()
-        );
-        targets.assert_fit([count, documents.dims()[0]], &queries.device());
-        tile.inspect(|tile| tile.assert_not_empty());
+        let Embeddings {
+            queries, documents, ..
+        } = &embeddings;
+        targets.assert_fit([queries.dims()[0], documents.dims()[0]], &queries.device());
         let request = Request::new(temperature, wanted);
         Self {
-            table: tiled::table(queries, documents, targets, request, tile),
+            table: tiled::table(embeddings, targets, request),
+            request,
         }
     }
 
     /// A statistic of every query, `[queries]`.
+    ///
+    /// # Panics
+    ///
+    /// If it is none of those that were `wanted`.
     pub fn get(&self, statistic: Statistic) -> Tensor<1> {
+        assert!(
+            self.request.wants(statistic),
+            "Statistics::get: expected one of the statistics that were wanted, got {statistic:?}, which \
+             was not asked for"
+        );
         self.column(statistic as usize)
     }
 

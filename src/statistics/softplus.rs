@@ -1,24 +1,15 @@
 //! `log(1 + exp(x))` with its relative accuracy at both ends, on every device.
 
-use burn::tensor::{DType, Device, Tensor, activation::softplus_with_threshold};
+use burn::tensor::{DType, Tensor, activation::softplus_with_threshold};
+
+use crate::device::Processor;
 
 /// `log(1 + exp(x))`: a confident query's loss of 1e-14 is 1e-14, not 0.
 pub(crate) fn softplus(x: Tensor<1>) -> Tensor<1> {
-    match has_exact_log1p(&x.device()) {
+    match Processor::of(&x.device()).has_exact_log1p() {
         // Burn lowers the threshold to what `exp` can hold.
         true => softplus_with_threshold(x, 1.0, f64::MAX),
         false => softplus_by_series(x),
-    }
-}
-
-/// On GPUs `log1p(y)` is `log(1 + y)`, which is 0 for small `y`.
-fn has_exact_log1p(device: &Device) -> bool {
-    match device.clone().without_autodiff().as_dispatch() {
-        #[cfg(feature = "flex")]
-        burn::backend::DispatchDevice::Flex(_) => true,
-        #[cfg(feature = "ndarray")]
-        burn::backend::DispatchDevice::NdArray(_) => true,
-        _ => false,
     }
 }
 
@@ -46,7 +37,7 @@ fn softplus_by_series(x: Tensor<1>) -> Tensor<1> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::TensorData;
+    use burn::tensor::{Device, TensorData};
 
     #[test]
     fn both_forms_and_their_slopes_have_their_digits_from_end_to_end() {
@@ -56,7 +47,7 @@ mod tests {
         let device = Device::default().autodiff();
         let mut precisions = vec![(DType::F32, 2e-6)];
         // Shaders have no functions of f64.
-        if has_exact_log1p(&device) {
+        if Processor::of(&device).has_exact_log1p() {
             precisions.push((DType::F64, 2e-14));
         }
         for (dtype, accuracy) in precisions {

@@ -70,10 +70,16 @@ impl Lists {
         if relevant.is_empty() {
             return Err(TargetsError::NoQueries);
         }
-        let mut places: HashMap<&Id, Vec<usize>> = HashMap::new();
+        // The columns of each id, and its place among them.
+        let mut places: Vec<Vec<usize>> = Vec::new();
+        let mut place_of: HashMap<&Id, usize> = HashMap::new();
         let mut count = 0;
         for (column, id) in documents.enumerate() {
-            places.entry(id).or_default().push(column);
+            let place = *place_of.entry(id).or_insert(places.len());
+            if place == places.len() {
+                places.push(Vec::new());
+            }
+            places[place].push(column);
             count = column + 1;
         }
         if count == 0 {
@@ -82,10 +88,14 @@ impl Lists {
         let columns = relevant
             .iter()
             .map(|ids| {
-                let found = ids.iter().filter_map(|id| places.get(id)).flatten();
-                let mut columns: Vec<usize> = found.copied().collect();
+                let found = ids.iter().filter_map(|id| place_of.get(id));
+                let mut found: Vec<usize> = found.copied().collect();
+                // An id may be named twice, and no column has two ids.
+                found.sort_unstable();
+                found.dedup();
+                let columns = found.into_iter().flat_map(|place| &places[place]);
+                let mut columns: Vec<usize> = columns.copied().collect();
                 columns.sort_unstable();
-                columns.dedup();
                 columns
             })
             .collect();
@@ -133,23 +143,23 @@ impl Lists {
     }
 
     /// The lists of some of the queries.
-    pub fn narrow(&self, queries: Range<usize>) -> Self {
-        let narrow = |lists: &Arc<Vec<Vec<usize>>>| Arc::new(lists[queries.clone()].to_vec());
+    pub fn queries(&self, range: Range<usize>) -> Self {
+        let rows = |lists: &Arc<Vec<Vec<usize>>>| Arc::new(lists[range.clone()].to_vec());
         Self {
-            columns: narrow(&self.columns),
-            ignored: self.ignored.as_ref().map(narrow),
+            columns: rows(&self.columns),
+            ignored: self.ignored.as_ref().map(rows),
             ..self.clone()
         }
     }
 
     /// The positive columns of each query, ascending and without repetition.
-    #[cfg(feature = "flex")]
+    #[cfg(feature = "cpu")]
     pub fn columns(&self) -> &[Vec<usize>] {
         &self.columns
     }
 
     /// The columns that each query ignores, ascending and without repetition.
-    #[cfg(feature = "flex")]
+    #[cfg(feature = "cpu")]
     pub fn ignored(&self) -> Option<&[Vec<usize>]> {
         self.ignored.as_ref().map(|lists| lists.as_slice())
     }

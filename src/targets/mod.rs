@@ -1,18 +1,15 @@
 //! Who is positive, who is negative, who is ignored.
 
-mod choice;
+mod chosen;
 mod error;
+mod labels;
 mod lists;
 
 use std::{hash::Hash, ops::Range};
 
 use burn::tensor::{Bool, Device, Int, Tensor, assert_shape};
 
-pub(crate) use choice::Choice;
-#[cfg(feature = "cubecl")]
-pub(crate) use choice::DRAWS;
-#[cfg(feature = "flex")]
-pub(crate) use choice::drawn;
+pub(crate) use chosen::Chosen;
 pub use error::TargetsError;
 pub(crate) use lists::Lists;
 
@@ -52,7 +49,7 @@ pub(crate) use lists::Lists;
 pub struct Targets {
     relevance: Relevance,
     candidates: Option<Tensor<2, Bool>>,
-    choice: Option<Choice>,
+    chosen: Option<Chosen>,
 }
 
 // There is one for each batch: what its variants differ in size does not matter.
@@ -78,7 +75,7 @@ impl From<Relevance> for Targets {
         Self {
             relevance,
             candidates: None,
-            choice: None,
+            chosen: None,
         }
     }
 }
@@ -106,6 +103,7 @@ impl Targets {
     /// # Panics
     ///
     /// If the shape or the device of `candidates` differs from that of the targets.
+    #[must_use]
     pub fn with_candidates(mut self, candidates: Tensor<2, Bool>) -> Self {
         let [queries, documents] = self.dims();
         assert_shape!(candidates, [queries, documents]);
@@ -170,7 +168,9 @@ impl Targets {
 
     /// Targets from class labels: a document with the label of the query is a positive.
     ///
-    /// The labels are kept, two short vectors, until a mask is needed.
+    /// Labels are compared by their values, whatever integer types they have. They are kept, two short
+    /// vectors, until a mask is needed. Types that no type of the device holds both of, such as i64 and
+    /// u64, are read back and numbered anew.
     ///
     /// # Shapes
     ///
@@ -182,23 +182,24 @@ impl Targets {
     /// If the labels are on different devices.
     pub fn from_labels(queries: Tensor<1, Int>, documents: Tensor<1, Int>) -> Self {
         assert_device("documents", &documents.device(), &queries.device());
-        // Labels are compared in the wider of their types, which holds both.
-        let dtypes = [queries.dtype(), documents.dtype()];
-        let dtype = dtypes
-            .into_iter()
-            .max_by_key(|dtype| dtype.size())
-            .unwrap_or(dtypes[0]);
-        Relevance::Labels {
-            queries: queries.without_autodiff().cast(dtype),
-            documents: documents.without_autodiff().cast(dtype),
-        }
-        .into()
+        let labels = [queries, documents].map(Tensor::without_autodiff);
+        let [queries, documents] = labels::comparable(labels);
+        Relevance::Labels { queries, documents }.into()
     }
 
     /// The targets of the other direction: every document becomes a query over the queries.
     ///
     /// With `scores.transpose()` they give the document-to-query loss.
+    ///
+    /// # Panics
+    ///
+    /// If positives were chosen: a choice is one document a query, and says nothing of a document.
+    #[must_use]
     pub fn transpose(self) -> Self {
+        assert!(
+            self.chosen.is_none(),
+            "transpose: expected targets without chosen positives, got one chosen positive a query"
+        );
         let relevance = match self.relevance {
             Relevance::Mask(positives) => Relevance::Mask(positives.transpose()),
             Relevance::Labels { queries, documents } => Relevance::Labels {
@@ -215,6 +216,7 @@ impl Targets {
 
     /// The same targets on another device. Labels and masks are copied there, masks through the host;
     /// ids and groups are on the host anyway.
+    #[must_use]
     pub fn to_device(self, device: &Device) -> Self {
         let device = device.clone().without_autodiff();
         if self.device() == device {
@@ -233,7 +235,7 @@ impl Targets {
         Self {
             relevance,
             candidates: self.candidates.map(copy),
-            choice: self.choice.map(|choice| choice.to_device(&device)),
+            chosen: self.chosen.map(|chosen| chosen.to_device(&device)),
         }
     }
 
@@ -285,24 +287,24 @@ impl Targets {
     /// The targets of some of the queries.
     pub(crate) fn queries(&self, range: Range<usize>) -> Self {
         // Slices, because there may be none.
-        let narrow = |mask: &Tensor<2, Bool>| mask.clone().slice([range.clone()]);
+        let rows = |mask: &Tensor<2, Bool>| mask.clone().slice([range.clone()]);
         let relevance = match &self.relevance {
-            Relevance::Mask(positives) => Relevance::Mask(narrow(positives)),
+            Relevance::Mask(positives) => Relevance::Mask(rows(positives)),
             Relevance::Labels { queries, documents } => Relevance::Labels {
                 queries: queries.clone().slice([range.clone()]),
                 documents: documents.clone(),
             },
-            Relevance::Lists(lists) => Relevance::Lists(lists.narrow(range.clone())),
+            Relevance::Lists(lists) => Relevance::Lists(lists.queries(range.clone())),
         };
         Self {
             relevance,
-            candidates: self.candidates.as_ref().map(narrow),
-            choice: self.choice.as_ref().map(|choice| choice.narrow(range)),
+            candidates: self.candidates.as_ref().map(rows),
+            chosen: self.chosen.as_ref().map(|chosen| chosen.queries(range)),
         }
     }
 
     /// How the relevant documents are given.
-    #[cfg(feature = "flex")]
+    #[cfg(any(feature = "cpu", feature = "cubecl"))]
     pub(crate) fn relevance(&self) -> &Relevance {
         &self.relevance
     }
@@ -320,7 +322,7 @@ impl Targets {
     }
 
     /// The mask that [`with_candidates`](Targets::with_candidates) left, if it was called.
-    #[cfg(feature = "flex")]
+    #[cfg(any(feature = "cpu", feature = "cubecl"))]
     pub(crate) fn given_candidates(&self) -> Option<Tensor<2, Bool>> {
         self.candidates.clone()
     }

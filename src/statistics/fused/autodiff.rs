@@ -8,23 +8,16 @@ use burn::backend::{
         grads::Gradients,
         ops::{Backward, Ops, OpsKind, unary},
     },
-    tensor::{BoolTensor, FloatTensor, IntTensor},
+    tensor::{FloatTensor, IntTensor},
 };
 
-use super::{Options, StatisticsOps};
+use super::{Judged, Request, StatisticsOps};
 
 #[derive(Debug)]
 struct RowStatistics;
 
 impl<B: Backend + StatisticsOps> Backward<B, 1> for RowStatistics {
-    type State = (
-        NodeId,
-        BoolTensor<B>,
-        BoolTensor<B>,
-        IntTensor<B>,
-        FloatTensor<B>,
-        Options,
-    );
+    type State = (NodeId, Judged<B>, FloatTensor<B>, Request);
 
     fn backward(
         self,
@@ -32,12 +25,10 @@ impl<B: Backend + StatisticsOps> Backward<B, 1> for RowStatistics {
         grads: &mut Gradients,
         checkpointer: &mut Checkpointer,
     ) {
-        let (scores, positives, candidates, chosen, table, options) = ops.state;
+        let (scores, judged, table, request) = ops.state;
         let scores = checkpointer.retrieve_node_output(scores);
         unary::<B, _>(ops.parents, ops.node, grads, |upstream| {
-            B::row_statistics_backward(
-                scores, positives, candidates, chosen, table, upstream, options,
-            )
+            B::row_statistics_backward(scores, judged, table, upstream, request)
         });
     }
 }
@@ -45,11 +36,10 @@ impl<B: Backend + StatisticsOps> Backward<B, 1> for RowStatistics {
 impl<B: Backend + StatisticsOps, C: CheckpointStrategy> StatisticsOps for Autodiff<B, C> {
     fn row_statistics(
         scores: FloatTensor<Self>,
-        positives: BoolTensor<Self>,
-        candidates: BoolTensor<Self>,
-        chosen: IntTensor<Self>,
-        options: Options,
+        judged: Judged<Self>,
+        request: Request,
     ) -> FloatTensor<Self> {
+        let judged = judged.into_inner();
         match RowStatistics
             .prepare::<C>([scores.node()])
             .compute_bound()
@@ -57,23 +47,16 @@ impl<B: Backend + StatisticsOps, C: CheckpointStrategy> StatisticsOps for Autodi
         {
             OpsKind::Tracked(mut prep) => {
                 let id = prep.checkpoint(&scores);
-                let table = B::row_statistics(
-                    scores.into_primitive(),
-                    positives.clone(),
-                    candidates.clone(),
-                    chosen.clone(),
-                    options,
-                );
-                let state = (id, positives, candidates, chosen, table.clone(), options);
-                prep.finish(state, table)
+                let table = B::row_statistics(scores.into_primitive(), judged.clone(), request);
+                prep.finish((id, judged, table.clone(), request), table)
             }
-            OpsKind::UnTracked(prep) => prep.finish(B::row_statistics(
-                scores.into_primitive(),
-                positives,
-                candidates,
-                chosen,
-                options,
-            )),
+            OpsKind::UnTracked(prep) => {
+                prep.finish(B::row_statistics(scores.into_primitive(), judged, request))
+            }
         }
+    }
+
+    fn drawn_columns(draws: FloatTensor<Self>, judged: Judged<Self>) -> IntTensor<Self> {
+        B::drawn_columns(draws.into_primitive(), judged.into_inner())
     }
 }

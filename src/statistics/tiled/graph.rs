@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use burn::{
     backend::{
-        Autodiff, Backend, Dispatch, DispatchDevice, DispatchKindConversion, DispatchTensor,
+        Autodiff, Backend, Dispatch, DispatchKindConversion, DispatchTensor,
         autodiff::{
             checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
             grads::Gradients,
@@ -16,7 +16,7 @@ use burn::{
         backend_extension,
         tensor::FloatTensor,
     },
-    tensor::{Device, Tensor},
+    tensor::Tensor,
 };
 
 use super::Backward;
@@ -34,19 +34,6 @@ pub(super) fn connect(
         table.into_dispatch(),
         backward,
     ))
-}
-
-/// An operation of a backend that has no implementation panics, so the question comes first.
-pub(super) fn is_known(device: &Device) -> bool {
-    match device.clone().without_autodiff().as_dispatch() {
-        #[cfg(feature = "cubecl")]
-        DispatchDevice::Cube(_) => true,
-        #[cfg(feature = "flex")]
-        DispatchDevice::Flex(_) => true,
-        #[cfg(feature = "ndarray")]
-        DispatchDevice::NdArray(_) => true,
-        _ => false,
-    }
 }
 
 #[backend_extension(

@@ -49,7 +49,7 @@ struct Rows {
 impl Backward for Rows {
     fn gradients(&self, upstream: Tensor<2>, needed: [bool; 2]) -> [Option<Tensor<2>>; 2] {
         let batch = &self.batch;
-        let documents = needed[0].then(|| Weighable::new(&batch.documents));
+        let documents = needed[0].then(|| WeightedSum::new(&batch.documents));
         let mut of_queries = Vec::new();
         let mut of_documents: Option<Tensor<2>> = None;
         for rows in batch.ranges() {
@@ -64,7 +64,7 @@ impl Backward for Rows {
                 of_queries.push(documents.sum(weights.clone()));
             }
             if needed[1] {
-                let queries = Weighable::new(&narrow(&batch.queries, &rows));
+                let queries = WeightedSum::new(&narrow(&batch.queries, &rows));
                 // Many small parts: their sum keeps more digits than half precision has.
                 let part = queries
                     .sum(weights.transpose())
@@ -91,14 +91,14 @@ fn wide(embeddings: &Tensor<2>) -> DType {
 
 /// Embeddings to be summed up with weights. In a plain product the NaN of a document that a query
 /// ignores, or of a query without positives, would reach everybody: 0 times NaN is NaN.
-struct Weighable {
+struct WeightedSum {
     /// The embeddings, 0 in rows with an entry that is not finite.
     finite: Tensor<2>,
     /// 1 for each such row, `[rows, 1]`.
     exceptions: Tensor<2>,
 }
 
-impl Weighable {
+impl WeightedSum {
     fn new(embeddings: &Tensor<2>) -> Self {
         let dims = embeddings.dims();
         let finite = embeddings.clone().is_finite();

@@ -1,0 +1,138 @@
+//! Loops over a block of scores. `excluded` is 0 where the score is that of a negative.
+
+use std::array;
+
+use super::real::Real;
+
+/// Scores handled at a time: a block and its buffers stay in the first-level cache.
+pub const CHUNK: usize = 1024;
+
+/// Independent sums, enough to keep the widest vectors and the adders busy.
+const LANES: usize = 32;
+
+/// Scores relative to a reference: `(score - reference) / temperature`.
+#[derive(Clone, Copy)]
+pub struct Scale<R> {
+    half_reference: R,
+    double_inverse: R,
+}
+
+impl<R: Real> Scale<R> {
+    pub fn new(reference: R, temperature: f64) -> Self {
+        Self {
+            half_reference: R::from_f64(-0.5).mul(reference),
+            double_inverse: R::from_f64(2.0 / temperature),
+        }
+    }
+
+    /// The difference to the reference over 2: the difference of finite halves is finite.
+    #[inline(always)]
+    fn half_difference<const FMA: bool>(self, score: R) -> R {
+        score.mul_add::<FMA>(R::from_f64(0.5), self.half_reference)
+    }
+}
+
+/// Calls `each` with its lane, the score, and whether it is a negative's.
+#[inline(always)]
+fn for_each<R: Real>(scores: &[R], excluded: &[u8], mut each: impl FnMut(usize, R, bool)) {
+    let (scores, last_scores) = scores.as_chunks::<LANES>();
+    let (excluded, last_excluded) = excluded.as_chunks::<LANES>();
+    for (scores, excluded) in scores.iter().zip(excluded) {
+        for lane in 0..LANES {
+            each(lane, scores[lane], excluded[lane] == 0);
+        }
+    }
+    for (lane, (&score, &excluded)) in last_scores.iter().zip(last_excluded).enumerate() {
+        each(lane, score, excluded == 0);
+    }
+}
+
+/// The largest score of a negative, minus infinity if there is none; passes over NaN.
+#[inline(always)]
+pub fn max<R: Real>(scores: &[R], excluded: &[u8]) -> R {
+    let larger = |a: R, b: R| if b > a { b } else { a };
+    let negative = |score: R, excluded: u8| match excluded {
+        0 => score,
+        _ => R::NEG_INFINITY,
+    };
+    let (scores, last_scores) = scores.as_chunks::<LANES>();
+    let (excluded, last_excluded) = excluded.as_chunks::<LANES>();
+    let mut lanes = [R::NEG_INFINITY; LANES];
+    for (scores, excluded) in scores.iter().zip(excluded) {
+        // A new value, not a loop over places in memory: the lanes stay in registers.
+        lanes = array::from_fn(|lane| larger(lanes[lane], negative(scores[lane], excluded[lane])));
+    }
+    let last = last_scores.iter().zip(last_excluded);
+    let last = last.map(|(&score, &excluded)| negative(score, excluded));
+    last.chain(lanes).fold(R::NEG_INFINITY, larger)
+}
+
+/// The sum of `exp(x)` over the negatives, and how many of them have weight.
+#[inline(always)]
+pub fn sum_exp<const FMA: bool, R: Real>(
+    scores: &[R],
+    excluded: &[u8],
+    scale: Scale<R>,
+) -> (f64, u64) {
+    let mut sums = [R::default(); LANES];
+    let mut counts = [0u32; LANES];
+    for_each(scores, excluded, |lane, score, negative| {
+        let score = if negative { score } else { R::NEG_INFINITY };
+        counts[lane] += u32::from(score != R::NEG_INFINITY);
+        let x = scale
+            .half_difference::<FMA>(score)
+            .mul(scale.double_inverse);
+        sums[lane] = sums[lane].add(x.exp::<FMA>());
+    });
+    (
+        sums.into_iter().map(R::to_f64).sum(),
+        counts.into_iter().map(u64::from).sum(),
+    )
+}
+
+/// How many negatives have weight, and whether one is NaN.
+#[inline(always)]
+pub fn count<R: Real>(scores: &[R], excluded: &[u8]) -> (u64, bool) {
+    let mut counts = [0u32; LANES];
+    let mut unordered = [0u32; LANES];
+    for_each(scores, excluded, |lane, score, negative| {
+        let score = if negative { score } else { R::NEG_INFINITY };
+        counts[lane] += u32::from(score != R::NEG_INFINITY);
+        unordered[lane] |= u32::from(score.partial_cmp(&score).is_none());
+    });
+    (
+        counts.into_iter().map(u64::from).sum(),
+        unordered.into_iter().any(|lane| lane != 0),
+    )
+}
+
+/// Writes `exp(x - log_sum) factor` for the negatives, 0 for the others.
+#[inline(always)]
+pub fn softmax<const FMA: bool, R: Real>(
+    scores: &[R],
+    excluded: &[u8],
+    scale: Scale<R>,
+    log_sum: R,
+    factor: R,
+    out: &mut [R],
+) {
+    let shift = R::from_f64(-1.0).mul(log_sum);
+    let one = |score: R, excluded: u8| {
+        let x = scale
+            .half_difference::<FMA>(score)
+            .mul_add::<FMA>(scale.double_inverse, shift);
+        let value = x.exp::<FMA>().mul(factor);
+        if excluded == 0 { value } else { R::default() }
+    };
+    let (scores, last_scores) = scores.as_chunks::<LANES>();
+    let (excluded, last_excluded) = excluded.as_chunks::<LANES>();
+    let (out, last_out) = out.as_chunks_mut::<LANES>();
+    for ((scores, excluded), out) in scores.iter().zip(excluded).zip(out) {
+        for lane in 0..LANES {
+            out[lane] = one(scores[lane], excluded[lane]);
+        }
+    }
+    for ((&score, &excluded), out) in last_scores.iter().zip(last_excluded).zip(last_out) {
+        *out = one(score, excluded);
+    }
+}

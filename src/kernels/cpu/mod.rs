@@ -1,0 +1,28 @@
+//! The statistics on a CPU: kernels over plain slices that know neither Burn nor an objective.
+//!
+//! [`rows`] spreads the queries over the threads where the scores are given, [`tiles`] the scores
+//! where embeddings are; [`summary`] and [`slope`] have the formulas of one query, forward and
+//! backward, [`chunk`] the loops over its scores, [`real`] and [`element`] the arithmetic and the
+//! storage types, and [`isa`] chooses the instruction set. [`judgements`] says who is positive.
+
+mod chunk;
+mod element;
+mod isa;
+mod judgements;
+mod matrix;
+mod positives;
+mod product;
+mod real;
+mod row;
+mod rows;
+mod slope;
+mod summary;
+pub mod tiles;
+mod weighted_sum;
+
+pub use element::Element;
+pub use judgements::{Judgements, Relevance};
+pub use matrix::Matrix;
+pub use real::Real;
+pub use rows::{backward, drawn_columns, forward};
+pub use summary::Summary;

@@ -1,0 +1,187 @@
+//! One query: its targets, and the buffers that its kernels share.
+
+use std::ops::Range;
+
+use super::{chunk::CHUNK, element::Element, real::Real};
+use crate::kernels::draw;
+
+/// The targets of one query; a mask entry is true unless it is 0.
+#[derive(Clone, Copy)]
+pub struct Row<'a> {
+    pub relevance: RowRelevance<'a>,
+    pub candidates: Option<&'a [u8]>,
+    /// The column of the only positive.
+    pub chosen: Option<i64>,
+}
+
+/// Which documents are relevant to a query.
+#[derive(Clone, Copy)]
+pub enum RowRelevance<'a> {
+    /// Those whose entry is true.
+    Mask(&'a [u8]),
+    /// Those that have the label of the query.
+    Labels { query: i64, documents: &'a [i64] },
+    /// Those that are listed, ascending; some are neither positives nor negatives.
+    Columns {
+        positives: &'a [usize],
+        ignored: &'a [usize],
+    },
+}
+
+impl RowRelevance<'_> {
+    /// For at most [`CHUNK`] columns, 0 where the document is neither relevant nor ignored.
+    #[inline(always)]
+    fn mask<'a>(&'a self, columns: Range<usize>, buffer: &'a mut [u8; CHUNK]) -> &'a [u8] {
+        let buffer = &mut buffer[..columns.len()];
+        match *self {
+            Self::Mask(mask) => return &mask[columns],
+            Self::Labels { query, documents } => {
+                for (relevant, &label) in buffer.iter_mut().zip(&documents[columns]) {
+                    *relevant = u8::from(label == query);
+                }
+            }
+            Self::Columns { positives, ignored } => {
+                buffer.fill(0);
+                for listed in [positives, ignored] {
+                    for &column in within(listed, &columns) {
+                        buffer[column - columns.start] = 1;
+                    }
+                }
+            }
+        }
+        buffer
+    }
+}
+
+/// Those of the ascending `columns` that lie in `range`.
+pub fn within<'a>(columns: &'a [usize], range: &Range<usize>) -> &'a [usize] {
+    let before = |bound: usize| columns.partition_point(|&column| column < bound);
+    &columns[before(range.start)..before(range.end)]
+}
+
+impl Row<'_> {
+    /// Collects those of `columns` that are positives.
+    #[inline(always)]
+    fn positives(self, columns: Range<usize>, buffer: &mut [u8; CHUNK], found: &mut Vec<usize>) {
+        found.clear();
+        if let RowRelevance::Columns { positives, .. } = self.relevance {
+            found.extend(within(positives, &columns));
+        } else {
+            for start in columns.clone().step_by(CHUNK) {
+                let end = columns.end.min(start + CHUNK);
+                let relevant = self.relevance.mask(start..end, buffer);
+                for (index, block) in relevant.chunks(64).enumerate() {
+                    // Positives are few: most blocks are passed over at once.
+                    if block.iter().fold(0, |any, &relevant| any | relevant) == 0 {
+                        continue;
+                    }
+                    let relevant = block.iter().enumerate().filter(|(_, mask)| **mask != 0);
+                    found.extend(relevant.map(|(offset, _)| start + index * 64 + offset));
+                }
+            }
+        }
+        if let Some(candidates) = self.candidates {
+            found.retain(|&column| candidates[column] != 0);
+        }
+    }
+
+    /// The column that a draw means; none if there is no positive.
+    pub fn drawn(self, documents: usize, draw: f32) -> Option<usize> {
+        let mut columns = Vec::new();
+        self.positives(0..documents, &mut [0; CHUNK], &mut columns);
+        columns.get(draw::place(draw, columns.len())).copied()
+    }
+
+    pub fn is_negative(self, column: usize) -> bool {
+        let relevant = match self.relevance {
+            RowRelevance::Mask(mask) => mask[column] != 0,
+            RowRelevance::Labels { query, documents } => documents[column] == query,
+            RowRelevance::Columns { positives, ignored } => [positives, ignored]
+                .iter()
+                .any(|listed| listed.binary_search(&column).is_ok()),
+        };
+        !relevant && self.candidates.is_none_or(|mask| mask[column] != 0)
+    }
+
+    /// The first of `columns` whose document is a negative with this score.
+    pub fn first_negative<E: Element>(
+        self,
+        columns: Range<usize>,
+        scores: &[E],
+        score: E::Real,
+    ) -> Option<usize> {
+        columns
+            .zip(scores)
+            .find(|&(column, scored)| scored.widen() == score && self.is_negative(column))
+            .map(|(column, _)| column)
+    }
+
+    /// For at most [`CHUNK`] columns, 0 where the document is a negative.
+    #[inline(always)]
+    pub fn excluded<'a>(&'a self, columns: Range<usize>, buffers: &'a mut Excluded) -> &'a [u8] {
+        let relevant = self.relevance.mask(columns.clone(), &mut buffers.relevant);
+        let Some(candidates) = self.candidates else {
+            return relevant;
+        };
+        let excluded = &mut buffers.excluded[..columns.len()];
+        let pairs = relevant.iter().zip(&candidates[columns]);
+        for (excluded, (relevant, candidate)) in excluded.iter_mut().zip(pairs) {
+            *excluded = u8::from(*relevant != 0) | u8::from(*candidate == 0);
+        }
+        excluded
+    }
+}
+
+/// Buffers for the mask of the columns that are no negatives.
+pub struct Excluded {
+    relevant: [u8; CHUNK],
+    excluded: [u8; CHUNK],
+}
+
+/// Buffers that are reused from row to row.
+pub struct Scratch<E: Element> {
+    /// The columns of the positives.
+    pub columns: Vec<usize>,
+    /// The scores of the positives.
+    pub positives: Vec<f64>,
+    pub excluded: Excluded,
+    pub scores: [E; CHUNK],
+    pub wide: [E::Real; CHUNK],
+    pub gradient: [E::Real; CHUNK],
+}
+
+impl<E: Element> Default for Scratch<E> {
+    fn default() -> Self {
+        let zero = E::Real::default();
+        Self {
+            columns: Vec::new(),
+            positives: Vec::new(),
+            excluded: Excluded {
+                relevant: [0; CHUNK],
+                excluded: [0; CHUNK],
+            },
+            scores: [E::from_real(zero); CHUNK],
+            wide: [zero; CHUNK],
+            gradient: [zero; CHUNK],
+        }
+    }
+}
+
+impl<E: Element> Scratch<E> {
+    /// Collects the positives among the documents from `first` on, and their scores; whether there
+    /// are any, chosen or not.
+    #[inline(always)]
+    pub fn collect(&mut self, row: Row, first: usize, scores: &[E]) -> bool {
+        let columns = &mut self.columns;
+        let range = first..first + scores.len();
+        row.positives(range, &mut self.excluded.relevant, columns);
+        let any = !columns.is_empty();
+        if let Some(chosen) = row.chosen {
+            columns.retain(|&column| column as i64 == chosen);
+        }
+        self.positives.clear();
+        let score = |&column: &usize| scores[column - first].widen().to_f64();
+        self.positives.extend(self.columns.iter().map(score));
+        any
+    }
+}

@@ -1,0 +1,236 @@
+//! The statistics of one query.
+
+use super::{
+    chunk::{self, CHUNK, Scale},
+    element::Element,
+    isa::Kernel,
+    positives::{Positives, relative},
+    real::Real,
+    row::{Row, Scratch},
+};
+use crate::kernels::table::{NEGATIVE_COUNT, POSITIVE_COUNT, REFERENCE, Request, Statistic};
+
+/// Writes the statistics of one query to its row of the table.
+pub struct Forward<'a, E: Element> {
+    pub scores: &'a [E],
+    pub row: Row<'a>,
+    pub request: Request,
+    pub table: &'a mut [E::Real],
+    pub scratch: &'a mut Scratch<E>,
+}
+
+impl<E: Element> Kernel for Forward<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let mut summary = Summary::default();
+        // The scores of a query without positives are not looked at.
+        if self.scratch.collect(self.row, 0, self.scores) {
+            summary.active = true;
+            summary.add_collected::<FMA, E>(0, self.scores, self.row, self.request, self.scratch);
+        }
+        summary.write(self.request, self.table);
+    }
+}
+
+/// What the statistics of a query are computed from, gathered from its documents in order.
+#[derive(Clone, Debug)]
+pub struct Summary<R> {
+    active: bool,
+    negatives: Negatives<R>,
+    positives: Positives,
+}
+
+impl<R: Real> Default for Summary<R> {
+    fn default() -> Self {
+        Self {
+            active: false,
+            negatives: Negatives::default(),
+            positives: Positives::default(),
+        }
+    }
+}
+
+impl<R: Real> Summary<R> {
+    /// Adds the documents from `first` on.
+    #[inline(always)]
+    pub fn add<const FMA: bool, E: Element<Real = R>>(
+        &mut self,
+        first: usize,
+        scores: &[E],
+        row: Row,
+        request: Request,
+        scratch: &mut Scratch<E>,
+    ) {
+        self.active |= scratch.collect(row, first, scores);
+        self.add_collected::<FMA, E>(first, scores, row, request, scratch);
+    }
+
+    #[inline(always)]
+    fn add_collected<const FMA: bool, E: Element<Real = R>>(
+        &mut self,
+        first: usize,
+        scores: &[E],
+        row: Row,
+        request: Request,
+        scratch: &mut Scratch<E>,
+    ) {
+        for (&column, &score) in scratch.columns.iter().zip(&scratch.positives) {
+            self.positives.add(column, score, request);
+        }
+        for (index, scores) in scores.chunks(CHUNK).enumerate() {
+            let start = first + index * CHUNK;
+            let columns = start..start + scores.len();
+            let excluded = row.excluded(columns.clone(), &mut scratch.excluded);
+            let wide = E::load(scores, &mut scratch.wide);
+            if self.negatives.add::<FMA>(wide, excluded, request) {
+                let hardest = row.first_negative(columns, scores, self.negatives.max);
+                self.negatives.hardest = hardest;
+            }
+        }
+    }
+
+    /// Adds what was gathered from later documents.
+    pub fn merge(&mut self, later: &Self, temperature: f64) {
+        self.active |= later.active;
+        self.negatives.merge(&later.negatives, temperature);
+        self.positives.merge(&later.positives, temperature);
+    }
+
+    /// Writes the row of the table.
+    pub fn write(&self, request: Request, table: &mut [R]) {
+        table.fill(R::default());
+        if !self.active {
+            return;
+        }
+        let Self {
+            negatives,
+            positives,
+            ..
+        } = self;
+        let reference = match negatives.count {
+            0 => positives.max,
+            _ => negatives.max.to_f64(),
+        };
+        let mut write = |column: usize, value: f64| table[column] = R::from_f64(value);
+        // A choice that is no positive leaves none; its query is active all the same.
+        write(POSITIVE_COUNT, positives.count.max(1) as f64);
+        write(NEGATIVE_COUNT, negatives.count as f64);
+        write(REFERENCE, reference);
+
+        let temperature = request.temperature;
+        for statistic in Statistic::ALL {
+            if !request.wants(statistic) {
+                continue;
+            }
+            let value = match statistic {
+                Statistic::Negatives => negatives.log_sum_exp(),
+                Statistic::HardestNegative => negatives.largest(),
+                _ if positives.count == 0 => f64::NAN,
+                Statistic::Positives => positives.strong.above(reference, temperature),
+                Statistic::WeakPositives => positives.weak.above(-reference, temperature),
+                Statistic::PositiveExcess => positives.strong.excess(),
+                Statistic::WeakestPositive => {
+                    relative(positives.weakest.value(), reference, temperature)
+                }
+                Statistic::StrongestPositive => {
+                    relative(-positives.strongest.value(), reference, temperature)
+                }
+            };
+            write(statistic as usize, value);
+        }
+    }
+
+    pub fn positives(&self) -> &Positives {
+        &self.positives
+    }
+
+    /// The column of the largest negative, if that was wanted.
+    pub fn hardest(&self) -> Option<usize> {
+        self.negatives.hardest
+    }
+}
+
+/// The largest negative and the log-sum-exp over all relative to it, while they are computed.
+#[derive(Clone, Debug)]
+struct Negatives<R> {
+    max: R,
+    /// The first column of the largest, if it is wanted.
+    hardest: Option<usize>,
+    /// The sum of `exp((score - max) / temperature)`.
+    sum: f64,
+    count: u64,
+    unordered: bool,
+}
+
+impl<R: Real> Default for Negatives<R> {
+    fn default() -> Self {
+        Self {
+            max: R::NEG_INFINITY,
+            hardest: None,
+            sum: 0.0,
+            count: 0,
+            unordered: false,
+        }
+    }
+}
+
+impl<R: Real> Negatives<R> {
+    /// Adds a block; whether the column of the largest is wanted and now in it.
+    #[inline(always)]
+    fn add<const FMA: bool>(&mut self, scores: &[R], excluded: &[u8], request: Request) -> bool {
+        let max = chunk::max(scores, excluded);
+        let rises = max > self.max;
+        if rises {
+            self.sum *= relative(self.max.to_f64(), max.to_f64(), request.temperature).exp();
+            self.max = max;
+        }
+        // The hardest negative alone needs no exponential, and there is nothing to measure from
+        // where all negatives so far are minus infinity or NaN.
+        if request.wants(Statistic::Negatives) && self.max > R::NEG_INFINITY {
+            let scale = Scale::new(self.max, request.temperature);
+            let (sum, count) = chunk::sum_exp::<FMA, R>(scores, excluded, scale);
+            self.sum += sum;
+            self.count += count;
+        } else {
+            let (count, unordered) = chunk::count(scores, excluded);
+            self.count += count;
+            self.unordered |= unordered;
+        }
+        rises && request.wants(Statistic::HardestNegative)
+    }
+
+    fn merge(&mut self, later: &Self, temperature: f64) {
+        self.count += later.count;
+        self.unordered |= later.unordered;
+        let (max, later_max) = (self.max.to_f64(), later.max.to_f64());
+        if later.max > self.max {
+            self.sum = self.sum * relative(max, later_max, temperature).exp() + later.sum;
+            self.max = later.max;
+            self.hardest = later.hardest;
+        } else if later.max == self.max {
+            // Nor do two infinities differ.
+            self.sum += later.sum;
+        } else if later.max > R::NEG_INFINITY {
+            self.sum += later.sum * relative(later_max, max, temperature).exp();
+        }
+    }
+
+    /// 0 if there is none.
+    fn log_sum_exp(&self) -> f64 {
+        match self.count {
+            0 => 0.0,
+            _ if self.unordered => f64::NAN,
+            _ => self.sum.ln(),
+        }
+    }
+
+    /// 0, being the reference, or NaN.
+    fn largest(&self) -> f64 {
+        match self.unordered || self.sum.is_nan() {
+            true => f64::NAN,
+            false => 0.0,
+        }
+    }
+}

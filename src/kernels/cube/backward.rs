@@ -1,0 +1,191 @@
+//! The gradient of every score.
+
+use cubecl::prelude::*;
+
+use super::{
+    documents::Documents,
+    row::{
+        HARDEST_COLUMN, Rows, STRONGEST_COLUMN, STRONGEST_LOG_SUM, STRONGEST_SCORE, WEAKEST_COLUMN,
+        WEAKEST_LOG_SUM, WEAKEST_SCORE, WIDTH, relative, unpack,
+    },
+};
+use crate::kernels::table::{POSITIVE_COUNT, REFERENCE, Statistic};
+
+/// Writes the gradient of the scores, given the table and its gradient; `segments` cubes share a row,
+/// whose units read `ahead` vectors at a time, and `single` says whether only one positive of each
+/// row stayed.
+#[cube(launch_unchecked, address_type = "dynamic")]
+pub fn row_statistics_backward<F: Float, B: Int, C: Int, N: Size>(
+    scores: &Tensor<Vector<F, N>>,
+    positives: &Tensor<Vector<B, N>>,
+    candidates: ComptimeOption<&Tensor<Vector<C, N>>>,
+    table: &Tensor<f32>,
+    upstream: &Tensor<f32>,
+    gradient: &mut Tensor<Vector<F, N>>,
+    rows: &Rows,
+    segments: usize,
+    factor: f32,
+    #[comptime] ahead: usize,
+    #[comptime] single: bool,
+    #[define(F, B, C)] _dtypes: [ElemType; 3],
+) {
+    let row = CUBE_POS / segments;
+    if row >= rows.count {
+        terminate!();
+    }
+    let segment = CUBE_POS % segments;
+    let step = segments * CUBE_DIM as usize;
+    let mut i = segment * CUBE_DIM as usize + UNIT_POS as usize;
+
+    if table[row * comptime![WIDTH] + comptime![POSITIVE_COUNT]] == 0.0 {
+        while i < rows.vectors {
+            gradient[row * rows.vectors + i] = Vector::new(F::from_int(0));
+            i += step;
+        }
+    } else {
+        let slope = Slope::new(table, upstream, row * comptime![WIDTH], factor);
+        while i < rows.vectors {
+            let loaded = Documents::<F, B, C, N>::load_ahead(
+                scores,
+                positives,
+                &candidates,
+                rows,
+                row,
+                i,
+                step,
+                ahead,
+            );
+            #[unroll]
+            for k in 0..ahead {
+                let at = i + k * step;
+                if at < rows.vectors {
+                    gradient[row * rows.vectors + at] =
+                        slope.of::<F, B, C, N>(loaded.index(k), single);
+                }
+            }
+            i += ahead * step;
+        }
+    }
+}
+
+/// The gradient of a row of statistics and what else the gradients of its scores depend on.
+#[derive(CubeType)]
+struct Slope {
+    factor: f32,
+    /// Gradients of statistics, divided by the temperature.
+    negatives: f32,
+    hardest: f32,
+    positives: f32,
+    weak_positives: f32,
+    excess: f32,
+    weakest: f32,
+    strongest: f32,
+    reference: f32,
+    negatives_log_sum: f32,
+    hardest_column: u32,
+    count: f32,
+    strongest_score: f32,
+    strongest_log_sum: f32,
+    strongest_column: u32,
+    weakest_score: f32,
+    weakest_log_sum: f32,
+    weakest_column: u32,
+}
+
+#[cube]
+impl Slope {
+    fn new(table: &Tensor<f32>, upstream: &Tensor<f32>, start: usize, factor: f32) -> Slope {
+        let rate = factor * 0.5;
+        Slope {
+            factor,
+            negatives: upstream[start + comptime![Statistic::Negatives as usize]] * rate,
+            hardest: upstream[start + comptime![Statistic::HardestNegative as usize]] * rate,
+            positives: upstream[start + comptime![Statistic::Positives as usize]] * rate,
+            weak_positives: upstream[start + comptime![Statistic::WeakPositives as usize]] * rate,
+            excess: upstream[start + comptime![Statistic::PositiveExcess as usize]] * rate,
+            weakest: upstream[start + comptime![Statistic::WeakestPositive as usize]] * rate,
+            strongest: upstream[start + comptime![Statistic::StrongestPositive as usize]] * rate,
+            reference: table[start + comptime![REFERENCE]],
+            negatives_log_sum: table[start + comptime![Statistic::Negatives as usize]],
+            hardest_column: unpack(table[start + comptime![HARDEST_COLUMN]]),
+            count: table[start + comptime![POSITIVE_COUNT]],
+            strongest_score: table[start + comptime![STRONGEST_SCORE]],
+            strongest_log_sum: table[start + comptime![STRONGEST_LOG_SUM]],
+            strongest_column: unpack(table[start + comptime![STRONGEST_COLUMN]]),
+            weakest_score: table[start + comptime![WEAKEST_SCORE]],
+            weakest_log_sum: table[start + comptime![WEAKEST_LOG_SUM]],
+            weakest_column: unpack(table[start + comptime![WEAKEST_COLUMN]]),
+        }
+    }
+
+    /// The gradients of documents; of the positives a `single` one stayed, or all.
+    fn of<F: Float, B: Int, C: Int, N: Size>(
+        &self,
+        documents: &Documents<F, B, C, N>,
+        #[comptime] single: bool,
+    ) -> Vector<F, N> {
+        let size = N::value();
+        let mut gradients = Vector::<F, N>::new(F::from_int(0));
+        let hardest = self.hardest_column - documents.column;
+        if documents.are_negatives() && hardest >= comptime![size as u32] {
+            #[unroll]
+            for k in 0..size {
+                gradients.insert(k, F::cast_from(self.of_negative(documents.score(k))));
+            }
+        } else {
+            #[unroll]
+            for k in 0..size {
+                let column = documents.column + comptime![k as u32];
+                let score = documents.score(k);
+                let mut gradient = 0.0f32.runtime();
+                if documents.is_negative(k) {
+                    gradient = self.of_negative(score);
+                }
+                if column == self.hardest_column {
+                    gradient += self.hardest;
+                }
+                if documents.is_positive(k)
+                    && (comptime![!single] || column == self.strongest_column)
+                {
+                    gradient = self.of_positive(score, column);
+                }
+                gradients.insert(k, F::cast_from(gradient));
+            }
+        }
+        gradients
+    }
+
+    /// Without what the hardest negative has more.
+    fn of_negative(&self, score: f32) -> f32 {
+        let x = relative(score, self.reference, self.factor) - self.negatives_log_sum;
+        // What nobody asked for must not become NaN by a factor of 0.
+        select(self.negatives != 0.0, x.exp() * self.negatives, 0.0)
+    }
+
+    fn of_positive(&self, score: f32, column: u32) -> f32 {
+        let below = relative(score, self.strongest_score, self.factor) - self.strongest_log_sum;
+        let above = relative(self.weakest_score, score, self.factor) - self.weakest_log_sum;
+        // One positive has all the weight, exactly.
+        let softmax = select(below == 0.0, 1.0, below.exp());
+        let weak_softmax = select(above == 0.0, 1.0, above.exp());
+
+        // As in `of_negative`.
+        let mut gradient = 0.0f32.runtime();
+        if self.positives != 0.0 {
+            gradient += self.positives * softmax;
+        }
+        if self.weak_positives != 0.0 {
+            gradient -= self.weak_positives * weak_softmax;
+        }
+        if self.excess != 0.0 {
+            gradient += self.excess * (self.count * softmax - 1.0);
+        }
+        if column == self.strongest_column {
+            gradient += self.strongest;
+        }
+        if column == self.weakest_column {
+            gradient += self.weakest;
+        }
+        gradient
+    }
+}

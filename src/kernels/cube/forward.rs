@@ -1,0 +1,257 @@
+//! The statistics of every row.
+
+use cubecl::prelude::*;
+
+use super::{
+    documents::Documents,
+    row::{
+        HARDEST_COLUMN, NO_COLUMN, Rows, STRONGEST_COLUMN, STRONGEST_LOG_SUM, STRONGEST_SCORE,
+        WEAKEST_COLUMN, WEAKEST_LOG_SUM, WEAKEST_SCORE, WIDTH, log, pack, relative,
+    },
+    summary::{SUMMARY_WORDS, Summary},
+};
+use crate::kernels::table::{NEGATIVE_COUNT, POSITIVE_COUNT, REFERENCE, Statistic};
+
+/// Writes a row of the table for each row of scores, which is read once.
+///
+/// `factor` is 2 / temperature, `units` the size of a cube, a power of two, `ahead` how many vectors
+/// a unit reads at a time, and `sum` says whether the log-sum-exp over the negatives is wanted.
+#[cube(launch_unchecked, address_type = "dynamic")]
+pub fn row_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
+    scores: &Tensor<Vector<F, N>>,
+    positives: &Tensor<Vector<B, N>>,
+    candidates: ComptimeOption<&Tensor<Vector<C, N>>>,
+    chosen: ComptimeOption<&Tensor<I>>,
+    table: &mut Tensor<f32>,
+    rows: &Rows,
+    factor: f32,
+    nan: f32,
+    #[comptime] units: usize,
+    #[comptime] ahead: usize,
+    #[comptime] sum: bool,
+    #[define(F, B, C, I)] _dtypes: [ElemType; 4],
+) {
+    let row = CUBE_POS;
+    if row >= rows.count {
+        terminate!();
+    }
+    let mut summary = see::<F, B, C, I, N>(
+        scores,
+        positives,
+        &candidates,
+        &chosen,
+        rows,
+        row,
+        UNIT_POS as usize,
+        units,
+        factor,
+        ahead,
+        sum,
+    );
+    summary.combine(units, factor);
+    if UNIT_POS == 0 {
+        let hardest =
+            hardest_column::<F, B, C, N>(&summary, scores, positives, &candidates, rows, row);
+        write(&summary, hardest, table, row, factor, nan, sum);
+    }
+}
+
+/// The first half of [`row_statistics`] for rows that many cubes share: writes what each of the
+/// `segments` cubes of a row has seen.
+#[cube(launch_unchecked, address_type = "dynamic")]
+pub fn segment_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
+    scores: &Tensor<Vector<F, N>>,
+    positives: &Tensor<Vector<B, N>>,
+    candidates: ComptimeOption<&Tensor<Vector<C, N>>>,
+    chosen: ComptimeOption<&Tensor<I>>,
+    parts: &mut Tensor<u32>,
+    rows: &Rows,
+    factor: f32,
+    #[comptime] units: usize,
+    #[comptime] segments: usize,
+    #[comptime] ahead: usize,
+    #[comptime] sum: bool,
+    #[define(F, B, C, I)] _dtypes: [ElemType; 4],
+) {
+    let row = CUBE_POS / comptime![segments];
+    if row >= rows.count {
+        terminate!();
+    }
+    let segment = CUBE_POS % comptime![segments];
+    let mut summary = see::<F, B, C, I, N>(
+        scores,
+        positives,
+        &candidates,
+        &chosen,
+        rows,
+        row,
+        segment * comptime![units] + UNIT_POS as usize,
+        comptime![segments * units],
+        factor,
+        ahead,
+        sum,
+    );
+    summary.combine(units, factor);
+    if UNIT_POS == 0 {
+        summary.store(parts.as_mut_slice(), CUBE_POS * comptime![SUMMARY_WORDS], 1usize);
+    }
+}
+
+/// The second half: writes the table, given what the cubes have seen. A cube has a unit for each of
+/// the `segments`, a power of two.
+#[cube(launch_unchecked, address_type = "dynamic")]
+pub fn join_segments<F: Float, B: Int, C: Int, N: Size>(
+    scores: &Tensor<Vector<F, N>>,
+    positives: &Tensor<Vector<B, N>>,
+    candidates: ComptimeOption<&Tensor<Vector<C, N>>>,
+    parts: &Tensor<u32>,
+    table: &mut Tensor<f32>,
+    rows: &Rows,
+    factor: f32,
+    nan: f32,
+    #[comptime] segments: usize,
+    #[comptime] sum: bool,
+    #[define(F, B, C)] _dtypes: [ElemType; 3],
+) {
+    let row = CUBE_POS;
+    if row >= rows.count {
+        terminate!();
+    }
+    let part = row * comptime![segments] + UNIT_POS as usize;
+    let mut summary = Summary::load(parts.as_slice(), part * comptime![SUMMARY_WORDS], 1usize);
+    summary.combine(segments, factor);
+    if UNIT_POS == 0 {
+        let hardest =
+            hardest_column::<F, B, C, N>(&summary, scores, positives, &candidates, rows, row);
+        write(&summary, hardest, table, row, factor, nan, sum);
+    }
+}
+
+/// Looks at every `step`th vector of a row, from `start` on, `ahead` of them at a time.
+#[cube]
+fn see<F: Float, B: Int, C: Int, I: Int, N: Size>(
+    scores: &Tensor<Vector<F, N>>,
+    positives: &Tensor<Vector<B, N>>,
+    candidates: &ComptimeOption<&Tensor<Vector<C, N>>>,
+    chosen: &ComptimeOption<&Tensor<I>>,
+    rows: &Rows,
+    row: usize,
+    start: usize,
+    #[comptime] step: usize,
+    factor: f32,
+    #[comptime] ahead: usize,
+    #[comptime] sum: bool,
+) -> Summary {
+    let mut summary = Summary::new();
+    let mut i = start;
+    while i < rows.vectors {
+        let loaded = Documents::<F, B, C, N>::load_ahead(
+            scores,
+            positives,
+            candidates,
+            rows,
+            row,
+            i,
+            step.runtime(),
+            ahead,
+        );
+        #[unroll]
+        for k in 0..ahead {
+            if i + k * step < rows.vectors {
+                summary.add::<F, B, C, I, N>(loaded.index(k), chosen, row, factor, sum);
+            }
+        }
+        i += comptime![ahead * step];
+    }
+    summary
+}
+
+/// The first column of the largest negative.
+#[cube]
+fn hardest_column<F: Float, B: Int, C: Int, N: Size>(
+    summary: &Summary,
+    scores: &Tensor<Vector<F, N>>,
+    positives: &Tensor<Vector<B, N>>,
+    candidates: &ComptimeOption<&Tensor<Vector<C, N>>>,
+    rows: &Rows,
+    row: usize,
+) -> u32 {
+    let mut hardest = summary.negatives.column;
+    if hardest != NO_COLUMN {
+        let i = hardest as usize / N::value();
+        let documents = Documents::<F, B, C, N>::load(scores, positives, candidates, rows, row, i);
+        let size = N::value();
+        #[unroll]
+        for i in 0..size {
+            let k = comptime![size - 1 - i];
+            if documents.is_negative(k) && documents.score(k) == summary.negatives.max {
+                hardest = documents.column + comptime![k as u32];
+            }
+        }
+    }
+    hardest
+}
+
+/// Writes a row of the table.
+#[cube]
+fn write(
+    summary: &Summary,
+    hardest_column: u32,
+    table: &mut Tensor<f32>,
+    row: usize,
+    factor: f32,
+    nan: f32,
+    #[comptime] sum: bool,
+) {
+    let negatives = &summary.negatives;
+    let positives = &summary.positives;
+    let start = row * comptime![WIDTH];
+    #[unroll]
+    for column in 0..WIDTH {
+        table[start + column] = 0.0;
+    }
+    // The others are inactive: their scores count for nothing.
+    if positives.candidates > 0 {
+        // A choice that is no positive leaves none; its query is active all the same.
+        let count = f32::cast_from(positives.count);
+        let unknown = positives.count == 0;
+        table[start + comptime![POSITIVE_COUNT]] = select(unknown, 1.0, count);
+        table[start + comptime![NEGATIVE_COUNT]] = f32::cast_from(negatives.count);
+
+        let mut reference = positives.max;
+        if negatives.count > 0 {
+            reference = select(negatives.column == NO_COLUMN, nan, negatives.max);
+            if comptime![sum] {
+                let value = select(negatives.is_finite(), log(negatives.sum), nan);
+                table[start + comptime![Statistic::Negatives as usize]] = value;
+            }
+            let hardest = select(negatives.has_nan(), nan, 0.0);
+            table[start + comptime![Statistic::HardestNegative as usize]] = hardest;
+        }
+        table[start + comptime![REFERENCE]] = reference;
+        table[start + comptime![HARDEST_COLUMN]] = pack(hardest_column);
+
+        let unknown = unknown || positives.has_nan();
+        let strongest = select(unknown, nan, positives.max);
+        let weakest = select(unknown, nan, positives.min);
+        let strongest_log_sum = log(positives.sum);
+        let weakest_log_sum = log(positives.weak_sum);
+        let strongest_above = relative(strongest, reference, factor);
+        let weakest_above = relative(weakest, reference, factor);
+        let excess = count * strongest_log_sum + positives.deficit;
+        table[start + comptime![Statistic::Positives as usize]] =
+            strongest_above + strongest_log_sum;
+        table[start + comptime![Statistic::WeakPositives as usize]] =
+            weakest_log_sum - weakest_above;
+        table[start + comptime![Statistic::PositiveExcess as usize]] = select(unknown, nan, excess);
+        table[start + comptime![Statistic::WeakestPositive as usize]] = weakest_above;
+        table[start + comptime![Statistic::StrongestPositive as usize]] = strongest_above;
+
+        table[start + comptime![STRONGEST_SCORE]] = strongest;
+        table[start + comptime![STRONGEST_LOG_SUM]] = strongest_log_sum;
+        table[start + comptime![WEAKEST_SCORE]] = weakest;
+        table[start + comptime![WEAKEST_LOG_SUM]] = weakest_log_sum;
+        table[start + comptime![STRONGEST_COLUMN]] = pack(positives.max_column);
+        table[start + comptime![WEAKEST_COLUMN]] = pack(positives.min_column);
+    }
+}

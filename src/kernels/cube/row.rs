@@ -1,0 +1,85 @@
+//! What both kernels need to know of a row and its scores.
+
+use cubecl::prelude::*;
+
+use crate::kernels::table;
+
+/// The columns of the table that the backward kernel reads and nobody else: what to measure the
+/// positives from, since from the reference the differences between them might drown.
+pub const STRONGEST_SCORE: usize = table::WIDTH;
+/// The log-sum-exp over the positives, measured from the strongest.
+pub const STRONGEST_LOG_SUM: usize = STRONGEST_SCORE + 1;
+pub const WEAKEST_SCORE: usize = STRONGEST_LOG_SUM + 1;
+/// The log-sum-exp of the negated values over the positives, measured from the weakest.
+pub const WEAKEST_LOG_SUM: usize = WEAKEST_SCORE + 1;
+/// Columns of the scores, [packed](pack).
+pub const STRONGEST_COLUMN: usize = WEAKEST_LOG_SUM + 1;
+pub const WEAKEST_COLUMN: usize = STRONGEST_COLUMN + 1;
+pub const HARDEST_COLUMN: usize = WEAKEST_COLUMN + 1;
+
+/// The number of columns of the table, private ones included.
+pub const WIDTH: usize = HARDEST_COLUMN + 1;
+
+/// No column of any score.
+pub const NO_COLUMN: u32 = 0x3fff_ffff;
+
+/// The bits of infinity.
+pub const INFINITY: u32 = 0x7f80_0000;
+
+/// The bits of minus infinity.
+pub const NEG_INFINITY: u32 = 0xff80_0000;
+
+/// The shape of the scores and how far apart the rows of each input are, in vectors.
+#[derive(CubeType, CubeLaunch)]
+pub struct Rows {
+    pub count: usize,
+    pub vectors: usize,
+    pub scores: usize,
+    pub positives: usize,
+    pub candidates: usize,
+}
+
+/// `(score - reference) / temperature`, by way of halves, whose difference is finite;
+/// `factor = 2 / temperature`.
+#[cube]
+pub fn relative(score: f32, reference: f32, factor: f32) -> f32 {
+    (score * 0.5 - reference * 0.5) * factor
+}
+
+/// The bits of the absolute value: above those of infinity for NaN.
+#[cube]
+pub fn magnitude(x: f32) -> u32 {
+    u32::reinterpret(x) & 0x7fff_ffff
+}
+
+/// A column as a float that no arithmetic will disturb: neither 0 nor NaN, and not subnormal.
+#[cube]
+pub fn pack(column: u32) -> f32 {
+    f32::reinterpret(column + 0x3f80_0000)
+}
+
+#[cube]
+pub fn unpack(packed: f32) -> u32 {
+    u32::reinterpret(packed) - 0x3f80_0000
+}
+
+/// Whether the positive at `column` stays one: all do, unless one was chosen.
+#[cube]
+pub fn stays<I: Int>(chosen: &ComptimeOption<&Tensor<I>>, row: usize, column: u32) -> bool {
+    #[comptime]
+    match chosen {
+        ComptimeOption::Some(chosen) => {
+            // There and back: a choice that is no u32 is no column.
+            let choice = chosen[row];
+            let index = u32::cast_from(choice);
+            index == column && I::cast_from(index) == choice
+        }
+        ComptimeOption::None => true.runtime(),
+    }
+}
+
+/// `log x`, of which 1 has exactly 0.
+#[cube]
+pub fn log(x: f32) -> f32 {
+    select(x == 1.0, 0.0, x.ln())
+}

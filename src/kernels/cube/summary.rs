@@ -1,0 +1,139 @@
+//! What is known of a row, and how its units and cubes put together what each has seen.
+
+use cubecl::prelude::*;
+
+use super::{documents::Documents, negatives::Negatives, positives::Positives, row::stays};
+
+/// The places of the words in which a summary is written down.
+mod word {
+    pub const NEGATIVE_MAX: usize = 0;
+    pub const NEGATIVE_SUM: usize = NEGATIVE_MAX + 1;
+    pub const NEGATIVE_COLUMN: usize = NEGATIVE_SUM + 1;
+    pub const NEGATIVE_COUNT: usize = NEGATIVE_COLUMN + 1;
+    pub const NEGATIVE_MAGNITUDE: usize = NEGATIVE_COUNT + 1;
+    pub const POSITIVE_MAX: usize = NEGATIVE_MAGNITUDE + 1;
+    pub const POSITIVE_SUM: usize = POSITIVE_MAX + 1;
+    pub const POSITIVE_DEFICIT: usize = POSITIVE_SUM + 1;
+    pub const POSITIVE_MIN: usize = POSITIVE_DEFICIT + 1;
+    pub const POSITIVE_WEAK_SUM: usize = POSITIVE_MIN + 1;
+    pub const POSITIVE_MAX_COLUMN: usize = POSITIVE_WEAK_SUM + 1;
+    pub const POSITIVE_MIN_COLUMN: usize = POSITIVE_MAX_COLUMN + 1;
+    pub const POSITIVE_COUNT: usize = POSITIVE_MIN_COLUMN + 1;
+    pub const POSITIVE_MAGNITUDE: usize = POSITIVE_COUNT + 1;
+    pub const POSITIVE_CANDIDATES: usize = POSITIVE_MAGNITUDE + 1;
+}
+
+/// The words that it takes to write down a summary.
+pub const SUMMARY_WORDS: usize = word::POSITIVE_CANDIDATES + 1;
+
+/// The shared memory that a unit takes.
+pub const SHARED_BYTES_PER_UNIT: usize = 4 * SUMMARY_WORDS;
+
+/// The negatives and positives that were seen.
+#[derive(CubeType)]
+pub struct Summary {
+    pub negatives: Negatives,
+    pub positives: Positives,
+}
+
+#[cube]
+impl Summary {
+    pub fn new() -> Summary {
+        Summary {
+            negatives: Negatives::new(),
+            positives: Positives::new(),
+        }
+    }
+
+    /// Adds documents of a row; columns come in ascending order. Of the positives only a `chosen` one
+    /// stays, where one was chosen.
+    pub fn add<F: Float, B: Int, C: Int, I: Int, N: Size>(
+        &mut self,
+        documents: &Documents<F, B, C, N>,
+        chosen: &ComptimeOption<&Tensor<I>>,
+        row: usize,
+        factor: f32,
+        #[comptime] sum: bool,
+    ) {
+        if documents.are_negatives() {
+            self.negatives.add_all::<F, B, C, N>(documents, factor, sum);
+        } else {
+            self.negatives.add::<F, B, C, N>(documents, factor, sum);
+            #[unroll]
+            for k in 0..N::value() {
+                if documents.is_positive(k) {
+                    let column = documents.column + comptime![k as u32];
+                    self.positives.candidates += 1;
+                    if stays::<I>(chosen, row, column) {
+                        self.positives.add(documents.score(k), column, factor);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts together what the `units` units of the cube have seen, a power of two, for the first.
+    pub fn combine(&mut self, #[comptime] units: usize, factor: f32) {
+        if comptime![units > 1] {
+            let unit = UNIT_POS as usize;
+            let mut exchange = Shared::<[u32]>::new_slice(comptime![SUMMARY_WORDS * units]);
+            self.store(&mut exchange, unit, units);
+            sync_cube();
+            let mut half = comptime![units / 2].runtime();
+            while half > 0 {
+                if unit < half {
+                    let other = Summary::load(&exchange, unit + half, units);
+                    self.negatives.merge(&other.negatives, factor);
+                    self.positives.merge(&other.positives, factor);
+                    self.store(&mut exchange, unit, units);
+                }
+                sync_cube();
+                half /= 2;
+            }
+        }
+    }
+
+    /// Writes it down as bits, a word at every `step`th place from `start` on.
+    pub fn store(&self, words: &mut [u32], start: usize, #[comptime] step: usize) {
+        words[start + comptime![word::NEGATIVE_MAX * step]] = u32::reinterpret(self.negatives.max);
+        words[start + comptime![word::NEGATIVE_SUM * step]] = u32::reinterpret(self.negatives.sum);
+        words[start + comptime![word::NEGATIVE_COLUMN * step]] = self.negatives.column;
+        words[start + comptime![word::NEGATIVE_COUNT * step]] = self.negatives.count;
+        words[start + comptime![word::NEGATIVE_MAGNITUDE * step]] = self.negatives.magnitude;
+        words[start + comptime![word::POSITIVE_MAX * step]] = u32::reinterpret(self.positives.max);
+        words[start + comptime![word::POSITIVE_SUM * step]] = u32::reinterpret(self.positives.sum);
+        words[start + comptime![word::POSITIVE_DEFICIT * step]] = u32::reinterpret(self.positives.deficit);
+        words[start + comptime![word::POSITIVE_MIN * step]] = u32::reinterpret(self.positives.min);
+        words[start + comptime![word::POSITIVE_WEAK_SUM * step]] = u32::reinterpret(self.positives.weak_sum);
+        words[start + comptime![word::POSITIVE_MAX_COLUMN * step]] = self.positives.max_column;
+        words[start + comptime![word::POSITIVE_MIN_COLUMN * step]] = self.positives.min_column;
+        words[start + comptime![word::POSITIVE_COUNT * step]] = self.positives.count;
+        words[start + comptime![word::POSITIVE_MAGNITUDE * step]] = self.positives.magnitude;
+        words[start + comptime![word::POSITIVE_CANDIDATES * step]] = self.positives.candidates;
+    }
+
+    /// What was [stored](Summary::store).
+    pub fn load(words: &[u32], start: usize, #[comptime] step: usize) -> Summary {
+        Summary {
+            negatives: Negatives {
+                max: f32::reinterpret(words[start + comptime![word::NEGATIVE_MAX * step]]),
+                sum: f32::reinterpret(words[start + comptime![word::NEGATIVE_SUM * step]]),
+                column: words[start + comptime![word::NEGATIVE_COLUMN * step]],
+                count: words[start + comptime![word::NEGATIVE_COUNT * step]],
+                magnitude: words[start + comptime![word::NEGATIVE_MAGNITUDE * step]],
+            },
+            positives: Positives {
+                max: f32::reinterpret(words[start + comptime![word::POSITIVE_MAX * step]]),
+                sum: f32::reinterpret(words[start + comptime![word::POSITIVE_SUM * step]]),
+                deficit: f32::reinterpret(words[start + comptime![word::POSITIVE_DEFICIT * step]]),
+                min: f32::reinterpret(words[start + comptime![word::POSITIVE_MIN * step]]),
+                weak_sum: f32::reinterpret(words[start + comptime![word::POSITIVE_WEAK_SUM * step]]),
+                max_column: words[start + comptime![word::POSITIVE_MAX_COLUMN * step]],
+                min_column: words[start + comptime![word::POSITIVE_MIN_COLUMN * step]],
+                count: words[start + comptime![word::POSITIVE_COUNT * step]],
+                magnitude: words[start + comptime![word::POSITIVE_MAGNITUDE * step]],
+                candidates: words[start + comptime![word::POSITIVE_CANDIDATES * step]],
+            },
+        }
+    }
+}

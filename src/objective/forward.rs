@@ -1,0 +1,288 @@
+//! What every objective has: means, sums and losses of scores, whatever these come from.
+
+use burn::{nn::loss::Reduction, tensor::Tensor};
+
+use super::Objective;
+use crate::{Embeddings, Scores, Targets, reduction::reduce, scores::Part, statistics::Statistics};
+
+/// The losses of an [`Objective`], from a matrix of scores, [`Embeddings`] or [`Shards`](crate::Shards).
+///
+/// Every objective has them, and none can have them in another way.
+pub trait Forward: Objective {
+    /// The mean loss of the queries that have a positive, shape `[1]`.
+    ///
+    /// # Shapes
+    ///
+    /// - `scores`: `[queries, documents]`
+    /// - `targets`: `[queries, documents]`
+    /// - output: `[1]`
+    ///
+    /// # Panics
+    ///
+    /// If the targets have another shape or device than the scores.
+    fn forward(&self, scores: impl Into<Scores>, targets: impl Into<Targets>) -> Tensor<1>;
+
+    /// The losses of the queries, reduced to shape `[1]`: `Mean` and `Auto` divide the sum by the
+    /// number of queries that have a positive, `BatchMean` by the number of all queries.
+    ///
+    /// # Shapes and panics
+    ///
+    /// As [`forward`](Forward::forward).
+    fn forward_with_reduction(
+        &self,
+        scores: impl Into<Scores>,
+        targets: impl Into<Targets>,
+        reduction: Reduction,
+    ) -> Tensor<1>;
+
+    /// The loss of every query, `[queries]`, 0 for one that has no positive.
+    ///
+    /// # Shapes and panics
+    ///
+    /// As [`forward`](Forward::forward), the output aside.
+    fn forward_no_reduction(
+        &self,
+        scores: impl Into<Scores>,
+        targets: impl Into<Targets>,
+    ) -> Tensor<1>;
+
+    /// The short form of [`forward`](Forward::forward) with [`Embeddings`].
+    ///
+    /// # Shapes
+    ///
+    /// - `queries`: `[queries, dimensions]`
+    /// - `documents`: `[documents, dimensions]`
+    /// - `targets`: `[queries, documents]`
+    /// - output: `[1]`
+    ///
+    /// # Panics
+    ///
+    /// As [`Embeddings::new`] and [`forward`](Forward::forward).
+    fn forward_embeddings(
+        &self,
+        queries: Tensor<2>,
+        documents: Tensor<2>,
+        targets: impl Into<Targets>,
+    ) -> Tensor<1>;
+}
+
+impl<O: Objective + ?Sized> Forward for O {
+    fn forward(&self, scores: impl Into<Scores>, targets: impl Into<Targets>) -> Tensor<1> {
+        Forward::forward_with_reduction(self, scores, targets, Reduction::Mean)
+    }
+
+    fn forward_with_reduction(
+        &self,
+        scores: impl Into<Scores>,
+        targets: impl Into<Targets>,
+        reduction: Reduction,
+    ) -> Tensor<1> {
+        let (losses, positive_counts) = losses(self, scores.into(), targets.into());
+        reduce(losses, positive_counts, &reduction)
+    }
+
+    fn forward_no_reduction(
+        &self,
+        scores: impl Into<Scores>,
+        targets: impl Into<Targets>,
+    ) -> Tensor<1> {
+        losses(self, scores.into(), targets.into()).0
+    }
+
+    fn forward_embeddings(
+        &self,
+        queries: Tensor<2>,
+        documents: Tensor<2>,
+        targets: impl Into<Targets>,
+    ) -> Tensor<1> {
+        Forward::forward(self, Embeddings::new(queries, documents), targets)
+    }
+}
+
+/// The methods of [`Forward`], which see.
+impl dyn Objective + '_ {
+    /// See [`Forward::forward`].
+    pub fn forward(&self, scores: impl Into<Scores>, targets: impl Into<Targets>) -> Tensor<1> {
+        Forward::forward(self, scores, targets)
+    }
+
+    /// See [`Forward::forward_with_reduction`].
+    pub fn forward_with_reduction(
+        &self,
+        scores: impl Into<Scores>,
+        targets: impl Into<Targets>,
+        reduction: Reduction,
+    ) -> Tensor<1> {
+        Forward::forward_with_reduction(self, scores, targets, reduction)
+    }
+
+    /// See [`Forward::forward_no_reduction`].
+    pub fn forward_no_reduction(
+        &self,
+        scores: impl Into<Scores>,
+        targets: impl Into<Targets>,
+    ) -> Tensor<1> {
+        Forward::forward_no_reduction(self, scores, targets)
+    }
+
+    /// See [`Forward::forward_embeddings`].
+    pub fn forward_embeddings(
+        &self,
+        queries: Tensor<2>,
+        documents: Tensor<2>,
+        targets: impl Into<Targets>,
+    ) -> Tensor<1> {
+        Forward::forward_embeddings(self, queries, documents, targets)
+    }
+}
+
+/// The losses of the queries and how many positives each has, on the device of the scores.
+fn losses<O: Objective + ?Sized>(
+    objective: &O,
+    scores: Scores,
+    targets: Targets,
+) -> (Tensor<1>, Tensor<1>) {
+    scores.assert_fit(&targets);
+    // Before the batch is parted: a draw is that of the whole batch.
+    let targets = objective.choose_positives(targets);
+    let [queries, _] = targets.dims();
+    let home = scores.device();
+    let mut losses = Vec::new();
+    let mut counts = Vec::new();
+    for (part, rows) in scores.into_parts() {
+        let targets = match rows.len() == queries {
+            true => targets.clone(),
+            false => targets.queries(rows),
+        };
+        let targets = targets.to_device(&part.device());
+        let (temperature, wanted) = (objective.temperature(), objective.wanted());
+        let statistics = match part {
+            Part::Matrix(scores) => Statistics::new(scores, &targets, temperature, &wanted),
+            Part::Embeddings(embeddings) => {
+                Statistics::from_embeddings(embeddings, &targets, temperature, &wanted)
+            }
+        };
+        losses.push(objective.losses(&statistics).to_device(&home));
+        counts.push(statistics.positive_counts().to_device(&home));
+    }
+    (together(losses), together(counts))
+}
+
+fn together(mut parts: Vec<Tensor<1>>) -> Tensor<1> {
+    match parts.len() {
+        1 => parts.remove(0),
+        _ => Tensor::cat(parts, 0),
+    }
+}
+
+/// The methods of [`Forward`] as methods of the type, so that users need not import the trait.
+macro_rules! inherent_forward {
+    ($loss:ident) => {
+        impl $loss {
+            #[doc = concat!("The mean loss of the queries that have a positive, see [`", stringify!($loss), "`].")]
+            ///
+            /// # Shapes
+            ///
+            /// - `scores`: `[queries, documents]`, a matrix, [`Embeddings`](crate::Embeddings) or
+            ///   [`Shards`](crate::Shards)
+            /// - `targets`: `[queries, documents]`, a mask of the positives or [`Targets`](crate::Targets)
+            /// - output: `[1]`, in f32, or in f64 for scores in f64
+            ///
+            /// # Panics
+            ///
+            /// If the targets have another shape or device than the scores.
+            ///
+            /// # Example
+            ///
+            /// ```
+            /// use burn::tensor::{Device, Tensor};
+            #[doc = concat!("use burn_multi_positive::", stringify!($loss), "Config;")]
+            ///
+            /// let device = Device::default().autodiff();
+            /// let scores = Tensor::<2>::from_floats([[3.0, 1.0, 2.0]], &device).require_grad();
+            /// let positives = Tensor::from_bool([[true, true, false]], &device);
+            ///
+            #[doc = concat!("let loss = ", stringify!($loss), "Config::new().init().forward(scores.clone(), positives);")]
+            /// let gradients = loss.backward();
+            /// assert_eq!(scores.grad(&gradients).unwrap().dims(), [1, 3]);
+            /// ```
+            pub fn forward(
+                &self,
+                scores: impl Into<crate::Scores>,
+                targets: impl Into<crate::Targets>,
+            ) -> burn::tensor::Tensor<1> {
+                crate::Forward::forward(self, scores, targets)
+            }
+
+            /// The losses of the queries, reduced to shape `[1]`: `Mean` and `Auto` divide the sum
+            /// by the number of queries that have a positive (0 if none has), `BatchMean` by the
+            /// number of all queries.
+            ///
+            /// Shapes and panics are those of [`forward`](Self::forward).
+            pub fn forward_with_reduction(
+                &self,
+                scores: impl Into<crate::Scores>,
+                targets: impl Into<crate::Targets>,
+                reduction: burn::nn::loss::Reduction,
+            ) -> burn::tensor::Tensor<1> {
+                crate::Forward::forward_with_reduction(self, scores, targets, reduction)
+            }
+
+            /// The loss of every query, `[queries]`, 0 for one that has no positive.
+            ///
+            /// Shapes and panics are those of [`forward`](Self::forward), the output aside.
+            pub fn forward_no_reduction(
+                &self,
+                scores: impl Into<crate::Scores>,
+                targets: impl Into<crate::Targets>,
+            ) -> burn::tensor::Tensor<1> {
+                crate::Forward::forward_no_reduction(self, scores, targets)
+            }
+
+            /// The mean loss from embeddings, whose dot products are the scores: the short form of
+            /// [`forward`](Self::forward) with [`Embeddings`](crate::Embeddings).
+            ///
+            /// # Shapes
+            ///
+            /// - `queries`: `[queries, dimensions]`
+            /// - `documents`: `[documents, dimensions]`
+            /// - `targets`: `[queries, documents]`
+            /// - output: `[1]`, in f32, or in f64 for embeddings in f64
+            ///
+            /// # Panics
+            ///
+            /// If the embeddings differ in dimensions, type or device, or if the targets have
+            /// another shape or device than the scores would.
+            ///
+            /// # Example
+            ///
+            /// ```
+            /// use burn::tensor::{Device, Distribution, Tensor};
+            #[doc = concat!("use burn_multi_positive::{", stringify!($loss), "Config, Targets};")]
+            ///
+            /// let device = Device::default().autodiff();
+            /// // Two documents for each query, positives first.
+            /// let targets = Targets::from_groups(&[1, 2, 1], 2, &device)?;
+            /// let normal = Distribution::Normal(0.0, 1.0);
+            /// let queries = Tensor::<2>::random([3, 16], normal, &device).require_grad();
+            /// let documents = Tensor::<2>::random([6, 16], normal, &device).require_grad();
+            ///
+            #[doc = concat!("let loss_fn = ", stringify!($loss), "Config::new().init();")]
+            /// let loss = loss_fn.forward_embeddings(queries.clone(), documents.clone(), targets);
+            /// let gradients = loss.backward();
+            /// assert_eq!(queries.grad(&gradients).unwrap().dims(), [3, 16]);
+            /// assert_eq!(documents.grad(&gradients).unwrap().dims(), [6, 16]);
+            /// # Ok::<(), burn_multi_positive::TargetsError>(())
+            /// ```
+            pub fn forward_embeddings(
+                &self,
+                queries: burn::tensor::Tensor<2>,
+                documents: burn::tensor::Tensor<2>,
+                targets: impl Into<crate::Targets>,
+            ) -> burn::tensor::Tensor<1> {
+                crate::Forward::forward_embeddings(self, queries, documents, targets)
+            }
+        }
+    };
+}
+pub(super) use inherent_forward;

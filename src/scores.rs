@@ -1,0 +1,283 @@
+//! What is scored: a matrix, embeddings, or embeddings on several devices.
+
+use std::ops::Range;
+
+use burn::tensor::{Device, Tensor, assert_shape};
+
+use crate::{
+    Targets,
+    statistics::Tile,
+    targets::assert_device,
+};
+
+/// The scores of queries and documents, by what they come from.
+///
+/// A matrix `[queries, documents]`, [`Embeddings`] and [`Shards`] convert by themselves, so that every
+/// `forward` of a loss takes any of them.
+#[derive(Clone, Debug)]
+pub struct Scores(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    Matrix(Tensor<2>),
+    Embeddings(Embeddings),
+    Shards(Shards),
+}
+
+impl From<Tensor<2>> for Scores {
+    fn from(scores: Tensor<2>) -> Self {
+        Self(Source::Matrix(scores))
+    }
+}
+
+impl From<Embeddings> for Scores {
+    fn from(embeddings: Embeddings) -> Self {
+        Self(Source::Embeddings(embeddings))
+    }
+}
+
+impl From<Shards> for Scores {
+    fn from(shards: Shards) -> Self {
+        Self(Source::Shards(shards))
+    }
+}
+
+/// Embeddings whose dot products are the scores.
+///
+/// The scores are computed tile by tile and never held together: memory grows with queries and
+/// documents, not with their product. Labels, ids and groups in [`Targets`] stay as they are; a mask of
+/// your own is a matrix of that size.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Distribution, Tensor};
+/// use burn_multi_positive::{Embeddings, LsePairLossConfig, Targets};
+///
+/// let device = Device::default();
+/// let random = |rows: usize| Tensor::<2>::random([rows, 16], Distribution::Default, &device);
+/// let targets = Targets::from_groups(&[1, 2, 1], 2, &device)?;
+///
+/// // At most 64 queries against 512 documents at a time.
+/// let embeddings = Embeddings::new(random(3), random(6)).with_tile([64, 512]);
+/// let losses = LsePairLossConfig::new().init().forward_no_reduction(embeddings, targets);
+/// assert_eq!(losses.dims(), [3]);
+/// # Ok::<(), burn_multi_positive::TargetsError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Embeddings {
+    pub(crate) queries: Tensor<2>,
+    pub(crate) documents: Tensor<2>,
+    pub(crate) tile: Option<Tile>,
+}
+
+impl Embeddings {
+    /// Embeddings of one device.
+    ///
+    /// # Shapes
+    ///
+    /// - `queries`: `[queries, dimensions]`
+    /// - `documents`: `[documents, dimensions]`
+    ///
+    /// # Panics
+    ///
+    /// If the embeddings differ in dimensions, type or device.
+    pub fn new(queries: Tensor<2>, documents: Tensor<2>) -> Self {
+        let [_, dimensions] = queries.dims();
+        assert_shape!(documents, [_, dimensions]);
+        assert_device("documents", &documents.device(), &queries.device());
+        assert!(
+            documents.dtype() == queries.dtype(),
+            "documents: expected embeddings in {:?} as the queries have, got {:?}",
+            queries.dtype(),
+            documents.dtype()
+        );
+        Self {
+            queries,
+            documents,
+            tile: None,
+        }
+    }
+
+    /// Holds at most a [`Tile`] of scores at a time: a side, or queries and documents. It is a bound on
+    /// memory and changes results by rounding only. Without one it is chosen for shapes and device.
+    ///
+    /// # Panics
+    ///
+    /// If the tile is empty.
+    #[must_use]
+    pub fn with_tile(self, tile: impl Into<Tile>) -> Self {
+        Self {
+            tile: Some(tile.into().not_empty()),
+            ..self
+        }
+    }
+}
+
+/// Embeddings that are on several devices, every query scored against the documents of all of them.
+///
+/// The documents of all devices are copied to each device that has queries, which computes the losses
+/// of its own queries, tile by tile. Only these losses, one number a query, are brought together,
+/// on the device of the first queries, and reduced there. Loss and gradients are those of
+/// [`Embeddings`] on one device, up to rounding: the mean is over all active queries, so nothing is to
+/// be multiplied by the number of devices.
+///
+/// The copies (`Tensor::to_device`) are differentiable: the gradients of documents find their way back
+/// to the device that embedded them, and are added up there. The devices may belong to different
+/// backends.
+///
+/// Targets are those of the whole batch, as if the shards were one behind the other; there are no
+/// offsets to get right. Shards may differ in size and be empty (an empty one gets no gradient), and a
+/// device may have several or none of a side. Rand1LH draws on the device of the targets.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Distribution, Tensor};
+/// use burn_multi_positive::{LsePairLossConfig, Shards, Targets};
+///
+/// // In your program: `Device::cuda(0)`, `Device::cuda(1)`.
+/// let devices = [Device::default().autodiff(), Device::default().autodiff()];
+/// let embeddings = |rows: usize| {
+///     let shard = |device| Tensor::<2>::random([rows, 8], Distribution::Default, device);
+///     devices.each_ref().map(|device| shard(device).require_grad())
+/// };
+/// let (queries, documents) = (embeddings(2), embeddings(4));
+/// let targets = Targets::from_groups(&[1; 4], 2, &devices[0])?;
+///
+/// let loss_fn = LsePairLossConfig::new().with_temperature(0.05).init();
+/// let shards = Shards::new(queries.to_vec(), documents.to_vec());
+/// let gradients = loss_fn.forward(shards, targets).backward();
+/// assert_eq!(documents[1].grad(&gradients).unwrap().dims(), [4, 8]);
+/// # Ok::<(), burn_multi_positive::TargetsError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Shards {
+    queries: Vec<Tensor<2>>,
+    documents: Vec<Tensor<2>>,
+    tile: Option<Tile>,
+}
+
+impl Shards {
+    /// Embeddings in the order of the batch.
+    ///
+    /// # Shapes
+    ///
+    /// - `queries`: `[its queries, dimensions]` each
+    /// - `documents`: `[its documents, dimensions]` each
+    ///
+    /// # Panics
+    ///
+    /// If a side has no shards. That shards differ in dimensions or type is seen, and panics, in
+    /// `forward`.
+    pub fn new(queries: Vec<Tensor<2>>, documents: Vec<Tensor<2>>) -> Self {
+        for (side, shards) in [("queries", &queries), ("documents", &documents)] {
+            assert!(!shards.is_empty(), "{side}: expected shards, got none");
+        }
+        Self {
+            queries,
+            documents,
+            tile: None,
+        }
+    }
+
+    /// Holds at most a [`Tile`] of scores at a time on each device, as [`Embeddings::with_tile`].
+    ///
+    /// # Panics
+    ///
+    /// If the tile is empty.
+    #[must_use]
+    pub fn with_tile(self, tile: impl Into<Tile>) -> Self {
+        Self {
+            tile: Some(tile.into().not_empty()),
+            ..self
+        }
+    }
+
+    fn dims(&self) -> [usize; 2] {
+        [&self.queries, &self.documents]
+            .map(|shards| shards.iter().map(|shard| shard.dims()[0]).sum())
+    }
+
+    /// The queries of each shard, against the documents of all.
+    fn into_parts(mut self) -> Vec<Part> {
+        if self.dims()[0] > 0 {
+            self.queries.retain(|shard| shard.dims()[0] > 0);
+        }
+        let documents = &self.documents;
+        let part = |queries: Tensor<2>| {
+            let documents = gather(documents, &queries.device());
+            let mut embeddings = Embeddings::new(queries, documents);
+            embeddings.tile = self.tile;
+            Part::Embeddings(embeddings)
+        };
+        self.queries.into_iter().map(part).collect()
+    }
+}
+
+/// The rows of all shards, on one device.
+fn gather(shards: &[Tensor<2>], device: &Device) -> Tensor<2> {
+    let shards = shards.iter().map(|shard| shard.clone().to_device(device));
+    Tensor::cat(shards.collect(), 0)
+}
+
+/// Scores of some queries, on one device.
+pub(crate) enum Part {
+    Matrix(Tensor<2>),
+    Embeddings(Embeddings),
+}
+
+impl Part {
+    fn queries(&self) -> usize {
+        match self {
+            Self::Matrix(scores) => scores.dims()[0],
+            Self::Embeddings(embeddings) => embeddings.queries.dims()[0],
+        }
+    }
+
+    pub fn device(&self) -> Device {
+        match self {
+            Self::Matrix(scores) => scores.device(),
+            Self::Embeddings(embeddings) => embeddings.queries.device(),
+        }
+    }
+}
+
+impl Scores {
+    /// The device that losses are brought together on.
+    pub(crate) fn device(&self) -> Device {
+        match &self.0 {
+            Source::Matrix(scores) => scores.device(),
+            Source::Embeddings(embeddings) => embeddings.queries.device(),
+            Source::Shards(shards) => shards.queries[0].device(),
+        }
+    }
+
+    /// Panics unless the targets are those of these scores.
+    pub(crate) fn assert_fit(&self, targets: &Targets) {
+        match &self.0 {
+            Source::Matrix(scores) => targets.assert_fit(scores.dims(), &scores.device()),
+            Source::Embeddings(Embeddings {
+                queries, documents, ..
+            }) => targets.assert_fit([queries.dims()[0], documents.dims()[0]], &queries.device()),
+            // They may be on any device.
+            Source::Shards(shards) => {
+                targets.assert_fit(shards.dims(), &targets.device());
+            }
+        }
+    }
+
+    /// The scores in parts of one device each, with the queries that each has.
+    pub(crate) fn into_parts(self) -> impl Iterator<Item = (Part, Range<usize>)> {
+        let parts = match self.0 {
+            Source::Matrix(scores) => vec![Part::Matrix(scores)],
+            Source::Embeddings(embeddings) => vec![Part::Embeddings(embeddings)],
+            Source::Shards(shards) => shards.into_parts(),
+        };
+        parts.into_iter().scan(0, |first, part| {
+            let rows = *first..*first + part.queries();
+            *first = rows.end;
+            Some((part, rows))
+        })
+    }
+}

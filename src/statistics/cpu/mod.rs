@@ -1,0 +1,86 @@
+//! Burn's CPU backends: their tensors as the matrices that the kernels read and write.
+
+#[cfg(feature = "flex")]
+mod flex;
+mod judged;
+#[cfg(feature = "ndarray")]
+mod ndarray;
+mod pages;
+
+use std::marker::PhantomData;
+
+use burn::{
+    backend::{
+        Backend,
+        tensor::{BoolTensor, FloatTensor},
+    },
+    tensor::{Element, Shape, TensorData},
+};
+use bytemuck::Pod;
+
+use crate::kernels::cpu::{self, Matrix};
+
+pub use judged::HostJudged;
+
+/// A type that scores are stored in, known to Burn and to the kernels.
+pub trait Storage: cpu::Element<Real: Storage> + Element + Pod + Default {}
+
+impl<E: cpu::Element<Real: Storage> + Element + Pod + Default> Storage for E {}
+
+/// A backend whose tensors lie in memory that kernels read.
+pub trait CpuBackend: Backend {
+    /// The tensor itself, unless its rows have gaps.
+    fn with_contiguous_rows(scores: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// The same for a mask.
+    fn mask_with_contiguous_rows(mask: BoolTensor<Self>) -> BoolTensor<Self>;
+
+    /// The entries of a tensor with contiguous rows.
+    fn matrix<E: Storage>(scores: &FloatTensor<Self>) -> Matrix<'_, E>;
+
+    /// The entries of a mask with contiguous rows, 0 for false.
+    fn mask(mask: &BoolTensor<Self>) -> Matrix<'_, u8>;
+
+    /// The tensor itself, if its entries fill its memory in order; else a copy.
+    fn without_gaps(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Has `write` write to the tensor itself, if nobody else holds it and it is without gaps; else
+    /// gives it back.
+    fn overwrite<E: Storage>(
+        scores: FloatTensor<Self>,
+        write: impl FnOnce(&mut [E]),
+    ) -> Result<FloatTensor<Self>, FloatTensor<Self>>;
+}
+
+/// The entries of a tensor that is yet to be written, in huge pages where that pays.
+pub struct Output<E> {
+    data: TensorData,
+    entry: PhantomData<E>,
+}
+
+impl<E: Storage> Output<E> {
+    /// Of any content.
+    pub fn new(shape: Shape) -> Self {
+        Self {
+            data: pages::any_content::<E>(shape),
+            entry: PhantomData,
+        }
+    }
+
+    pub fn entries(&mut self) -> &mut [E] {
+        self.data.as_mut_slice().expect("it was made of this type")
+    }
+
+    pub fn into_tensor<B: Backend>(self, device: &B::Device) -> FloatTensor<B> {
+        B::float_from_data(self.data, device)
+    }
+}
+
+/// A matrix from its entries.
+pub fn from_entries<B: Backend, E: Storage>(
+    entries: Vec<E>,
+    shape: [usize; 2],
+    device: &B::Device,
+) -> FloatTensor<B> {
+    B::float_from_data(TensorData::new(entries, shape), device)
+}

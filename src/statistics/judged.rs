@@ -1,0 +1,134 @@
+//! Targets as the operations of a backend take them.
+
+use burn::{
+    backend::{
+        Autodiff, Backend, Dispatch, DispatchKindConversion, DispatchTensor, ExtensionType,
+        autodiff::checkpoint::strategy::CheckpointStrategy,
+        tensor::{BoolTensor, IntTensor},
+    },
+};
+
+use super::fused::StatisticsOps;
+use crate::targets::{self, Lists, Targets};
+
+/// The targets of a batch, as tensors of a backend.
+#[derive(Clone, Debug, ExtensionType)]
+#[extension_type(fusion: cfg(feature = "cubecl"))]
+pub struct Judged<B: Backend> {
+    #[extension_type]
+    pub relevance: Relevance<B>,
+    #[extension_type]
+    pub candidates: Candidates<B>,
+    #[extension_type]
+    pub chosen: Chosen<B>,
+}
+
+/// Which documents are relevant to which query.
+#[derive(Clone, Debug, ExtensionType)]
+#[extension_type(fusion: cfg(feature = "cubecl"))]
+pub enum Relevance<B: Backend> {
+    /// Those whose entry is true, `[queries, documents]`.
+    Mask(BoolTensor<B>),
+    /// Those that have the label of the query.
+    Labels {
+        queries: IntTensor<B>,
+        documents: IntTensor<B>,
+    },
+    /// Those that are listed.
+    Lists(Lists),
+}
+
+/// Which documents are not ignored, beside those that lists name.
+#[derive(Clone, Debug, ExtensionType)]
+#[extension_type(fusion: cfg(feature = "cubecl"))]
+pub enum Candidates<B: Backend> {
+    All,
+    /// Those whose entry is true, `[queries, documents]`.
+    Mask(BoolTensor<B>),
+}
+
+/// Which positives of a query stay.
+#[derive(Clone, Debug, ExtensionType)]
+#[extension_type(fusion: cfg(feature = "cubecl"))]
+pub enum Chosen<B: Backend> {
+    All,
+    /// The one in this column, `[queries]`.
+    Column(IntTensor<B>),
+}
+
+impl Judged<Dispatch> {
+    /// The targets as the kernels of their backend take them: with labels and lists as they are, where
+    /// it reads `lists`, else with the masks that these stand for.
+    pub fn new(targets: &Targets, lists: bool) -> Self {
+        let (relevance, candidates) = match targets.relevance() {
+            targets::Relevance::Labels { queries, documents } if lists => {
+                let [queries, documents] = [queries, documents].map(|x| x.clone().into_dispatch());
+                let relevance = Relevance::Labels { queries, documents };
+                (relevance, targets.given_candidates())
+            }
+            targets::Relevance::Lists(listed) if lists => {
+                let relevance = Relevance::Lists(listed.clone());
+                (relevance, targets.given_candidates())
+            }
+            _ => {
+                let relevance = Relevance::Mask(targets.relevant().into_dispatch());
+                (relevance, targets.candidates())
+            }
+        };
+        let all = Self {
+            relevance,
+            candidates: match candidates {
+                Some(mask) => Candidates::Mask(mask.into_dispatch()),
+                None => Candidates::All,
+            },
+            chosen: Chosen::All,
+        };
+        let columns = match targets.chosen() {
+            None => return all,
+            Some(targets::Chosen::Columns(columns)) => columns.clone().into_dispatch(),
+            Some(targets::Chosen::Draws(draws)) => {
+                Dispatch::drawn_columns(draws.clone().into_dispatch(), all.clone())
+            }
+        };
+        Self {
+            chosen: Chosen::Column(columns),
+            ..all
+        }
+    }
+}
+
+#[cfg(feature = "cpu")]
+impl<B: Backend> Judged<B>
+where
+    DispatchTensor: DispatchKindConversion<B>,
+{
+    /// The tensors of a backend that is known to be theirs.
+    pub fn of_backend(judged: Judged<Dispatch>) -> Self {
+        ExtensionType::map_from_dispatch(judged, |tensor| {
+            DispatchKindConversion::try_into_backend(tensor).expect("the device has been looked at")
+        })
+    }
+}
+
+/// Bool and Int tensors are those of the inner backend already.
+impl<B: Backend, C: CheckpointStrategy> Judged<Autodiff<B, C>> {
+    pub fn into_inner(self) -> Judged<B> {
+        Judged {
+            relevance: match self.relevance {
+                Relevance::Mask(mask) => Relevance::Mask(mask),
+                Relevance::Labels { queries, documents } => {
+                    Relevance::Labels { queries, documents }
+                }
+                Relevance::Lists(lists) => Relevance::Lists(lists),
+            },
+            candidates: match self.candidates {
+                Candidates::All => Candidates::All,
+                Candidates::Mask(mask) => Candidates::Mask(mask),
+            },
+            chosen: match self.chosen {
+                Chosen::All => Chosen::All,
+                Chosen::Column(columns) => Chosen::Column(columns),
+            },
+        }
+    }
+}

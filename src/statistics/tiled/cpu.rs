@@ -1,0 +1,131 @@
+//! Tiles on Burn's CPU backends, by the kernels over embeddings.
+
+use std::{fmt::Debug, sync::Arc};
+
+use burn::{
+    backend::{
+        Backend, DispatchKindConversion, DispatchTensor, TensorMetadata, tensor::FloatTensor,
+    },
+    tensor::{DType, Tensor},
+};
+
+use super::{Backward, Batch};
+use crate::{
+    device::Processor,
+    kernels::{
+        cpu::{
+            self, Summary,
+            tiles::{self, Embeddings, Known, Plan},
+        },
+        table::{Request, WIDTH},
+    },
+    statistics::{
+        cpu::{CpuBackend, HostJudged, Output, Storage, from_entries},
+        judged::Judged,
+    },
+};
+
+/// The table, and the way back from its gradient.
+pub(super) fn forward<B: CpuBackend>(batch: Batch) -> (Tensor<2>, Arc<dyn Backward>)
+where
+    DispatchTensor: DispatchKindConversion<B>,
+{
+    match batch.queries.dtype() {
+        DType::F64 => Tiles::<B, f64>::forward(batch),
+        _ => Tiles::<B, f32>::forward(batch),
+    }
+}
+
+/// A type that the kernels compute in.
+trait Float: Storage + cpu::Element<Real = Self> + cpu::Real + Debug {}
+
+impl Float for f32 {}
+
+impl Float for f64 {}
+
+#[derive(Debug)]
+struct Tiles<B: Backend, R> {
+    queries: FloatTensor<B>,
+    documents: FloatTensor<B>,
+    judged: HostJudged<B>,
+    request: Request,
+    tile: [usize; 2],
+    table: Vec<R>,
+    summaries: Vec<Summary<R>>,
+}
+
+impl<B: CpuBackend, R: Float> Tiles<B, R>
+where
+    DispatchTensor: DispatchKindConversion<B>,
+{
+    fn forward(batch: Batch) -> (Tensor<2>, Arc<dyn Backward>) {
+        let counts = batch.targets.dims();
+        let lists = Processor::of(&batch.queries.device()).reads_lists();
+        let mut tiles = Self {
+            queries: B::with_contiguous_rows(float::<B>(batch.queries)),
+            documents: B::with_contiguous_rows(float::<B>(batch.documents)),
+            judged: HostJudged::new(Judged::of_backend(Judged::new(&batch.targets, lists))),
+            request: batch.request,
+            tile: [batch.tile.queries, batch.tile.documents],
+            table: Vec::new(),
+            summaries: Vec::new(),
+        };
+        tiles.summaries = tiles::forward(tiles.embeddings(), tiles.plan());
+        tiles.table = tiles::table(&tiles.summaries, batch.request);
+        let shape = [counts[0], WIDTH];
+        let table = from_entries::<B, R>(tiles.table.clone(), shape, &tiles.device());
+        (Tensor::from_primitive::<B>(table), Arc::new(tiles))
+    }
+
+    fn embeddings(&self) -> Embeddings<'_, R> {
+        Embeddings {
+            queries: B::matrix(&self.queries),
+            documents: B::matrix(&self.documents),
+        }
+    }
+
+    fn plan(&self) -> Plan<'_> {
+        let counts = [&self.queries, &self.documents].map(|x| x.shape()[0]);
+        Plan::new(self.judged.judgements(), self.request, self.tile, counts)
+    }
+
+    fn device(&self) -> B::Device {
+        B::float_device(&self.queries)
+    }
+}
+
+impl<B: CpuBackend, R: Float> Backward for Tiles<B, R>
+where
+    DispatchTensor: DispatchKindConversion<B>,
+{
+    fn gradients(&self, upstream: Tensor<2>, needed: [bool; 2]) -> [Option<Tensor<2>>; 2] {
+        let upstream = B::without_gaps(float::<B>(upstream));
+        let known = Known {
+            summaries: &self.summaries,
+            table: &self.table,
+            upstream: B::matrix::<R>(&upstream).data(),
+        };
+        let plan = self.plan();
+        let mut out = [(&self.queries, needed[0]), (&self.documents, needed[1])]
+            .map(|(like, needed)| needed.then(|| Output::<R>::new(like.shape())));
+        let mut scratch = Output::<R>::new([plan.scratch_len()].into());
+        let [of_queries, of_documents] = &mut out;
+        tiles::backward(
+            self.embeddings(),
+            plan,
+            known,
+            scratch.entries(),
+            of_queries.as_mut().map(Output::entries),
+            of_documents.as_mut().map(Output::entries),
+        );
+        out.map(|out| out.map(|out| Tensor::from_primitive::<B>(out.into_tensor::<B>(&self.device()))))
+    }
+}
+
+fn float<B: Backend>(tensor: Tensor<2>) -> FloatTensor<B>
+where
+    DispatchTensor: DispatchKindConversion<B>,
+{
+    let primitive = tensor.try_into_primitive::<B>();
+    primitive.expect("the device has been looked at")
+}
