@@ -105,7 +105,8 @@ where
     /// The tensors of a backend that is known to be theirs.
     pub fn of_backend(judged: Judged<Dispatch>) -> Self {
         ExtensionType::map_from_dispatch(judged, |tensor| {
-            DispatchKindConversion::try_into_backend(tensor).expect("the device has been looked at")
+            <DispatchTensor as DispatchKindConversion<B>>::try_into_backend(tensor)
+                .expect("the device has been looked at")
         })
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn comparable(labels: [Tensor<1, Int>; 2]) -> [Tensor<1, Int>; 2] {
 }
 
 fn supports(labels: &Tensor<1, Int>, dtype: IntDType) -> bool {
-    labels.device().supports_dtype(dtype.into())
+    labels.device().supports_dtype(DType::from(dtype))
 }
 
 /// The smallest type from 32 bits on that holds every number of both.

@@ -2,7 +2,7 @@
 
 use burn::backend::{Flex, TensorMetadata, flex::FlexTensor};
 
-use super::{CpuBackend, Storage};
+use super::{CpuBackend, Entry};
 use crate::kernels::cpu::Matrix;
 
 impl CpuBackend for Flex {
@@ -14,7 +14,7 @@ impl CpuBackend for Flex {
         with_contiguous_rows(mask)
     }
 
-    fn matrix<E: Storage>(scores: &FlexTensor) -> Matrix<'_, E> {
+    fn matrix<E: Entry>(scores: &FlexTensor) -> Matrix<'_, E> {
         matrix(scores)
     }
 
@@ -26,7 +26,7 @@ impl CpuBackend for Flex {
         tensor.to_contiguous()
     }
 
-    fn overwrite<E: Storage>(
+    fn overwrite<E: Entry>(
         mut scores: FlexTensor,
         write: impl FnOnce(&mut [E]),
     ) -> Result<FlexTensor, FlexTensor> {
@@ -49,7 +49,7 @@ fn with_contiguous_rows(tensor: FlexTensor) -> FlexTensor {
     }
 }
 
-fn matrix<E: burn::tensor::Element + bytemuck::Pod>(tensor: &FlexTensor) -> Matrix<'_, E> {
+fn matrix<E: Entry>(tensor: &FlexTensor) -> Matrix<'_, E> {
     let shape: [usize; 2] = tensor.shape().dims();
     let layout = tensor.layout();
     let data = &tensor.storage::<E>()[layout.start_offset()..];

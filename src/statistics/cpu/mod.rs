@@ -22,10 +22,15 @@ use crate::kernels::cpu::{self, Matrix};
 
 pub use judged::HostJudged;
 
-/// A type that scores are stored in, known to Burn and to the kernels.
-pub trait Storage: cpu::Element<Real: Storage> + Element + Pod + Default {}
+/// A type of entries in memory.
+pub trait Entry: Element + Pod + Default {}
 
-impl<E: cpu::Element<Real: Storage> + Element + Pod + Default> Storage for E {}
+impl<E: Element + Pod + Default> Entry for E {}
+
+/// A type that scores are stored in, known to Burn and to the kernels.
+pub trait Storage: cpu::Element<Real: Entry> + Entry {}
+
+impl<E: cpu::Element<Real: Entry> + Entry> Storage for E {}
 
 /// A backend whose tensors lie in memory that kernels read.
 pub trait CpuBackend: Backend {
@@ -36,7 +41,7 @@ pub trait CpuBackend: Backend {
     fn mask_with_contiguous_rows(mask: BoolTensor<Self>) -> BoolTensor<Self>;
 
     /// The entries of a tensor with contiguous rows.
-    fn matrix<E: Storage>(scores: &FloatTensor<Self>) -> Matrix<'_, E>;
+    fn matrix<E: Entry>(scores: &FloatTensor<Self>) -> Matrix<'_, E>;
 
     /// The entries of a mask with contiguous rows, 0 for false.
     fn mask(mask: &BoolTensor<Self>) -> Matrix<'_, u8>;
@@ -46,7 +51,7 @@ pub trait CpuBackend: Backend {
 
     /// Has `write` write to the tensor itself, if nobody else holds it and it is without gaps; else
     /// gives it back.
-    fn overwrite<E: Storage>(
+    fn overwrite<E: Entry>(
         scores: FloatTensor<Self>,
         write: impl FnOnce(&mut [E]),
     ) -> Result<FloatTensor<Self>, FloatTensor<Self>>;
@@ -58,7 +63,7 @@ pub struct Output<E> {
     entry: PhantomData<E>,
 }
 
-impl<E: Storage> Output<E> {
+impl<E: Entry> Output<E> {
     /// Of any content.
     pub fn new(shape: Shape) -> Self {
         Self {
@@ -77,7 +82,7 @@ impl<E: Storage> Output<E> {
 }
 
 /// A matrix from its entries.
-pub fn from_entries<B: Backend, E: Storage>(
+pub fn from_entries<B: Backend, E: Entry>(
     entries: Vec<E>,
     shape: [usize; 2],
     device: &B::Device,

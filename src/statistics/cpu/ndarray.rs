@@ -6,7 +6,7 @@
 use burn::backend::{NdArray, TensorMetadata, ndarray::NdArrayTensor};
 use bytemuck::{cast_slice, cast_slice_mut};
 
-use super::{CpuBackend, Storage};
+use super::{CpuBackend, Entry};
 use crate::kernels::cpu::Matrix;
 
 /// An expression on the storage of floats, whose type has no public name.
@@ -65,7 +65,7 @@ impl CpuBackend for NdArray {
         mask!(mask, storage => without_gaps!(storage))
     }
 
-    fn matrix<E: Storage>(scores: &NdArrayTensor) -> Matrix<'_, E> {
+    fn matrix<E: Entry>(scores: &NdArrayTensor) -> Matrix<'_, E> {
         floats!(scores, storage => matrix!(storage))
     }
 
@@ -77,7 +77,7 @@ impl CpuBackend for NdArray {
         Self::with_contiguous_rows(tensor)
     }
 
-    fn overwrite<E: Storage>(
+    fn overwrite<E: Entry>(
         scores: NdArrayTensor,
         write: impl FnOnce(&mut [E]),
     ) -> Result<NdArrayTensor, NdArrayTensor> {

@@ -71,7 +71,7 @@ fn forward_of<B: CpuBackend, E: Storage>(
     judged: HostJudged<B>,
     request: Request,
 ) -> FloatTensor<B> {
-    let device = B::float_device(&scores);
+    let device = scores.device();
     let scores = B::with_contiguous_rows(scores);
     let table = cpu::forward::<E>(B::matrix(&scores), judged.judgements(), request);
     let queries = table.len() / WIDTH;
@@ -111,7 +111,7 @@ fn backward_of<B: CpuBackend, E: Storage>(
     match B::overwrite(scores, |out| run(None, out)) {
         Ok(gradient) => gradient,
         Err(scores) => {
-            let device = B::float_device(&scores);
+            let device = scores.device();
             let scores = B::with_contiguous_rows(scores);
             let mut out = Output::<E>::new(scores.shape());
             run(Some(B::matrix(&scores)), out.entries());
@@ -121,7 +121,7 @@ fn backward_of<B: CpuBackend, E: Storage>(
 }
 
 fn drawn_columns<B: CpuBackend>(draws: FloatTensor<B>, judged: Judged<B>) -> IntTensor<B> {
-    let device = B::float_device(&draws);
+    let device = draws.device();
     let draws = read_sync(B::float_into_data(draws)).expect("a CPU's tensor can be read");
     let draws: Vec<f32> = draws.iter().collect();
     let judged = HostJudged::new(judged);

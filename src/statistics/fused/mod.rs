@@ -11,7 +11,7 @@ use burn::{
         Backend, Dispatch, backend_extension,
         tensor::{FloatTensor, IntTensor},
     },
-    tensor::{DType, Tensor},
+    tensor::Tensor,
 };
 
 use super::{composed, judged::Judged};
@@ -60,7 +60,7 @@ pub(super) fn gradient(
 )]
 pub trait StatisticsOps: Backend {
     /// The table of statistics of `scores`; it may have private columns.
-    #[fusion(dtype = DType::F32, shape = cube::table_shape(scores))]
+    #[fusion(dtype = burn::tensor::DType::F32, shape = cube::table_shape(scores))]
     fn row_statistics(
         scores: FloatTensor<Self>,
         #[extension_type] judged: Judged<Self>,
@@ -82,7 +82,7 @@ pub trait StatisticsOps: Backend {
 
     /// The columns of the positives that [draws](crate::kernels::draw) name, one of each query; any other
     /// number where a query has none.
-    #[fusion(dtype = DType::U32, shape = draws)]
+    #[fusion(dtype = burn::tensor::DType::U32, shape = draws)]
     fn drawn_columns(
         draws: FloatTensor<Self>,
         #[extension_type] judged: Judged<Self>,

@@ -90,7 +90,7 @@ where
     }
 
     fn device(&self) -> B::Device {
-        B::float_device(&self.queries)
+        self.queries.device()
     }
 }
 
