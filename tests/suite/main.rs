@@ -2,13 +2,17 @@
 //!
 //! `oracle` is the reference, `golden` values that share no code with it, `gradients` and `laws` what follows from the
 //! definitions, `embeddings` the same for losses that start from embeddings, `cache`, `bank` and `devices` what goes beyond
-//! one pass and one device, `contract`, `panics` and `targets` what the crate promises.
+//! one pass and one device, `contract`, `panics` and `targets` what the crate promises, `default_dtypes` that it does so
+//! whatever the device's default types.
 
 mod bank;
 mod batch;
 mod cache;
+mod child;
 mod close;
+mod composed;
 mod contract;
+mod default_dtypes;
 mod device;
 mod devices;
 mod embeddings;
