@@ -3,7 +3,8 @@
 //! `oracle` is the reference, `golden` values that share no code with it, `gradients` and `laws` what follows from the
 //! definitions, `embeddings` the same for losses that start from embeddings, `cache`, `bank` and `devices` what goes beyond
 //! one pass and one device, `contract`, `panics` and `targets` what the crate promises, `default_dtypes` that it does so
-//! whatever the device's default types.
+//! whatever the device's default types, `extremes`, `confident`, `robustness`, `half_embeddings` and `large_gradients` that
+//! it does so at the ends of what it takes.
 
 mod bank;
 mod batch;
@@ -20,6 +21,7 @@ mod embeddings;
 mod extremes;
 mod golden;
 mod gradients;
+mod half_embeddings;
 mod large_gradients;
 mod laws;
 mod oracle;
