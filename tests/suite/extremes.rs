@@ -330,7 +330,6 @@ fn infinities_in_different_blocks_are_as_in_one_pass() {
         (2000, [600, 1200]),
         (40_000, [10, 700]),
         (40_000, [10, 39_000]),
-        (40_000, [20_000, 39_000]),
     ] {
         for values in [
             [top, top],
@@ -338,8 +337,10 @@ fn infinities_in_different_blocks_are_as_in_one_pass() {
             [bottom, top],
             [bottom, bottom],
             [top, 0.0],
-            [0.0, top],
         ] {
+            if documents > 2000 && values[0] != values[1] {
+                continue; // in the interest of time
+            }
             for positives in [
                 vec![5],
                 vec![5, documents - 5],
@@ -357,6 +358,9 @@ fn infinities_in_different_blocks_are_as_in_one_pass() {
                 let queries = float_matrix(&[vec![2.0]], &device(), DType::F32);
                 let rows = float_matrix(&rows, &device(), DType::F32);
                 for objective in objectives() {
+                    if objective.temperature != 1.0 {
+                        continue; // infinite all the same
+                    }
                     if objective.loss == Loss::Rand1Lh && positives.len() > 1 {
                         continue; // it draws
                     }
