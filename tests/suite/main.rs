@@ -2,22 +2,32 @@
 //!
 //! `oracle` is the reference, `golden` values that share no code with it, `gradients` and `laws` what follows from the
 //! definitions, `embeddings` the same for losses that start from embeddings, `cache`, `bank` and `devices` what goes beyond
-//! one pass and one device, `contract`, `panics` and `targets` what the crate promises.
+//! one pass and one device, `contract`, `panics` and `targets` what the crate promises, `default_dtypes` that it does so
+//! whatever the device's default types, `extremes`, `confident`, `robustness`, `half_embeddings` and `large_gradients` that
+//! it does so at the ends of what it takes.
 
 mod bank;
 mod batch;
 mod cache;
+mod child;
 mod close;
+mod composed;
+mod confident;
 mod contract;
+mod default_dtypes;
 mod device;
 mod devices;
 mod embeddings;
+mod extremes;
 mod golden;
 mod gradients;
+mod half_embeddings;
+mod large_gradients;
 mod laws;
 mod oracle;
 mod panics;
 mod rand1;
+mod robustness;
 mod statistics;
 mod targets;
 mod views;
