@@ -11,8 +11,8 @@ use std::hint::black_box;
 
 use burn::tensor::{Bool, Device, Distribution, FloatDType, Tensor, TensorData};
 use burn_multi_positive::{
-    JointLhLossConfig, LsePairLossConfig, Objective, Rand1LhLossConfig, SumMargLhLossConfig,
-    Targets, statistics::Statistics,
+    Forward, JointLhLossConfig, LsePairLossConfig, Objective, Rand1LhLossConfig,
+    SumMargLhLossConfig, Targets, statistics::Statistics,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rayon::prelude::*;
@@ -107,7 +107,7 @@ fn library(objective: &impl Objective, batch: &Batch) -> Tensor<1> {
 
 /// The same formula on statistics that are composed of Burn operations.
 fn composed(objective: &impl Objective, batch: &Batch) -> Tensor<1> {
-    let targets = objective.narrow(Targets::new(batch.positives.clone()));
+    let targets = objective.choose_positives(Targets::new(batch.positives.clone()));
     let statistics = Statistics::composed(
         batch.scores.clone(),
         &targets,
@@ -150,7 +150,7 @@ fn statistics(criterion: &mut Criterion) {
         let device = if backward { device.autodiff() } else { device };
         for shape in shapes() {
             let batch = Batch::new(shape, &device);
-            let targets = objective.narrow(Targets::new(batch.positives.clone()));
+            let targets = objective.choose_positives(Targets::new(batch.positives.clone()));
             let wanted = objective.wanted();
             let mut group = criterion.benchmark_group(format!("statistics/{name}"));
             group.throughput(batch.throughput(backward));

@@ -15,7 +15,7 @@ use burn::{
     optim::{AdamConfig, GradientsAccumulator, GradientsParams},
     tensor::{Device, Distribution, Tensor, activation::tanh},
 };
-use burn_multi_positive::{LsePairLossConfig, Targets, TargetsError, forward_shards};
+use burn_multi_positive::{LsePairLossConfig, Shards, Targets, TargetsError};
 
 const QUERIES: usize = 64;
 const GROUP: usize = 4;
@@ -70,13 +70,7 @@ fn step(
     // Of the whole batch, so that there are no offsets to get right.
     let targets = Targets::from_groups(&[2; QUERIES], GROUP, &devices[0])?;
     let loss_fn = LsePairLossConfig::new().with_temperature(0.5).init();
-    let loss = forward_shards(
-        &loss_fn,
-        embed(queries),
-        embed(documents),
-        targets,
-        Reduction::Mean,
-    );
+    let loss = loss_fn.forward(Shards::new(embed(queries), embed(documents)), targets);
 
     // One backward pass through all devices. The loss is that of the whole batch, so the replicas'
     // gradients are added up, and not divided by the number of devices.

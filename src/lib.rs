@@ -57,8 +57,9 @@ struct Readme;
 pub use bank::{BankError, MemoryBank, MemoryBankRecord, Stored};
 pub use cache::{CacheError, CachedStep, GradientCache, Side};
 pub use objective::{
-    Forward, JointLhLoss, JointLhLossConfig, LsePairLoss, LsePairLossConfig, NegativeSelection, Objective,
-    PositiveSelection, Rand1LhLoss, Rand1LhLossConfig, SumMargLhLoss, SumMargLhLossConfig,
+    Forward, JointLhLoss, JointLhLossConfig, LsePairLoss, LsePairLossConfig, NegativeSelection,
+    Objective, PositiveSelection, Rand1LhLoss, Rand1LhLossConfig, SumMargLhLoss,
+    SumMargLhLossConfig,
 };
 pub use scores::{Embeddings, Scores, Shards};
 pub use statistics::Tile;

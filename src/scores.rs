@@ -4,11 +4,7 @@ use std::ops::Range;
 
 use burn::tensor::{Device, Tensor, assert_shape};
 
-use crate::{
-    Targets,
-    statistics::Tile,
-    targets::assert_device,
-};
+use crate::{Targets, statistics::Tile, targets::assert_device};
 
 /// The scores of queries and documents, by what they come from.
 ///
@@ -262,7 +258,12 @@ impl Scores {
             }) => targets.assert_fit([queries.dims()[0], documents.dims()[0]], &queries.device()),
             // They may be on any device.
             Source::Shards(shards) => {
-                targets.assert_fit(shards.dims(), &targets.device());
+                let counts = shards.dims();
+                assert!(
+                    targets.dims() == counts,
+                    "targets: expected [queries, documents] = {counts:?} as the shards have, got {:?}",
+                    targets.dims()
+                );
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Batches whose activations do not fit: a gradient cache over encoders.
 
-mod error;
 mod chunks;
+mod error;
 
 use std::{error::Error, ops::Range};
 
@@ -11,8 +11,8 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-pub use error::{CacheError, Side};
 use chunks::Chunks;
+pub use error::{CacheError, Side};
 
 /// A training step whose memory is that of one chunk of the batch, and whose gradients are those of
 /// the whole batch: GradCache, [arXiv 2101.06983](https://arxiv.org/abs/2101.06983).

@@ -104,7 +104,6 @@ impl Rand1LhLoss {
     ) -> Tensor<1> {
         self.forward(scores, targets.into().with_chosen(chosen))
     }
-
 }
 
 impl Objective for Rand1LhLoss {

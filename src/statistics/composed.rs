@@ -133,12 +133,16 @@ impl Sets {
         let negated = from.negated();
         let value = match statistic {
             Statistic::Negatives => return self.negatives.log_sum_exp(half, from),
-            Statistic::HardestNegative => return self.negatives.largest(half, scores.clone(), from),
+            Statistic::HardestNegative => {
+                return self.negatives.largest(half, scores.clone(), from);
+            }
             Statistic::Positives => self.positives.log_sum_exp(half, from),
             Statistic::WeakPositives => self.positives.log_sum_exp(half.neg(), &negated),
             Statistic::PositiveExcess => self.positives.excess(half, from),
             Statistic::WeakestPositive => {
-                let largest = self.positives.largest(half.neg(), scores.clone().neg(), &negated);
+                let largest = self
+                    .positives
+                    .largest(half.neg(), scores.clone().neg(), &negated);
                 largest.neg()
             }
             Statistic::StrongestPositive => self.positives.largest(half, scores.clone(), from),
@@ -258,7 +262,10 @@ fn drawn(draws: Tensor<1>, positives: Tensor<2, Bool>) -> Tensor<2, Bool> {
     let count = rank.clone().narrow(1, documents - 1, 1);
     let share = draws.floor().div_scalar(DRAWS).unsqueeze_dim::<2>(1);
     // Rounding may lift the product to the count itself.
-    let place = share.mul(count.clone()).floor().min_pair(count.sub_scalar(1.0));
+    let place = share
+        .mul(count.clone())
+        .floor()
+        .min_pair(count.sub_scalar(1.0));
     positives.bool_and(rank.equal(place.add_scalar(1.0).expand(dims)))
 }
 

@@ -1,11 +1,9 @@
 //! Targets as the operations of a backend take them.
 
-use burn::{
-    backend::{
-        Autodiff, Backend, Dispatch, DispatchKindConversion, DispatchTensor, ExtensionType,
-        autodiff::checkpoint::strategy::CheckpointStrategy,
-        tensor::{BoolTensor, IntTensor},
-    },
+use burn::backend::{
+    Autodiff, Backend, Dispatch, DispatchKindConversion, DispatchTensor, ExtensionType,
+    autodiff::checkpoint::strategy::CheckpointStrategy,
+    tensor::{BoolTensor, IntTensor},
 };
 
 use super::fused::StatisticsOps;

@@ -338,11 +338,9 @@ fn what_does_not_fit_is_an_error_and_changes_nothing() {
         (TensorData::new(vec![1.0f32, 2.0], [2]), "F32 [2]"),
         (TensorData::new(vec![1i64, 2], [2, 1]), "I64 [2, 1]"),
     ] {
-        let record = MemoryBankRecord {
-            capacity: 2,
-            embeddings: Some(embeddings),
-            ids: vec![1, 2],
-        };
+        let mut record = MemoryBank::new(2).unwrap().to_record();
+        record.embeddings = Some(embeddings);
+        record.ids = vec![1, 2];
         assert_eq!(
             MemoryBank::from_record(record, &device())
                 .unwrap_err()

@@ -9,9 +9,9 @@ use burn::{
     tensor::{Bool, DType, Device, Int, Tensor, TensorData},
 };
 use burn_multi_positive::{
-    JointLhLoss, JointLhLossConfig, LsePairLoss, LsePairLossConfig, NegativeSelection,
-    Objective as _, PositiveSelection, Rand1LhLoss, Rand1LhLossConfig, SumMargLhLoss,
-    SumMargLhLossConfig, Targets, Tile, forward_shards,
+    Embeddings, JointLhLoss, JointLhLossConfig, LsePairLoss, LsePairLossConfig, NegativeSelection,
+    PositiveSelection, Rand1LhLoss, Rand1LhLossConfig, Shards, SumMargLhLoss, SumMargLhLossConfig,
+    Targets, Tile,
 };
 use std::sync::MutexGuard;
 
@@ -134,7 +134,8 @@ impl Criterion {
         tile: impl Into<Tile>,
     ) -> Tensor<1> {
         let _turn = self.turn();
-        each!(self, loss => loss.forward_embeddings_with_tile(queries, documents, targets, tile))
+        let embeddings = Embeddings::new(queries, documents).with_tile(tile);
+        each!(self, loss => loss.forward(embeddings, targets))
     }
 
     pub fn reduced_embeddings(
@@ -156,9 +157,8 @@ impl Criterion {
         targets: impl Into<Targets>,
         reduction: Reduction,
     ) -> Tensor<1> {
-        each!(self, loss => {
-            loss.forward_embeddings_with_reduction(queries, documents, targets, reduction)
-        })
+        let embeddings = Embeddings::new(queries, documents);
+        each!(self, loss => loss.forward_with_reduction(embeddings, targets, reduction))
     }
 
     /// From shards on several devices, for callers who hold the turn to draw.
@@ -169,10 +169,10 @@ impl Criterion {
         targets: impl Into<Targets>,
         reduction: Reduction,
     ) -> Tensor<1> {
-        each!(self, loss => forward_shards(loss, queries, documents, targets, reduction))
+        let shards = Shards::new(queries, documents);
+        each!(self, loss => loss.forward_with_reduction(shards, targets, reduction))
     }
 
-    /// Without a tile by the method that users call, with one by way of the statistics.
     pub fn embeddings_rows(
         &self,
         queries: Tensor<2>,
@@ -181,13 +181,12 @@ impl Criterion {
         tile: Option<Tile>,
     ) -> Tensor<1> {
         let _turn = self.turn();
-        each!(self, loss => match tile {
-            None => loss.forward_embeddings_no_reduction(queries, documents, targets),
-            Some(_) => {
-                let targets = targets.into();
-                loss.losses(&loss.statistics_of_embeddings(queries, documents, targets, tile))
-            }
-        })
+        let embeddings = Embeddings::new(queries, documents);
+        let embeddings = match tile {
+            None => embeddings,
+            Some(tile) => embeddings.with_tile(tile),
+        };
+        each!(self, loss => loss.forward_no_reduction(embeddings, targets))
     }
 
     /// As `mean`; Rand1LH does not draw, it takes the batch's chosen positives.

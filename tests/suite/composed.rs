@@ -15,7 +15,7 @@ pub fn rows(criterion: &Criterion, scores: Tensor<2>, targets: Targets) -> Tenso
 }
 
 fn of(loss: &impl Objective, scores: Tensor<2>, targets: Targets) -> Tensor<1> {
-    let targets = loss.narrow(targets);
+    let targets = loss.choose_positives(targets);
     let statistics = Statistics::composed(scores, &targets, loss.temperature(), &loss.wanted());
     loss.losses(&statistics)
 }

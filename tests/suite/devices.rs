@@ -10,7 +10,7 @@ use burn::{
     nn::loss::Reduction,
     tensor::{DType, Device, Int, Tensor, TensorData},
 };
-use burn_multi_positive::{LsePairLossConfig, MemoryBank, Stored, Targets, forward_shards};
+use burn_multi_positive::{Embeddings, LsePairLossConfig, MemoryBank, Shards, Stored, Targets};
 
 const QUERIES: usize = 9;
 const DOCUMENTS: usize = 14;
@@ -161,13 +161,8 @@ fn a_memory_bank_is_one_more_shard() {
         let loss_fn = LsePairLossConfig::new().init();
         let queries = embeddings(QUERIES, 1);
         let want = loss_fn.forward_embeddings(queries.clone(), candidates.clone(), targets.clone());
-        let got = forward_shards(
-            &loss_fn,
-            shards(&queries, &[4, 5]),
-            shards(&candidates, &[6, 8, 5]),
-            targets,
-            Reduction::Mean,
-        );
+        let [queries, candidates] = [shards(&queries, &[4, 5]), shards(&candidates, &[6, 8, 5])];
+        let got = loss_fn.forward(Shards::new(queries, candidates), targets);
         let tolerance = Tolerance::units(DType::F32, 128.0);
         assert_close(
             format!("{stored:?}"),
@@ -186,21 +181,12 @@ fn the_mean_is_over_the_active_queries_of_all_devices() {
     let relevant = [vec![], vec![], vec![0], vec![1, 2]];
     let targets = Targets::from_ids(&relevant, &[0, 1, 2, 3], &device()).unwrap();
     let loss_fn = LsePairLossConfig::new().init();
-    let rows = loss_fn.forward_embeddings_no_reduction(
-        queries.clone(),
-        documents.clone(),
-        targets.clone(),
-    );
+    let embeddings = Embeddings::new(queries.clone(), documents.clone());
+    let rows = loss_fn.forward_no_reduction(embeddings, targets.clone());
     let rows = numbers(rows);
     let queries = shards(&queries, &[2, 1, 1]);
     let documents = shards(&documents, &[1, 3]);
-    let got = forward_shards(
-        &loss_fn,
-        queries.clone(),
-        documents,
-        targets,
-        Reduction::Mean,
-    );
+    let got = loss_fn.forward(Shards::new(queries.clone(), documents), targets);
     let tolerance = Tolerance::units(DType::F32, 64.0);
     assert_close(
         "mean",
@@ -232,7 +218,7 @@ fn targets_of_another_shape_than_the_shards_panic() {
     let [queries, documents] = [embeddings(QUERIES, 1), embeddings(13, 2)];
     let loss_fn = LsePairLossConfig::new().init();
     let [queries, documents] = [shards(&queries, &[4, 5]), shards(&documents, &[13])];
-    forward_shards(&loss_fn, queries, documents, targets, Reduction::Mean);
+    loss_fn.forward(Shards::new(queries, documents), targets);
 }
 
 #[test]
@@ -241,5 +227,5 @@ fn a_side_without_shards_panics() {
     let (_, targets) = forms().remove(0);
     let loss_fn = LsePairLossConfig::new().init();
     let queries = shards(&embeddings(QUERIES, 1), &[4, 5]);
-    forward_shards(&loss_fn, queries, Vec::new(), targets, Reduction::Mean);
+    loss_fn.forward(Shards::new(queries, Vec::new()), targets);
 }

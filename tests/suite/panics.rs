@@ -10,7 +10,8 @@ use burn::{
     tensor::{Bool, DType, Int, Tensor},
 };
 use burn_multi_positive::{
-    JointLhLossConfig, LsePairLossConfig, Rand1LhLossConfig, SumMargLhLossConfig, Targets,
+    Embeddings, JointLhLossConfig, LsePairLossConfig, Rand1LhLossConfig, SumMargLhLossConfig,
+    Targets,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -64,7 +65,7 @@ fn a_mask_of_another_height_panics() {
     expected = "assert_shape!(candidates, [queries, documents]): axis 1 expected 3, got 2 (dims [4, 2])"
 )]
 fn candidates_of_another_shape_panic() {
-    Targets::new(mask([4, 3])).with_candidates(mask([4, 2]));
+    let _ = Targets::new(mask([4, 3])).with_candidates(mask([4, 2]));
 }
 
 #[test]
@@ -108,9 +109,7 @@ fn embeddings_of_differing_type_panic() {
     expected = "tile: expected at least one query and one document, got Tile { queries: 0, documents: 0 }"
 )]
 fn an_empty_tile_panics() {
-    LsePairLossConfig::new()
-        .init()
-        .forward_embeddings_with_tile(scores([4, 8]), scores([3, 8]), mask([4, 3]), 0);
+    let _ = Embeddings::new(scores([4, 8]), scores([3, 8])).with_tile(0);
 }
 
 #[test]
@@ -160,7 +159,8 @@ fn every_method_of_every_loss_checks_the_targets_of_embeddings() {
     let rand1 = Rand1LhLossConfig::new().init();
     let expected = "assert_shape!(chosen, [queries]): axis 0 expected 2, got 3 (dims [3])";
     assert_panics(expected, || {
-        rand1.forward_embeddings_chosen(scores([2, 5]), scores([3, 5]), mask([2, 3]), labels(3))
+        let embeddings = Embeddings::new(scores([2, 5]), scores([3, 5]));
+        rand1.forward_chosen(embeddings, mask([2, 3]), labels(3))
     });
 }
 
@@ -359,4 +359,11 @@ mod devices {
             loss.forward_embeddings(scores([2, 5]), documents, mask([2, 3]))
         });
     }
+}
+
+#[test]
+#[should_panic(expected = "transpose: expected targets without chosen positives")]
+fn a_choice_cannot_be_transposed() {
+    let chosen = Tensor::<1, Int>::from_ints([0, 1], &device());
+    let _ = Targets::new(mask([2, 3])).with_chosen(chosen).transpose();
 }

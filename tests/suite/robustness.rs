@@ -10,7 +10,7 @@ use crate::{
 };
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use burn_multi_positive::{
-    MemoryBank, MemoryBankRecord, Rand1LhLossConfig, Stored, Targets,
+    Embeddings, MemoryBank, MemoryBankRecord, Rand1LhLossConfig, Stored, Targets,
     statistics::{Statistic, Statistics},
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -139,10 +139,9 @@ fn an_id_may_be_named_as_often_as_there_are_documents_with_it() {
 fn record(capacity: usize) -> MemoryBankRecord<u32> {
     let mut bank = MemoryBank::new(3).unwrap();
     bank.push(rows(), &[1, 2, 3]).unwrap();
-    MemoryBankRecord {
-        capacity,
-        ..bank.to_record()
-    }
+    let mut record = bank.to_record();
+    record.capacity = capacity;
+    record
 }
 
 fn rows() -> Tensor<2> {
@@ -256,7 +255,8 @@ fn a_statistic_that_was_not_asked_for_panics_by_name() {
             let documents = vec![vec![0.5], vec![1.0], vec![2.0]];
             let documents = float_matrix(&documents, &device, DType::F32);
             let targets = batch.targets(&device);
-            Statistics::from_embeddings(queries, documents, &targets, 1.0, wanted, None)
+            let embeddings = Embeddings::new(queries, documents);
+            Statistics::from_embeddings(embeddings, &targets, 1.0, wanted)
         }),
         ("no queries", |_, wanted| {
             let device = device();

@@ -45,7 +45,6 @@ fn main() -> Result<(), TargetsError> {
         lse_pair.forward_with_reduction(scores.clone(), by_id.clone(), Reduction::Sum),
         lse_pair.forward_no_reduction(scores.clone(), by_id).sum(),
         joint.forward_embeddings(embeddings.clone(), embeddings.clone(), diagonal.clone()),
-        lse_pair.forward_embeddings_with_tile(embeddings.clone(), embeddings, diagonal, 1),
     ];
     let loss = Tensor::cat(losses.to_vec(), 0).sum();
     let gradient = scores.grad(&loss.backward()).expect("scores require it");

@@ -95,7 +95,7 @@ impl Objective {
                 let loss = Rand1LhLossConfig::new().with_temperature(temperature);
                 return loss
                     .init()
-                    .forward_chosen_no_reduction(scores, targets, chosen);
+                    .forward_no_reduction(scores, targets.with_chosen(chosen));
             }
             Self::JointLh | Self::JointLhNormalized => {
                 let loss = JointLhLossConfig::new()

@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use super::{
-    slope::Backward, element::Element, summary::Forward, isa::Isa, judgements::Judgements,
-    matrix::Matrix, row::Scratch,
+    element::Element, isa::Isa, judgements::Judgements, matrix::Matrix, row::Scratch,
+    slope::Backward, summary::Forward,
 };
 use crate::kernels::table::{Request, WIDTH};
 

@@ -11,15 +11,15 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{
-    slope::Slope,
     element::Element,
-    summary::Summary,
     isa::{Isa, Kernel},
     judgements::Judgements,
     matrix::Matrix,
     product::{Factor, product},
     real::Real,
     row::Scratch,
+    slope::Slope,
+    summary::Summary,
     weighted_sum::WeightedSum,
 };
 use crate::kernels::table::{POSITIVE_COUNT, Request, WIDTH};

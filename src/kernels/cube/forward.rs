@@ -93,7 +93,11 @@ pub fn segment_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
     );
     summary.combine(units, factor);
     if UNIT_POS == 0 {
-        summary.store(parts.as_mut_slice(), CUBE_POS * comptime![SUMMARY_WORDS], 1usize);
+        summary.store(
+            parts.as_mut_slice(),
+            CUBE_POS * comptime![SUMMARY_WORDS],
+            1usize,
+        );
     }
 }
 

@@ -18,9 +18,8 @@ mod positives;
 mod row;
 mod summary;
 
-
 pub use backward::*;
 pub use draw::*;
 pub use forward::*;
 pub use row::*;
-pub use summary::{SUMMARY_WORDS, SHARED_BYTES_PER_UNIT};
+pub use summary::{SHARED_BYTES_PER_UNIT, SUMMARY_WORDS};

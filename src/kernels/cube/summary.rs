@@ -102,9 +102,11 @@ impl Summary {
         words[start + comptime![word::NEGATIVE_MAGNITUDE * step]] = self.negatives.magnitude;
         words[start + comptime![word::POSITIVE_MAX * step]] = u32::reinterpret(self.positives.max);
         words[start + comptime![word::POSITIVE_SUM * step]] = u32::reinterpret(self.positives.sum);
-        words[start + comptime![word::POSITIVE_DEFICIT * step]] = u32::reinterpret(self.positives.deficit);
+        words[start + comptime![word::POSITIVE_DEFICIT * step]] =
+            u32::reinterpret(self.positives.deficit);
         words[start + comptime![word::POSITIVE_MIN * step]] = u32::reinterpret(self.positives.min);
-        words[start + comptime![word::POSITIVE_WEAK_SUM * step]] = u32::reinterpret(self.positives.weak_sum);
+        words[start + comptime![word::POSITIVE_WEAK_SUM * step]] =
+            u32::reinterpret(self.positives.weak_sum);
         words[start + comptime![word::POSITIVE_MAX_COLUMN * step]] = self.positives.max_column;
         words[start + comptime![word::POSITIVE_MIN_COLUMN * step]] = self.positives.min_column;
         words[start + comptime![word::POSITIVE_COUNT * step]] = self.positives.count;
@@ -127,7 +129,9 @@ impl Summary {
                 sum: f32::reinterpret(words[start + comptime![word::POSITIVE_SUM * step]]),
                 deficit: f32::reinterpret(words[start + comptime![word::POSITIVE_DEFICIT * step]]),
                 min: f32::reinterpret(words[start + comptime![word::POSITIVE_MIN * step]]),
-                weak_sum: f32::reinterpret(words[start + comptime![word::POSITIVE_WEAK_SUM * step]]),
+                weak_sum: f32::reinterpret(
+                    words[start + comptime![word::POSITIVE_WEAK_SUM * step]],
+                ),
                 max_column: words[start + comptime![word::POSITIVE_MAX_COLUMN * step]],
                 min_column: words[start + comptime![word::POSITIVE_MIN_COLUMN * step]],
                 count: words[start + comptime![word::POSITIVE_COUNT * step]],

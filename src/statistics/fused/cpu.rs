@@ -1,5 +1,8 @@
 //! The operation on Burn's CPU backends, by the kernels over slices.
 
+// NdArray is deprecated, and served while Burn has it.
+#![allow(deprecated)]
+
 use burn::{
     backend::{
         TensorMetadata,
@@ -128,4 +131,106 @@ fn drawn_columns<B: CpuBackend>(draws: FloatTensor<B>, judged: Judged<B>) -> Int
     let columns = cpu::drawn_columns(judged.judgements(), judged.documents(), &draws);
     let shape = [columns.len()];
     B::int_from_data(TensorData::new(columns, shape), &device)
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::{
+        backend::{Flex, flex::FlexTensor},
+        tensor::{Bool, Device, Distribution, Tensor},
+    };
+
+    use super::*;
+    use crate::{
+        kernels::{
+            cpu::{Judgements, Relevance},
+            table::{POSITIVE_COUNT, Statistic},
+        },
+        statistics::{
+            Statistics,
+            judged::{self, Candidates, Chosen},
+        },
+    };
+
+    const SHAPE: [usize; 2] = [5, 700];
+
+    fn batch() -> (Tensor<2>, Tensor<2, Bool>) {
+        let device = Device::flex();
+        let scores = Tensor::random(SHAPE, Distribution::Uniform(-9.0, 9.0), &device);
+        let positives = scores.clone().slice([0..5, 0..700]).greater_scalar(8.5);
+        (scores, positives)
+    }
+
+    fn request() -> Request {
+        Request::new(0.1, &Statistic::ALL)
+    }
+
+    fn primitives(scores: Tensor<2>, positives: Tensor<2, Bool>) -> (FlexTensor, FlexTensor) {
+        let scores = scores.try_into_primitive::<Flex>();
+        let positives = positives.try_into_primitive::<Flex>();
+        (scores.unwrap(), positives.unwrap())
+    }
+
+    #[test]
+    fn the_fused_form_is_taken_unasked() {
+        let (scores, positives) = batch();
+        let targets = positives.clone().into();
+        let statistics = Statistics::new(scores.clone(), &targets, 0.1, &Statistic::ALL);
+        let composed = Statistics::composed(scores.clone(), &targets, 0.1, &Statistic::ALL);
+        let (scores, positives) = primitives(scores, positives);
+        let judgements = Judgements {
+            relevance: Relevance::Mask(Flex::mask(&positives)),
+            candidates: None,
+            chosen: None,
+        };
+        let kernel = cpu::forward::<f32>(Flex::matrix(&scores), judgements, request());
+        let bits = |statistics: Statistics| -> Vec<f32> {
+            statistics.table.into_data().iter::<f32>().collect()
+        };
+        assert_eq!(bits(statistics), kernel);
+        // The two forms round differently, so that equality tells them apart.
+        assert_ne!(bits(composed), kernel);
+        assert!(kernel[POSITIVE_COUNT] > 0.0);
+    }
+
+    fn gradient_of(scores: FlexTensor, positives: FlexTensor) -> FlexTensor {
+        let judged = || Judged {
+            relevance: judged::Relevance::Mask(positives.clone()),
+            candidates: Candidates::All,
+            chosen: Chosen::All,
+        };
+        let table = Flex::row_statistics(scores.clone(), judged(), request());
+        let upstream = table.clone();
+        Flex::row_statistics_backward(scores, judged(), table, upstream, request())
+    }
+
+    #[test]
+    fn scores_that_nobody_else_holds_give_their_buffer_to_the_gradient() {
+        let (scores, positives) = batch();
+        let (scores, positives) = primitives(scores, positives);
+        let before = scores.bytes().as_ptr();
+        assert_eq!(gradient_of(scores, positives).bytes().as_ptr(), before);
+    }
+
+    #[test]
+    fn scores_that_are_held_stay_as_they_are() {
+        let (scores, positives) = batch();
+        let (scores, positives) = primitives(scores, positives);
+        let before = scores.bytes().to_vec();
+        let fresh = gradient_of(scores.clone(), positives.clone());
+        assert_eq!(scores.bytes(), before);
+        let reused = gradient_of(scores, positives);
+        assert_eq!(fresh.bytes(), reused.bytes());
+    }
+
+    #[test]
+    fn part_of_a_larger_buffer_is_not_overwritten() {
+        let (scores, positives) = batch();
+        let whole = scores.clone();
+        let part = scores.narrow(0, 0, 3);
+        let (part, positives) = primitives(part, positives.narrow(0, 0, 3));
+        let before = whole.clone().into_data();
+        gradient_of(part, positives);
+        assert_eq!(whole.into_data(), before);
+    }
 }

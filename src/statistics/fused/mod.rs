@@ -1,5 +1,8 @@
 //! The statistics as one operation with a hand-written backward, on the backends that have it.
 
+// NdArray is deprecated, and served while Burn has it.
+#![allow(deprecated)]
+
 mod autodiff;
 #[cfg(feature = "cpu")]
 mod cpu;

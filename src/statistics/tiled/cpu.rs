@@ -118,7 +118,9 @@ where
             of_queries.as_mut().map(Output::entries),
             of_documents.as_mut().map(Output::entries),
         );
-        out.map(|out| out.map(|out| Tensor::from_primitive::<B>(out.into_tensor::<B>(&self.device()))))
+        out.map(|out| {
+            out.map(|out| Tensor::from_primitive::<B>(out.into_tensor::<B>(&self.device())))
+        })
     }
 }
 

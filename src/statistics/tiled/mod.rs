@@ -17,11 +17,7 @@ use crate::{Embeddings, Targets, device::Processor, kernels::table::Request};
 pub use tile::Tile;
 
 /// The table of statistics, `[queries, WIDTH]` or wider.
-pub(super) fn table(
-    embeddings: Embeddings,
-    targets: &Targets,
-    request: Request,
-) -> Tensor<2> {
+pub(super) fn table(embeddings: Embeddings, targets: &Targets, request: Request) -> Tensor<2> {
     let Embeddings {
         queries,
         documents,
@@ -35,10 +31,11 @@ pub(super) fn table(
         let scores = queries.matmul(documents.transpose());
         return fused::table(scores, targets, request);
     }
-    let [queries, documents] = [queries, documents].map(|x| match processor.has_fast_products(x.dtype()) {
-        true => x,
-        false => x.cast(DType::F32),
-    });
+    let [queries, documents] =
+        [queries, documents].map(|x| match processor.has_fast_products(x.dtype()) {
+            true => x,
+            false => x.cast(DType::F32),
+        });
     let batch = Batch {
         queries: queries.clone().without_autodiff(),
         documents: documents.clone().without_autodiff(),

@@ -10,7 +10,6 @@ use crate::device::Processor;
 ///
 /// A number converts to a square tile, a pair to one of queries and documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Tile {
     /// Queries of a tile.
     pub queries: usize,

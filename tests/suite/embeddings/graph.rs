@@ -11,7 +11,7 @@ use burn::{
     nn::LinearConfig,
     tensor::{DType, Device, Tensor},
 };
-use burn_multi_positive::{LsePairLossConfig, Targets, Tile};
+use burn_multi_positive::{Embeddings, LsePairLossConfig, Targets, Tile};
 
 fn tiles() -> [Option<Tile>; 2] {
     [None, Some([4, 5].into())]
@@ -342,7 +342,8 @@ fn a_step_along_the_gradient_lowers_the_loss() {
         .map(Tensor::require_grad);
     let loss = |leaves: [Tensor<2>; 2]| {
         let [queries, documents] = leaves;
-        loss_fn.forward_embeddings_with_tile(queries, documents, case.batch.targets(device), [2, 3])
+        let embeddings = Embeddings::new(queries, documents).with_tile([2, 3]);
+        loss_fn.forward(embeddings, case.batch.targets(device))
     };
     let before = loss(leaves.clone());
     let gradients = before.clone().backward();

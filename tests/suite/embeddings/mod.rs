@@ -18,7 +18,7 @@ use burn::{
     nn::loss::Reduction,
     tensor::{DType, Device, Tensor},
 };
-use burn_multi_positive::{Targets, Tile, statistics::Statistics};
+use burn_multi_positive::{Embeddings, Targets, Tile, statistics::Statistics};
 use proptest::{
     prelude::*,
     sample::select,
@@ -534,13 +534,14 @@ fn statistics_of_embeddings_are_those_of_their_products() {
         let case = Case::random(shape, 9);
         for (dtype, device) in precisions().into_iter().zip(autodiff_devices()) {
             for (index, statistic) in ALL.into_iter().enumerate() {
-                let tile = [None, Some([11, 17].into())][index % 2];
                 let run = |tiled: bool| {
                     case.run(&device, dtype, |queries, documents, targets| {
                         let statistics = if tiled {
-                            Statistics::from_embeddings(
-                                queries, documents, &targets, 0.5, &ALL, tile,
-                            )
+                            let mut embeddings = Embeddings::new(queries, documents);
+                            if index % 2 == 1 {
+                                embeddings = embeddings.with_tile([11, 17]);
+                            }
+                            Statistics::from_embeddings(embeddings, &targets, 0.5, &ALL)
                         } else {
                             let scores = queries.matmul(documents.transpose());
                             Statistics::new(scores, &targets, 0.5, &ALL)

@@ -8,7 +8,7 @@ use crate::{
     oracle::{DEFAULTS, Negatives, Objective, Positives},
 };
 use burn::tensor::{DType, Int, Tensor, TensorData};
-use burn_multi_positive::{Objective as _, Rand1LhLoss, Rand1LhLossConfig, Targets, Tile};
+use burn_multi_positive::{Embeddings, Rand1LhLoss, Rand1LhLossConfig, Targets, Tile};
 
 const QUERIES: usize = 14;
 const GROUP: usize = 3;
@@ -214,10 +214,12 @@ fn draws_repeat_with_the_seed_whatever_the_tile() {
             let tiles: [Option<Tile>; 3] = [None, Some(1.into()), Some([4, 9].into())];
             for tile in tiles {
                 let tiled = run(&|queries, documents| {
-                    let targets = targets.clone();
-                    rand1().losses(
-                        &rand1().statistics_of_embeddings(queries, documents, targets, tile),
-                    )
+                    let embeddings = Embeddings::new(queries, documents);
+                    let embeddings = match tile {
+                        None => embeddings,
+                        Some(tile) => embeddings.with_tile(tile),
+                    };
+                    rand1().forward_no_reduction(embeddings, targets.clone())
                 });
                 want.assert(format!("{what}, {tile:?}"), &tiled);
             }
@@ -237,7 +239,8 @@ fn chosen_positives_are_those_of_the_scores() {
     for device in autodiff_devices() {
         let chosen = case.batch.chosen(&device);
         let mean = |queries: Tensor<2>, documents: Tensor<2>, targets| {
-            rand1().forward_embeddings_chosen(queries, documents, targets, chosen.clone())
+            let embeddings = Embeddings::new(queries, documents);
+            rand1().forward_chosen(embeddings, targets, chosen.clone())
         };
         let leaves = case
             .embeddings(&device, DType::F32)
@@ -252,14 +255,10 @@ fn chosen_positives_are_those_of_the_scores() {
         let [queries, documents] = leaves.clone();
         let targets = case.batch.targets(&device);
         let scores = queries.clone().matmul(documents.clone().transpose());
-        let dense_rows =
-            rand1().forward_chosen_no_reduction(scores, targets.clone(), chosen.clone());
-        let rows = rand1().forward_embeddings_chosen_no_reduction(
-            queries,
-            documents,
-            targets,
-            chosen.clone(),
-        );
+        let targets = targets.with_chosen(chosen.clone());
+        let dense_rows = rand1().forward_no_reduction(scores, targets.clone());
+        let embeddings = Embeddings::new(queries, documents);
+        let rows = rand1().forward_no_reduction(embeddings, targets);
 
         let tolerance = Tolerance::units(DType::F32, 200.0).absolute(1e-6);
         let want = case.batch.0.iter().map(|query| query.loss(&objective));
@@ -295,7 +294,7 @@ fn a_chosen_column_that_is_no_positive_is_nan_in_its_row_only() {
         let documents = documents.clone().require_grad();
         let alone = Targets::new(targets.positives().narrow(0, row, 1));
         let chosen = Tensor::<1, Int>::from_ints([columns[row]], &device);
-        let loss = rand1().forward_embeddings_chosen(queries, documents, alone, chosen);
+        let loss = rand1().forward_chosen(Embeddings::new(queries, documents), alone, chosen);
         numbers(loss)[0]
     };
     for row in 0..rows {
@@ -304,8 +303,8 @@ fn a_chosen_column_that_is_no_positive_is_nan_in_its_row_only() {
     // all rows at once: the mean is NaN, and the rows are told apart by the queries' gradients
     let queries = queries.require_grad();
     let chosen = labels(|row| columns[row], rows);
-    let loss =
-        rand1().forward_embeddings_chosen(queries.clone(), documents.clone(), targets, chosen);
+    let embeddings = Embeddings::new(queries.clone(), documents.clone());
+    let loss = rand1().forward_chosen(embeddings, targets, chosen);
     let gradient = matrix(queries.grad(&loss.clone().backward()).unwrap());
     assert!(numbers(loss)[0].is_nan());
     for row in [0, 6] {

@@ -1,13 +1,19 @@
 //! The inputs of a launch, and how they are spread over the device.
 
+use std::iter;
+
 use burn::backend::cubecl::dtype_to_storage_type;
-use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
+use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{
     ir::{ElemType, HardwareProperties},
     prelude::{AddressType, VectorSize},
 };
 
-use super::{super::Options, kernels, kernels::RowsLaunch};
+use super::super::{Judged, Request};
+use crate::{
+    kernels::cube::{self, RowsLaunch},
+    statistics::judged::{Candidates, Chosen, Relevance},
+};
 
 /// The units of a cube, at most.
 const UNITS: usize = 256;
@@ -18,12 +24,18 @@ pub const CUBES: usize = 1024;
 /// The width of the planes below which the device is no GPU.
 const GPU_PLANE: u32 = 16;
 
-pub struct Inputs {
-    pub scores: CubeTensor,
+/// Masks of what is relevant and of what is not ignored.
+pub struct Masks {
     pub positives: CubeTensor,
     pub candidates: Option<CubeTensor>,
+}
+
+pub struct Inputs {
+    pub scores: CubeTensor,
+    pub masks: Masks,
+    /// The column of the only positive of each query.
     pub chosen: Option<CubeTensor>,
-    pub options: Options,
+    pub request: Request,
     /// Rows and columns of the scores.
     pub shape: [usize; 2],
     /// How many entries of a row are read at a time.
@@ -36,30 +48,76 @@ pub struct Inputs {
     pub ahead: usize,
 }
 
+impl Masks {
+    /// The masks, and the column of the only positive of each query.
+    pub fn new(judged: Judged<CubeBackend>) -> (Self, Option<CubeTensor>) {
+        let Relevance::Mask(positives) = judged.relevance else {
+            unreachable!("this backend reads no lists");
+        };
+        let masks = Self {
+            positives: with_contiguous_rows(positives),
+            candidates: match judged.candidates {
+                Candidates::All => None,
+                Candidates::Mask(mask) => Some(with_contiguous_rows(mask)),
+            },
+        };
+        let chosen = match judged.chosen {
+            Chosen::All => None,
+            Chosen::Column(columns) => Some(into_contiguous(columns)),
+        };
+        (masks, chosen)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &CubeTensor> + Clone {
+        iter::once(&self.positives).chain(&self.candidates)
+    }
+
+    pub fn widest_vector(&self) -> VectorSize {
+        widest_vector(self.positives.meta.shape()[1], self.all())
+    }
+
+    /// The size of a cube whose units share the vectors of a row.
+    pub fn units(&self, vectors: usize) -> usize {
+        let hardware = &self.positives.client.properties().hardware;
+        units(hardware, self.positives.meta.shape()[0], vectors)
+    }
+
+    /// What the kernels index with.
+    pub fn address(&self) -> AddressType {
+        address(self.all())
+    }
+
+    /// The rows without scores.
+    pub fn rows(&self, vector: VectorSize) -> RowsLaunch {
+        let [rows, columns] = self.positives.meta.shape().dims();
+        let step = |matrix: &CubeTensor| row_stride(matrix) / vector;
+        let candidates = self.candidates.as_ref().map_or(0, step);
+        RowsLaunch::new(rows, columns / vector, 0, step(&self.positives), candidates)
+    }
+
+    /// Of positives and candidates, those that are not there included.
+    pub fn dtypes(&self) -> [ElemType; 2] {
+        let candidates = self.candidates.as_ref().unwrap_or(&self.positives);
+        [self.positives.dtype, candidates.dtype].map(dtype_to_storage_type)
+    }
+}
+
 impl Inputs {
-    pub fn new(
-        scores: CubeTensor,
-        positives: CubeTensor,
-        candidates: CubeTensor,
-        chosen: CubeTensor,
-        options: Options,
-    ) -> Self {
+    pub fn new(scores: CubeTensor, judged: Judged<CubeBackend>, request: Request) -> Self {
         let shape = scores.meta.shape().dims();
+        let (masks, chosen) = Masks::new(judged);
         let mut inputs = Self {
             scores: with_contiguous_rows(scores),
-            positives: with_contiguous_rows(positives),
-            candidates: options
-                .has_candidates
-                .then(|| with_contiguous_rows(candidates)),
-            chosen: options.choice.map(|_| into_contiguous(chosen)),
-            options,
+            masks,
+            chosen,
+            request,
             shape,
             vector: 1,
             units: 1,
             segments: 1,
             ahead: 1,
         };
-        inputs.vector = inputs.widest_vector();
+        inputs.vector = widest_vector(shape[1], inputs.matrices());
         let hardware = &inputs.scores.client.properties().hardware;
         inputs.units = units(hardware, shape[0], inputs.vectors());
         inputs.segments = segments(hardware, shape[0], inputs.vectors(), inputs.units);
@@ -78,55 +136,60 @@ impl Inputs {
             self.shape[0],
             self.vectors(),
             step(&self.scores),
-            step(&self.positives),
-            self.candidates.as_ref().map_or(0, step),
+            step(&self.masks.positives),
+            self.masks.candidates.as_ref().map_or(0, step),
         )
     }
 
     /// What the kernels index with.
     pub fn address(&self) -> AddressType {
-        let matrices = self.matrices().map(CubeTensor::required_address_type);
-        matrices.max().unwrap_or_default()
+        address(self.matrices())
     }
 
     /// Of scores, positives, candidates and choices, those that are not there included.
     pub fn dtypes(&self) -> [ElemType; 4] {
-        let or_any = |tensor: &Option<CubeTensor>| tensor.as_ref().unwrap_or(&self.positives).dtype;
-        [
-            self.scores.dtype,
-            self.positives.dtype,
-            or_any(&self.candidates),
-            or_any(&self.chosen),
-        ]
-        .map(dtype_to_storage_type)
+        let [positives, candidates] = self.masks.dtypes();
+        let chosen = self.chosen.as_ref().unwrap_or(&self.masks.positives);
+        let [scores, chosen] = [self.scores.dtype, chosen.dtype].map(dtype_to_storage_type);
+        [scores, positives, candidates, chosen]
     }
 
     pub fn factor(&self) -> f32 {
-        (2.0 / self.options.request.temperature) as f32
+        (2.0 / self.request.temperature) as f32
     }
 
-    fn matrices(&self) -> impl Iterator<Item = &CubeTensor> {
-        [&self.scores, &self.positives]
-            .into_iter()
-            .chain(&self.candidates)
+    fn matrices(&self) -> impl Iterator<Item = &CubeTensor> + Clone {
+        iter::once(&self.scores).chain(self.masks.all())
     }
+}
 
-    /// As many entries as the device reads at once and the rows of every matrix are aligned to.
-    fn widest_vector(&self) -> VectorSize {
-        let properties = self.scores.client.properties();
-        let aligned = |matrix: &CubeTensor, size: VectorSize| {
-            let bytes = (size * matrix.dtype.size()) as u64;
-            row_stride(matrix).is_multiple_of(size)
-                && properties.memory.alignment.is_multiple_of(bytes)
-        };
-        let fits = |size: &VectorSize| {
-            self.shape[1].is_multiple_of(*size)
-                && self.matrices().all(|matrix| aligned(matrix, *size))
-        };
-        let entry = self.matrices().map(|matrix| matrix.dtype.size()).max();
-        let sizes = properties.io_optimized_vector_sizes(entry.unwrap_or(1));
-        sizes.filter(fits).max().unwrap_or(1)
-    }
+fn address<'a>(matrices: impl Iterator<Item = &'a CubeTensor>) -> AddressType {
+    let matrices = matrices.map(CubeTensor::required_address_type);
+    matrices.max().unwrap_or_default()
+}
+
+/// As many entries as the device reads at once and the rows of every matrix are aligned to.
+fn widest_vector<'a>(
+    columns: usize,
+    matrices: impl Iterator<Item = &'a CubeTensor> + Clone,
+) -> VectorSize {
+    let Some(properties) = matrices
+        .clone()
+        .next()
+        .map(|matrix| matrix.client.properties())
+    else {
+        return 1;
+    };
+    let aligned = |matrix: &CubeTensor, size: VectorSize| {
+        let bytes = (size * matrix.dtype.size()) as u64;
+        row_stride(matrix).is_multiple_of(size) && properties.memory.alignment.is_multiple_of(bytes)
+    };
+    let fits = |size: &VectorSize| {
+        columns.is_multiple_of(*size) && matrices.clone().all(|matrix| aligned(matrix, *size))
+    };
+    let entry = matrices.clone().map(|matrix| matrix.dtype.size()).max();
+    let sizes = properties.io_optimized_vector_sizes(entry.unwrap_or(1));
+    sizes.filter(fits).max().unwrap_or(1)
 }
 
 /// The size of a cube: a power of two. A unit that has few vectors spends its time on barriers.
@@ -158,7 +221,7 @@ fn is_gpu(hardware: &HardwareProperties) -> bool {
 
 /// The units that a cube can have.
 fn most_units(hardware: &HardwareProperties) -> usize {
-    let of_memory = hardware.max_shared_memory_size / kernels::SHARED_BYTES_PER_UNIT;
+    let of_memory = hardware.max_shared_memory_size / cube::SHARED_BYTES_PER_UNIT;
     of_memory.min(hardware.max_units_per_cube as usize)
 }
 

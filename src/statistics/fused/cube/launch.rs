@@ -1,25 +1,24 @@
 //! The launches of the kernels.
 
 use burn::tensor::{DType, Shape};
-use burn_cubecl::{ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor};
+use burn_cubecl::{CubeBackend, ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor};
 use cubecl::{
     calculate_cube_count_elemwise,
     prelude::{ComptimeOptionArgs, CubeCount, CubeDim, LaunchArg, TensorArg},
 };
 
-use super::{
-    super::Chosen,
-    inputs::{CUBES, Inputs},
-    kernels::{self, SEEN, WIDTH},
+use super::inputs::{CUBES, Inputs, Masks};
+use crate::{
+    kernels::{
+        cube::{self, SUMMARY_WORDS, WIDTH},
+        table::Statistic,
+    },
+    statistics::judged::Judged,
 };
-use crate::statistics::table::Statistic;
 
 impl Inputs {
     /// The table; there are rows and columns.
-    pub fn table(mut self) -> CubeTensor {
-        if let Some(Chosen::Draw) = self.options.choice {
-            self.chosen = Some(self.drawn_columns());
-        }
+    pub fn table(self) -> CubeTensor {
         match self.segments {
             1 => self.table_of_rows(),
             _ => self.table_of_segments(),
@@ -35,15 +34,15 @@ impl Inputs {
         // have this shape, an entry of `chosen` for each row, and writes the row of the table.
         #[allow(unsafe_code)]
         unsafe {
-            kernels::row_statistics::launch_unchecked(
+            cube::row_statistics::launch_unchecked(
                 &table.client,
                 self.cubes(1),
                 CubeDim::new_1d(self.units as u32),
                 address,
                 self.vector,
                 self.scores.into_tensor_arg(),
-                self.positives.into_tensor_arg(),
-                optional(self.candidates),
+                self.masks.positives.into_tensor_arg(),
+                optional(self.masks.candidates),
                 optional(self.chosen),
                 table.clone().into_tensor_arg(),
                 rows,
@@ -51,7 +50,7 @@ impl Inputs {
                 f32::NAN,
                 self.units,
                 self.ahead,
-                self.options.request.wants(Statistic::Negatives),
+                self.request.wants(Statistic::Negatives),
                 dtypes,
             );
         }
@@ -62,24 +61,27 @@ impl Inputs {
     fn table_of_segments(self) -> CubeTensor {
         let segments = self.segments;
         let table = self.empty(Shape::new([self.shape[0], WIDTH]), DType::F32);
-        let parts = self.empty(Shape::new([self.shape[0] * segments, SEEN]), DType::U32);
+        let parts = self.empty(
+            Shape::new([self.shape[0] * segments, SUMMARY_WORDS]),
+            DType::U32,
+        );
         let (address, rows, dtypes) = (self.address(), self.rows(), self.dtypes());
         let [of_scores, of_positives, of_candidates, _] = dtypes;
         let factor = self.factor();
-        let sum = self.options.request.wants(Statistic::Negatives);
+        let sum = self.request.wants(Statistic::Negatives);
         // SAFETY: as in `table_of_rows`; each cube writes its row of `parts`, and those of a row are
         // read by the cube that writes the row of the table.
         #[allow(unsafe_code)]
         unsafe {
-            kernels::segment_statistics::launch_unchecked(
+            cube::segment_statistics::launch_unchecked(
                 &table.client,
                 self.cubes(segments),
                 CubeDim::new_1d(self.units as u32),
                 address,
                 self.vector,
                 self.scores.clone().into_tensor_arg(),
-                self.positives.clone().into_tensor_arg(),
-                optional(self.candidates.clone()),
+                self.masks.positives.clone().into_tensor_arg(),
+                optional(self.masks.candidates.clone()),
                 optional(self.chosen.clone()),
                 parts.clone().into_tensor_arg(),
                 self.rows(),
@@ -90,15 +92,15 @@ impl Inputs {
                 sum,
                 dtypes,
             );
-            kernels::join_segments::launch_unchecked(
+            cube::join_segments::launch_unchecked(
                 &table.client,
                 self.cubes(1),
                 CubeDim::new_1d(segments as u32),
                 address,
                 self.vector,
                 self.scores.into_tensor_arg(),
-                self.positives.into_tensor_arg(),
-                optional(self.candidates),
+                self.masks.positives.into_tensor_arg(),
+                optional(self.masks.candidates),
                 parts.into_tensor_arg(),
                 table.clone().into_tensor_arg(),
                 rows,
@@ -110,32 +112,6 @@ impl Inputs {
             );
         }
         table
-    }
-
-    /// The columns of the drawn positives.
-    fn drawn_columns(&self) -> CubeTensor {
-        let columns = self.empty(Shape::new([self.shape[0]]), DType::U32);
-        let draws = self.chosen.clone().expect("a choice comes with numbers");
-        let [_, of_positives, of_candidates, of_draws] = self.dtypes();
-        // SAFETY: as in `table`, with an entry of `draws` and of `columns` for each row.
-        #[allow(unsafe_code)]
-        unsafe {
-            kernels::drawn_columns::launch_unchecked(
-                &columns.client,
-                self.cubes(1),
-                CubeDim::new_1d(self.units as u32),
-                self.address(),
-                self.vector,
-                self.positives.clone().into_tensor_arg(),
-                optional(self.candidates.clone()),
-                draws.into_tensor_arg(),
-                columns.clone().into_tensor_arg(),
-                self.rows(),
-                self.units,
-                [of_positives, of_candidates, of_draws],
-            );
-        }
-        columns
     }
 
     /// The gradient of the scores, given a contiguous table and its contiguous gradient.
@@ -150,15 +126,15 @@ impl Inputs {
         // SAFETY: as in `table`; the gradient has the shape of the scores and no gaps.
         #[allow(unsafe_code)]
         unsafe {
-            kernels::row_statistics_backward::launch_unchecked(
+            cube::row_statistics_backward::launch_unchecked(
                 &gradient.client,
                 self.cubes(segments),
                 CubeDim::new_1d(self.units as u32),
                 address.max(gradient.required_address_type()),
                 self.vector,
                 self.scores.into_tensor_arg(),
-                self.positives.into_tensor_arg(),
-                optional(self.candidates),
+                self.masks.positives.into_tensor_arg(),
+                optional(self.masks.candidates),
                 table.into_tensor_arg(),
                 upstream.into_tensor_arg(),
                 gradient.clone().into_tensor_arg(),
@@ -166,7 +142,7 @@ impl Inputs {
                 segments,
                 factor,
                 self.ahead,
-                self.options.choice.is_some(),
+                self.chosen.is_some(),
                 [of_scores, of_positives, of_candidates],
             );
         }
@@ -184,6 +160,45 @@ impl Inputs {
         let (client, device) = (self.scores.client.clone(), self.scores.device.clone());
         empty_device_contiguous_dtype(client, device, shape, dtype)
     }
+}
+
+/// The columns of the drawn positives, given contiguous draws.
+pub fn drawn_columns(draws: CubeTensor, judged: Judged<CubeBackend>) -> CubeTensor {
+    let (masks, _) = Masks::new(judged);
+    let [count, documents] = masks.positives.meta.shape().dims();
+    let columns = empty_device_contiguous_dtype(
+        draws.client.clone(),
+        draws.device.clone(),
+        Shape::new([count]),
+        DType::U32,
+    );
+    if count == 0 || documents == 0 {
+        return columns;
+    }
+    let vector = masks.widest_vector();
+    let vectors = documents / vector;
+    let units = masks.units(vectors);
+    let (dtypes, address, rows) = (masks.dtypes(), masks.address(), masks.rows(vector));
+    // SAFETY: the kernel reads `vectors` vectors of each of the `count` rows of the masks, and an entry of
+    // `draws` and of `columns` for each row.
+    #[allow(unsafe_code)]
+    unsafe {
+        cube::drawn_columns::launch_unchecked(
+            &columns.client,
+            calculate_cube_count_elemwise(&columns.client, count, CubeDim::new_single()),
+            CubeDim::new_1d(units as u32),
+            address,
+            vector,
+            masks.positives.into_tensor_arg(),
+            optional(masks.candidates),
+            draws.into_tensor_arg(),
+            columns.clone().into_tensor_arg(),
+            rows,
+            units,
+            dtypes,
+        );
+    }
+    columns
 }
 
 fn optional<T>(tensor: Option<CubeTensor>) -> ComptimeOptionArgs<T>

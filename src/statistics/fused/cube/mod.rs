@@ -1,23 +1,22 @@
 //! The statistics as kernels for every CubeCL runtime.
 
 mod inputs;
-mod kernels;
 mod launch;
-#[cfg(all(test, feature = "flex"))]
+#[cfg(all(test, feature = "cpu"))]
 mod tests;
 
 use burn::{
     backend::{
         ops::FloatTensorOps,
-        tensor::{BoolTensor, FloatTensor, IntTensor},
+        tensor::{FloatTensor, IntTensor},
     },
     tensor::{DType, Shape},
 };
 use burn_cubecl::{CubeBackend, kernel::into_contiguous};
 
-use super::{Options, StatisticsOps};
+use super::{Judged, Request, StatisticsOps};
+use crate::kernels::cube::WIDTH;
 use inputs::Inputs;
-use kernels::WIDTH;
 
 /// The shape of the table: the backward kernel has columns of its own there.
 pub(super) fn table_shape(scores: &Shape) -> Shape {
@@ -27,12 +26,10 @@ pub(super) fn table_shape(scores: &Shape) -> Shape {
 impl StatisticsOps for CubeBackend {
     fn row_statistics(
         scores: FloatTensor<Self>,
-        positives: BoolTensor<Self>,
-        candidates: BoolTensor<Self>,
-        chosen: IntTensor<Self>,
-        options: Options,
+        judged: Judged<Self>,
+        request: Request,
     ) -> FloatTensor<Self> {
-        let inputs = Inputs::new(scores, positives, candidates, chosen, options);
+        let inputs = Inputs::new(scores, judged, request);
         if inputs.shape.contains(&0) {
             let shape = table_shape(inputs.scores.meta.shape());
             return Self::float_zeros(shape, &inputs.scores.device, DType::F32.into());
@@ -42,18 +39,20 @@ impl StatisticsOps for CubeBackend {
 
     fn row_statistics_backward(
         scores: FloatTensor<Self>,
-        positives: BoolTensor<Self>,
-        candidates: BoolTensor<Self>,
-        chosen: IntTensor<Self>,
+        judged: Judged<Self>,
         table: FloatTensor<Self>,
         upstream: FloatTensor<Self>,
-        options: Options,
+        request: Request,
     ) -> FloatTensor<Self> {
-        let inputs = Inputs::new(scores, positives, candidates, chosen, options);
+        let inputs = Inputs::new(scores, judged, request);
         if inputs.shape.contains(&0) {
             // The gradient of nothing is as empty.
             return inputs.scores;
         }
         inputs.gradient(into_contiguous(table), into_contiguous(upstream))
+    }
+
+    fn drawn_columns(draws: FloatTensor<Self>, judged: Judged<Self>) -> IntTensor<Self> {
+        launch::drawn_columns(into_contiguous(draws), judged)
     }
 }

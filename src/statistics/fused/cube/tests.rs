@@ -1,6 +1,7 @@
 //! The kernels against those of the CPU in f64, on CubeCL's default device without fusion, and
 //! through fusion.
 
+use crate::kernels::draw::DRAWS;
 use burn::{
     backend::{
         Backend, DispatchDevice, TensorMetadata,
@@ -11,13 +12,16 @@ use burn::{
 use burn_cubecl::{CubeBackend, CubeDevice, kernel::into_contiguous, tensor::CubeTensor};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::{super::Chosen, *};
+use super::*;
 use crate::{
     Targets,
-    kernel::{self, Choices, Judgements, Matrix, Relevant},
+    kernels::{
+        cpu::{self, Judgements, Matrix},
+        table::{self, Request},
+    },
     statistics::{
         Statistic, Statistics,
-        table::{self, Request},
+        judged::{Candidates, Chosen, Relevance},
     },
 };
 
@@ -29,7 +33,7 @@ struct Batch {
     scores: Vec<f64>,
     positives: Vec<bool>,
     candidates: Option<Vec<bool>>,
-    choices: Option<(Chosen, Vec<i64>)>,
+    chosen: Option<Vec<i64>>,
     dtype: DType,
 }
 
@@ -49,7 +53,7 @@ impl Batch {
                 .map(|i| positive(&mut random, i))
                 .collect(),
             candidates: None,
-            choices: None,
+            chosen: None,
             dtype: DType::F32,
         }
     }
@@ -63,9 +67,36 @@ impl Batch {
 
     fn with_draws(mut self) -> Self {
         let mut random = StdRng::seed_from_u64(2);
-        let draws = (0..self.shape[0]).map(|_| random.random_range(0..1 << 24));
-        self.choices = Some((Chosen::Draw, draws.collect()));
+        let draws = (0..self.shape[0]).map(|_| random.random_range(0.0..DRAWS));
+        let draws: Vec<f32> = draws.collect();
+        self.chosen =
+            Some(self.on_cpu(|judgements| cpu::drawn_columns(judgements, self.shape[1], &draws)));
+        if !self.shape.contains(&0) {
+            let tensor = TensorData::new(draws, [self.shape[0]]);
+            let tensor = CubeBackend::float_from_data(tensor, &CubeDevice::default());
+            let mut judged = self.judged();
+            judged.chosen = Chosen::All;
+            let columns = CubeBackend::drawn_columns(tensor, judged);
+            let columns = read_sync(CubeBackend::int_into_data(columns)).expect("readable");
+            let columns = columns.iter::<i64>();
+            for (got, &want) in columns.zip(self.chosen.as_ref().unwrap()) {
+                assert!(got == want || want == -1, "{got}, expected {want}");
+            }
+        }
         self
+    }
+
+    /// The targets of this batch as the kernels of the CPU take them.
+    fn on_cpu<T>(&self, run: impl FnOnce(Judgements) -> T) -> T {
+        let bytes = |mask: &[bool]| -> Vec<u8> { mask.iter().map(|&set| set.into()).collect() };
+        let positives = bytes(&self.positives);
+        let candidates = self.candidates.as_deref().map(bytes);
+        let matrix = |mask| Matrix::new(mask, self.shape[1], self.shape);
+        run(Judgements {
+            relevance: cpu::Relevance::Mask(matrix(&positives)),
+            candidates: candidates.as_deref().map(matrix),
+            chosen: self.chosen.as_deref(),
+        })
     }
 
     fn with_dtype(mut self, dtype: DType) -> Self {
@@ -80,61 +111,50 @@ impl Batch {
         self
     }
 
-    fn options(&self) -> Options {
-        Options {
-            request: Request::new(TEMPERATURE, &Statistic::ALL),
-            has_candidates: self.candidates.is_some(),
-            choice: self.choices.as_ref().map(|(choice, _)| *choice),
-        }
+    fn request(&self) -> Request {
+        Request::new(TEMPERATURE, &Statistic::ALL)
     }
 
-    fn inputs(&self) -> [CubeTensor; 4] {
-        let positives = mask(&self.positives, self.shape);
-        let chosen = match &self.choices {
-            Some((_, choices)) => choices.iter().map(|&choice| choice as i32).collect(),
-            None => vec![0],
-        };
-        let chosen = TensorData::new(chosen.clone(), [chosen.len()]);
-        [
-            floats(&self.scores, self.shape, self.dtype),
-            positives.clone(),
-            match &self.candidates {
-                Some(candidates) => mask(candidates, self.shape),
-                None => positives,
+    fn scores(&self) -> CubeTensor {
+        floats(&self.scores, self.shape, self.dtype)
+    }
+
+    fn judged(&self) -> Judged<CubeBackend> {
+        Judged {
+            relevance: Relevance::Mask(mask(&self.positives, self.shape)),
+            candidates: match &self.candidates {
+                Some(candidates) => Candidates::Mask(mask(candidates, self.shape)),
+                None => Candidates::All,
             },
-            CubeBackend::int_from_data(chosen, &CubeDevice::default()),
-        ]
+            chosen: match &self.chosen {
+                Some(columns) => {
+                    let columns: Vec<i32> = columns.iter().map(|&column| column as i32).collect();
+                    let columns = TensorData::new(columns, [self.shape[0]]);
+                    let device = CubeDevice::default();
+                    Chosen::Column(CubeBackend::int_from_data(columns, &device))
+                }
+                None => Chosen::All,
+            },
+        }
     }
 
     /// The table and the gradient as the CPU has them.
     fn expected(&self, upstream: &[f64]) -> (Vec<f64>, Vec<f64>) {
-        let bytes = |mask: &[bool]| -> Vec<u8> { mask.iter().map(|&set| set.into()).collect() };
-        let positives = bytes(&self.positives);
-        let candidates = self.candidates.as_deref().map(bytes);
-        let stride = self.shape[1];
-        let judgements = Judgements {
-            relevant: Relevant::Mask(Matrix::new(&positives, stride, self.shape)),
-            candidates: candidates
-                .as_ref()
-                .map(|candidates| Matrix::new(candidates, stride, self.shape)),
-            choices: self.choices.as_ref().map(|(chosen, choices)| match chosen {
-                Chosen::Column => Choices::Columns(choices),
-                Chosen::Draw => Choices::Draws(choices),
-            }),
-        };
-        let scores = Matrix::new(&self.scores, stride, self.shape);
-        let request = self.options().request;
-        let table = kernel::forward(scores, judgements, request);
-        let mut gradient = vec![0.0; self.scores.len()];
-        kernel::backward(
-            Some(scores),
-            judgements,
-            request,
-            &table,
-            upstream,
-            &mut gradient,
-        );
-        (table, gradient)
+        let scores = Matrix::new(&self.scores, self.shape[1], self.shape);
+        let request = self.request();
+        self.on_cpu(|judgements| {
+            let table = cpu::forward(scores, judgements, request);
+            let mut out = vec![0.0; self.scores.len()];
+            cpu::backward(
+                Some(scores),
+                judgements,
+                request,
+                &table,
+                upstream,
+                &mut out,
+            );
+            (table, out)
+        })
     }
 
     /// A weight for each statistic of each row, none of them 0.
@@ -144,31 +164,17 @@ impl Batch {
     }
 
     fn check(&self) {
-        self.check_inputs(self.inputs());
+        self.check_inputs(self.scores(), self.judged());
     }
 
-    fn check_inputs(&self, inputs: [CubeTensor; 4]) {
-        let [scores, positives, candidates, chosen] = inputs;
-        let options = self.options();
-        let table = CubeBackend::row_statistics(
-            scores.clone(),
-            positives.clone(),
-            candidates.clone(),
-            chosen.clone(),
-            options,
-        );
+    fn check_inputs(&self, scores: CubeTensor, judged: Judged<CubeBackend>) {
+        let request = self.request();
+        let table = CubeBackend::row_statistics(scores.clone(), judged.clone(), request);
         assert_eq!(table.shape(), table_shape(&scores.shape()));
         assert_eq!(table.dtype, DType::F32);
         let upstream = floats(&self.upstream(WIDTH), [self.shape[0], WIDTH], DType::F32);
-        let gradient = CubeBackend::row_statistics_backward(
-            scores,
-            positives,
-            candidates,
-            chosen,
-            table.clone(),
-            upstream,
-            options,
-        );
+        let gradient =
+            CubeBackend::row_statistics_backward(scores, judged, table.clone(), upstream, request);
         assert_eq!(gradient.shape(), Shape::new(self.shape));
         assert_eq!(gradient.dtype, self.dtype);
         self.check_outputs(table, gradient);
@@ -176,15 +182,11 @@ impl Batch {
 
     /// With cubes that the device may not be given otherwise.
     fn check_with_cubes(&self, units: usize, segments: usize, ahead: usize) {
-        let inputs = || {
-            let [scores, positives, candidates, chosen] = self.inputs();
-            let inputs = Inputs::new(scores, positives, candidates, chosen, self.options());
-            Inputs {
-                units,
-                segments,
-                ahead,
-                ..inputs
-            }
+        let inputs = || Inputs {
+            units,
+            segments,
+            ahead,
+            ..Inputs::new(self.scores(), self.judged(), self.request())
         };
         let table = inputs().table();
         let upstream = floats(&self.upstream(WIDTH), [self.shape[0], WIDTH], DType::F32);
@@ -294,7 +296,7 @@ fn more_rows_than_a_dimension_has_cubes() {
 fn draws() {
     for shape in [[1, 1], [41, 1271], [8, 1024], [4, 10_000]] {
         Batch::new(shape).with_draws().check();
-        Batch::new(shape).with_draws().with_candidates().check();
+        Batch::new(shape).with_candidates().with_draws().check();
     }
 }
 
@@ -302,13 +304,12 @@ fn draws() {
 fn choices_that_are_no_positive_or_no_column() {
     let mut batch = Batch::new([6, 8]);
     batch.positives = (0..48).map(|i| i % 8 == 3 || i % 8 == 5).collect();
-    batch.choices = Some((Chosen::Column, vec![3, 5, 3, 5, 3, 5]));
+    batch.chosen = Some(vec![3, 5, 3, 5, 3, 5]);
     batch.check();
     for choice in [0, -1, 8, -2_147_483_648, 0x3fff_ffff] {
-        batch.choices = Some((Chosen::Column, vec![choice; 6]));
-        let [scores, positives, candidates, chosen] = batch.inputs();
-        let options = batch.options();
-        let table = CubeBackend::row_statistics(scores, positives, candidates, chosen, options);
+        batch.chosen = Some(vec![choice; 6]);
+        let request = batch.request();
+        let table = CubeBackend::row_statistics(batch.scores(), batch.judged(), request);
         let table = numbers(table);
         for row in table.chunks(WIDTH) {
             assert_eq!(row[table::POSITIVE_COUNT], 1.0, "{choice}");
@@ -348,7 +349,6 @@ fn transposed<T: Copy>(values: &[T], [rows, columns]: [usize; 2]) -> Vec<T> {
 fn inputs_in_any_layout() {
     let batch = Batch::new([12, 64]).with_candidates();
     let [rows, columns] = batch.shape;
-    let [scores, positives, candidates, chosen] = batch.inputs();
 
     let flipped = floats(
         &transposed(&batch.scores, batch.shape),
@@ -356,35 +356,23 @@ fn inputs_in_any_layout() {
         DType::F32,
     );
     let flipped = CubeBackend::float_swap_dims(flipped, 0, 1);
-    let flipped_mask = mask(&transposed(&batch.positives, batch.shape), [columns, rows]);
-    let flipped_mask = CubeBackend::bool_swap_dims(flipped_mask, 0, 1);
-    let inputs = [
-        flipped,
-        positives.clone(),
-        candidates.clone(),
-        chosen.clone(),
-    ];
-    batch.check_inputs(inputs);
-    let inputs = [
-        scores.clone(),
-        flipped_mask,
-        candidates.clone(),
-        chosen.clone(),
-    ];
-    batch.check_inputs(inputs);
+    batch.check_inputs(flipped, batch.judged());
+
+    let flipped = mask(&transposed(&batch.positives, batch.shape), [columns, rows]);
+    let mut judged = batch.judged();
+    judged.relevance = Relevance::Mask(CubeBackend::bool_swap_dims(flipped, 0, 1));
+    batch.check_inputs(batch.scores(), judged);
 
     // Each row twice: the second half is sliced away, by columns or by rows.
     for dim in [0, 1] {
-        let twice = CubeBackend::float_cat(vec![scores.clone(), scores.clone()], dim);
-        let mask = CubeBackend::bool_cat(vec![positives.clone(), positives.clone()], dim);
+        let twice = CubeBackend::float_cat(vec![batch.scores(); 2], dim);
+        let positives = mask(&batch.positives, batch.shape);
+        let positives = CubeBackend::bool_cat(vec![positives; 2], dim);
         let mut slices = [Slice::full(), Slice::full()];
         slices[dim] = Slice::from(batch.shape[dim]..2 * batch.shape[dim]);
-        batch.check_inputs([
-            CubeBackend::float_slice(twice, &slices),
-            CubeBackend::bool_slice(mask, &slices),
-            candidates.clone(),
-            chosen.clone(),
-        ]);
+        let mut judged = batch.judged();
+        judged.relevance = Relevance::Mask(CubeBackend::bool_slice(positives, &slices));
+        batch.check_inputs(CubeBackend::float_slice(twice, &slices), judged);
     }
 }
 
@@ -396,19 +384,23 @@ fn masks_that_are_broadcast() {
     let kept: Vec<bool> = (0..columns).map(|i| i % 5 != 2).collect();
     batch.positives = row.repeat(rows);
     batch.candidates = Some(kept.repeat(rows));
-    let [scores, _, _, chosen] = batch.inputs();
     let spread = |values: &[bool], shape: [usize; 2]| {
         CubeBackend::bool_expand(mask(values, shape), Shape::new(batch.shape))
     };
-    let (row, kept) = (spread(&row, [1, columns]), spread(&kept, [1, columns]));
-    batch.check_inputs([scores, row, kept, chosen]);
+    let judged = Judged {
+        relevance: Relevance::Mask(spread(&row, [1, columns])),
+        candidates: Candidates::Mask(spread(&kept, [1, columns])),
+        chosen: Chosen::All,
+    };
+    batch.check_inputs(batch.scores(), judged);
 
     // A column for all: every document of a query is a positive, or none.
     let query: Vec<bool> = (0..rows).map(|i| i % 3 == 0).collect();
     batch.positives = query.iter().flat_map(|&set| vec![set; columns]).collect();
-    let [scores, _, candidates, chosen] = batch.inputs();
     let query = CubeBackend::bool_expand(mask(&query, [rows, 1]), Shape::new(batch.shape));
-    batch.check_inputs([scores, query, candidates, chosen]);
+    let mut judged = batch.judged();
+    judged.relevance = Relevance::Mask(query);
+    batch.check_inputs(batch.scores(), judged);
 }
 
 /// Both neighbours of the operation are lazy, on either side of it and of its backward.
