@@ -1,10 +1,13 @@
 //! A dual encoder that is fast on a CPU: hashed bags of words over one table of
 //! embeddings.
 
+use std::hash::Hasher;
+
 use burn::{
     module::{Module, Param, ParamId},
     tensor::{Device, Distribution, Int, Tensor, TensorData},
 };
+use fnv::FnvHasher;
 
 /// Rows of the table of embeddings: words whose hashes agree share one.
 pub const BUCKETS: usize = 65_536;
@@ -37,9 +40,9 @@ impl Bag {
 /// FNV-1a, because the standard library may change its hash, and a saved table would then
 /// be read in another order.
 fn bucket(word: &str) -> usize {
-    let hash = word.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let mut hasher = FnvHasher::default();
+    hasher.write(word.as_bytes());
+    let hash = hasher.finish();
     ((hash ^ (hash >> 32)) % BUCKETS as u64) as usize
 }
 
