@@ -10,10 +10,8 @@
 //! `DIR` holds a collection in BEIR layout: `corpus.jsonl`, `queries.jsonl`, `qrels/SPLIT.tsv`.
 //! `--run FILE` writes the test ranking for trec_eval and pytrec_eval. `--save FILE` and
 //! `--load FILE` keep the model; `--load FILE --epochs 0` measures one without training it.
-
-mod collection;
-mod encoder;
-mod metrics;
+//!
+//! The encoder, the collections and the metrics are those of `examples/retrieval`.
 
 use std::{
     collections::HashSet,
@@ -38,10 +36,7 @@ use rand::{
     rngs::StdRng,
     seq::{IndexedRandom, SliceRandom},
 };
-
-use collection::Collection;
-use encoder::{Bag, DualEncoder};
-use metrics::{Metrics, Ranking, search, write_run};
+use retrieval::{Bag, Collection, DualEncoder, Metrics, Ranking, search, write_run};
 
 /// Train a dual encoder on queries that have several relevant documents each.
 #[derive(Parser)]

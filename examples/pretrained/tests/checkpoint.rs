@@ -8,7 +8,7 @@ use burn::{
     optim::{GradientsParams, ModuleOptimizer},
     tensor::Device,
 };
-use common::{Folder, autodiff, tensors, tiny, tokens};
+use common::{Folder, autodiff, tensors, tokens};
 use pretrained::{
     DualEncoder, ModelError, Pretrained, Tokens, adam_w, clip_gradients, load_checkpoint,
     save_checkpoint,
@@ -163,16 +163,19 @@ fn a_checkpoint_of_another_model_is_an_error() {
 
     // With one position more.
     let other = Folder::tiny();
-    let mut weights = tiny::weights();
+    let mut weights = tiny_bert::weights();
     let (shape, values) = weights
         .get_mut("embeddings.position_embeddings.weight")
         .unwrap();
     shape[0] += 1;
-    values.extend([0.5; tiny::HIDDEN]);
-    tiny::write_weights(&weights, &other.join("model.safetensors"));
-    let config = tiny::config().to_string().replace(":32", ":33");
+    values.extend([0.5; tiny_bert::HIDDEN]);
+    tiny_bert::write_weights(&weights, &other.join("model.safetensors"));
+    let config = tiny_bert::config().to_string().replace(":32", ":33");
     fs::write(other.join("config.json"), config).unwrap();
     let files = Pretrained::open(&*other).unwrap();
-    assert_eq!(files.config.max_position_embeddings, tiny::POSITIONS + 1);
+    assert_eq!(
+        files.config.max_position_embeddings,
+        tiny_bert::POSITIONS + 1
+    );
     assert!(load(&checkpoints, &files).is_err());
 }

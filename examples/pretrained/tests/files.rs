@@ -5,7 +5,7 @@ mod common;
 use std::{fs, path::Path};
 
 use burn::tensor::Device;
-use common::{Folder, difference, rows, tensors, tiny, tokens};
+use common::{Folder, difference, rows, tensors, tokens};
 use pretrained::{ModelError, Pooling, Pretrained, TextEncoder, Tokens};
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value, json};
@@ -45,17 +45,17 @@ fn with_config(change: impl FnOnce(&mut Value)) -> Folder {
     folder
 }
 
-fn with_weights(change: impl FnOnce(&mut tiny::Weights)) -> Folder {
+fn with_weights(change: impl FnOnce(&mut tiny_bert::Weights)) -> Folder {
     let folder = Folder::tiny();
-    let mut weights = tiny::weights();
+    let mut weights = tiny_bert::weights();
     change(&mut weights);
-    tiny::write_weights(&weights, &folder.join("model.safetensors"));
+    tiny_bert::write_weights(&weights, &folder.join("model.safetensors"));
     folder
 }
 
 /// Weights of any type.
 fn write_bytes(folder: &Path, dtype_of: impl Fn(&str) -> (Dtype, fn(f32) -> Vec<u8>)) {
-    let tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = tiny::weights()
+    let tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = tiny_bert::weights()
         .into_iter()
         .map(|(name, (shape, values))| {
             let (dtype, bytes) = dtype_of(&name);
@@ -111,7 +111,7 @@ fn a_model_is_written_over_itself() {
 fn written_tensors_are_those_of_the_file() {
     let folder = Folder::tiny();
     let (model, encoder) = read(&folder).unwrap();
-    let expected = tiny::weights().into_iter();
+    let expected = tiny_bert::weights().into_iter();
     let expected = expected.map(|(name, (_, values))| (name, values)).collect();
     assert_eq!(tensors(&model, &encoder), expected);
 }
@@ -172,7 +172,7 @@ fn any_cut_of_the_header_of_weights_is_an_error() {
 
 #[test]
 fn a_missing_tensor_is_named() {
-    for name in tiny::weights().keys() {
+    for name in tiny_bert::weights().keys() {
         let folder = with_weights(|weights| {
             weights.remove(name);
         });
@@ -183,7 +183,7 @@ fn a_missing_tensor_is_named() {
 
 #[test]
 fn a_tensor_of_another_shape_is_named() {
-    for name in tiny::weights().keys() {
+    for name in tiny_bert::weights().keys() {
         for add in [0, 1] {
             let folder = with_weights(|weights| {
                 let (shape, values) = weights.get_mut(name).unwrap();
@@ -196,7 +196,7 @@ fn a_tensor_of_another_shape_is_named() {
                 }
             });
             let shape = format!("{:?}", {
-                let mut shape = tiny::weights()[name].0.clone();
+                let mut shape = tiny_bert::weights()[name].0.clone();
                 match add {
                     0 => shape.push(1),
                     _ => shape[0] += 1,
@@ -206,7 +206,7 @@ fn a_tensor_of_another_shape_is_named() {
             let error = refused(&folder, "model.safetensors", "config.json says");
             assert_eq!(error.tensor(), Some(name.as_str()));
             // As in the file, not as it is kept.
-            let [found, expected] = [shape, format!("{:?}", tiny::weights()[name].0)];
+            let [found, expected] = [shape, format!("{:?}", tiny_bert::weights()[name].0)];
             assert!(error.to_string().contains(&found), "{error}: {found}");
             assert!(
                 error.to_string().ends_with(&expected),
@@ -334,7 +334,7 @@ fn a_vocabulary_beyond_the_table_is_refused() {
 #[test]
 fn a_special_token_beyond_the_table_is_refused() {
     let folder = Folder::tiny();
-    let mut tokenizer = tiny::tokenizer();
+    let mut tokenizer = tiny_bert::tokenizer();
     tokenizer["post_processor"]["special_tokens"]["[SEP]"]["ids"] = json!([999]);
     fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
     refused(&folder, "tokenizer.json", "special token 999 is beyond");
@@ -520,7 +520,7 @@ fn weights_that_are_half_as_long_are_read() {
     let folder = Folder::tiny();
     write_bytes(&folder, |_| (Dtype::F16, f16));
     let (model, encoder) = read(&folder).unwrap();
-    let expected = tiny::weights().into_iter().map(|(name, (_, values))| {
+    let expected = tiny_bert::weights().into_iter().map(|(name, (_, values))| {
         let halves = values
             .iter()
             .map(|value| if *value > 0.0 { 1.0 } else { 0.5 });

@@ -3,7 +3,7 @@
     python tests/reference.py                  writes tests/data/tiny.json
     python tests/reference.py MODEL_FOLDER     and tests/data/sentences.json
 
-The tiny model is that of tests/tiny/mod.rs. Everything about it is computed in float64.
+The tiny model is that of tiny_bert/src/lib.rs. Everything about it is computed in float64.
 """
 
 import datetime

@@ -9,7 +9,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use burn_multi_positive::{GradientCache, LsePairLossConfig, Targets};
-use common::{Folder, as_module, autodiff, difference, rows, tensors, tiny, tokens};
+use common::{Folder, as_module, autodiff, difference, rows, tensors, tokens};
 use pretrained::{
     DualEncoder, Pooling, Pretrained, TextEncoder, Tokenizer, Tokens, adam_w, clip_gradients,
 };
@@ -245,7 +245,7 @@ fn two_steps(gradients: &Gradients) {
         };
         let steps = (number + 1) as f32 * reference.learning_rate as f32;
         for (name, bias) in biases(&mut named) {
-            assert!(difference(&bias, &tiny::weights()[&name].1) <= 1.001 * steps);
+            assert!(difference(&bias, &tiny_bert::weights()[&name].1) <= 1.001 * steps);
         }
         biases(&mut expected);
         // Off by 3.9e-6 at most, 1.2e-5 of a tensor's largest entry.

@@ -3,25 +3,21 @@
 use std::{
     fmt,
     fs::File,
+    hash::Hasher,
     io::{BufReader, Read},
     path::Path,
 };
 
+use fnv::FnvHasher;
+
 use crate::output::named;
 
-pub struct Hash(u64);
-
-impl Default for Hash {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
+#[derive(Default)]
+pub struct Hash(FnvHasher);
 
 impl Hash {
     pub fn add(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
+        self.0.write(bytes);
     }
 
     pub fn add_file(&mut self, path: &Path) -> Result<(), String> {
@@ -38,7 +34,7 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+        write!(f, "{:016x}", self.0.finish())
     }
 }
 

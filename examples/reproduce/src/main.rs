@@ -7,18 +7,9 @@
 //! cargo run --release -p reproduce -- verify --out DIR     # the written rankings, measured again
 //! ```
 
-// The main example trains the encoder as a Burn module and prints means only.
-#[path = "../../train_dual_encoder/collection.rs"]
-mod collection;
-#[allow(dead_code)]
-#[path = "../../train_dual_encoder/encoder.rs"]
-mod dual_encoder;
 mod encoder;
 mod gradients;
 mod hash;
-#[allow(dead_code)]
-#[path = "../../train_dual_encoder/metrics.rs"]
-mod metrics;
 mod objective;
 mod output;
 mod plot;

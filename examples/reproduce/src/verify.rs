@@ -8,10 +8,9 @@ use std::{
 };
 
 use clap::Args;
+use retrieval::{Metrics, Query};
 
 use crate::{
-    collection::Query,
-    metrics::Metrics,
     output::named,
     train::{Outcome, all},
 };

@@ -1,9 +1,6 @@
 //! What several tests need.
 #![allow(dead_code)]
 
-#[path = "../tiny/mod.rs"]
-pub mod tiny;
-
 use std::{
     collections::BTreeMap,
     fs,
@@ -37,7 +34,7 @@ impl Folder {
     /// With the tiny model.
     pub fn tiny() -> Self {
         let folder = Self::new();
-        tiny::write(&folder.0);
+        tiny_bert::write(&folder.0);
         folder
     }
 }

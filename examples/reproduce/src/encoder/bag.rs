@@ -1,4 +1,4 @@
-//! The bag-of-words encoder of the main example, trained on the rows that a batch uses.
+//! The bag-of-words encoder of `retrieval`, trained on the rows that a batch uses.
 //!
 //! The main example takes the gradient of the whole table and hands it to Adam: 8.4 million weights a step,
 //! of which a batch uses a tenth. Here a mean of rows is summed up on the host, the means are what Burn
@@ -6,9 +6,9 @@
 //! updated when the row is used).
 
 use burn::tensor::{Device, Tensor, TensorData};
+use retrieval::{BUCKETS, Bag, DIMENSIONS, DualEncoder, normalize};
 
 use super::{Encoder, EncoderSource, Role, drawing};
-use crate::dual_encoder::{BUCKETS, Bag, DIMENSIONS, DualEncoder, unit};
 
 /// Random weights.
 pub struct BagSource;
@@ -60,7 +60,7 @@ impl Encoder for BagEncoder {
     ) -> Result<f64, String> {
         let texts = [queries, documents].concat();
         let means = self.means(&texts, &self.device).require_grad();
-        let vectors = unit(means.clone());
+        let vectors = normalize(means.clone());
         let loss = loss(
             vectors.clone().narrow(0, 0, queries.len()),
             vectors.narrow(0, queries.len(), documents.len()),
@@ -83,7 +83,7 @@ impl Encoder for BagEncoder {
     fn encode(&self, texts: &[&Bag], _: Role) -> Tensor<2> {
         let device = self.device.clone().without_autodiff();
         let parts = texts.chunks(PART);
-        let parts = parts.map(|texts| unit(self.means(texts, &device)));
+        let parts = parts.map(|texts| normalize(self.means(texts, &device)));
         Tensor::cat(parts.collect(), 0)
     }
 }
@@ -206,7 +206,7 @@ mod tests {
             .into()
     }
 
-    /// The main example's module with this encoder's weights.
+    /// The module of `retrieval` with this encoder's weights.
     fn module(encoder: &BagEncoder) -> DualEncoder {
         let table = TensorData::new(encoder.table.clone(), [BUCKETS, DIMENSIONS]);
         let table = Tensor::from_data(table, &encoder.device);

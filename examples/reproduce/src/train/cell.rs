@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use retrieval::Metrics;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -9,7 +10,6 @@ use super::{
     labels::Regime,
 };
 use crate::{
-    metrics::Metrics,
     objective::Objective,
     output::{key, named, write_json},
 };

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use retrieval::{Metrics, Ranking, search, write_run};
+
 use super::{cell::Evaluation, prepared::Prepared};
 use crate::{
     encoder::{Encoder, Role},
-    metrics::{Metrics, Ranking, search, write_run},
     objective::Objective,
     output::{key, named, partial, write},
 };

@@ -5,7 +5,9 @@ use std::{
     path::Path,
 };
 
-use crate::{collection::Collection, metrics::Ranking, output::named};
+use retrieval::{Collection, Ranking};
+
+use crate::output::named;
 
 /// Pairs of a test query and a document.
 #[derive(Default)]

@@ -3,10 +3,10 @@
 use std::{path::Path, sync::Arc};
 
 use rayon::prelude::*;
+use retrieval::{Collection, Query};
 
 use super::{left_out::LeftOut, lexical::Index, source::Passage};
 use crate::{
-    collection::{Collection, Query},
     encoder::{Reads, Role},
     output::named,
 };

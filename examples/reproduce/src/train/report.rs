@@ -2,6 +2,8 @@
 
 use std::{fmt::Write, path::Path};
 
+use retrieval::Metrics;
+
 use super::{
     cell::{Evaluation, Outcome, Setting},
     charts,
@@ -9,7 +11,6 @@ use super::{
     significance::{holm, interval, paired},
 };
 use crate::{
-    metrics::Metrics,
     objective::Objective,
     output::{write, write_json},
 };

@@ -1,8 +1,5 @@
 //! The experiments with a pretrained encoder, on a tiny one.
 
-#[path = "../../../pretrained/tests/tiny/mod.rs"]
-mod tiny;
-
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -37,7 +34,7 @@ impl Setup {
         let name = format!("reproduce-transformer-{name}-{}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         let _ = fs::remove_dir_all(&folder);
-        tiny::write(&folder.join("model"));
+        tiny_bert::write(&folder.join("model"));
         let data = folder.join("data");
         fs::create_dir_all(data.join("qrels")).unwrap();
         fs::write(data.join("corpus.jsonl"), lines(DOCUMENTS, document)).unwrap();
@@ -434,9 +431,9 @@ fn results_of_another_encoder_are_not_mixed() {
         "{error}"
     );
 
-    let mut weights = tiny::weights();
+    let mut weights = tiny_bert::weights();
     weights.values_mut().next().unwrap().1[0] += 1.0;
-    tiny::write_weights(&weights, &setup.path("model/model.safetensors"));
+    tiny_bert::write_weights(&weights, &setup.path("model/model.safetensors"));
     let error = setup.run("out", &with(&["--epochs", "0"])).unwrap_err();
     assert!(error.contains("encoder was \"model "), "{error}");
 }
@@ -508,16 +505,16 @@ fn what_cannot_be_is_named() {
         error.contains("nowhere: there is no such folder"),
         "{error}"
     );
-    tiny::write(&setup.path("half/query"));
+    tiny_bert::write(&setup.path("half/query"));
     let error = setup.run_model("half", "out", &[]).unwrap_err();
     assert!(
         error.contains("passage: there is no such folder"),
         "{error}"
     );
 
-    let mut weights = tiny::weights();
+    let mut weights = tiny_bert::weights();
     weights.remove("encoder.layer.1.output.dense.bias");
-    tiny::write_weights(&weights, &setup.path("model/model.safetensors"));
+    tiny_bert::write_weights(&weights, &setup.path("model/model.safetensors"));
     let error = setup.run("out", &with(&[])).unwrap_err();
     let expected = "model.safetensors: tensor encoder.layer.1.output.dense.bias: missing";
     assert!(error.contains(expected), "{error}");

@@ -1,15 +1,21 @@
-//! A BERT of 3,000 weights in the files of Hugging Face. Its weights are a formula, which `reference.py` knows too.
+//! A BERT of 3,000 weights in the files of Hugging Face, for tests. Its weights are a
+//! formula, which `tests/reference.py` of `pretrained` knows too.
+
+#![warn(missing_docs)]
 
 use std::{collections::BTreeMap, fs, path::Path};
 
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value, json};
 
+/// The width of the hidden states.
 pub const HIDDEN: usize = 8;
 const LAYERS: usize = 2;
 const INTERMEDIATE: usize = 16;
+/// The tokens that a text has at most.
 pub const POSITIONS: usize = 32;
 
+/// Shape and values of every tensor, by its name.
 pub type Weights = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// Writes all files of the model.
@@ -21,6 +27,7 @@ pub fn write(folder: &Path) {
     write_weights(&weights(), &folder.join("model.safetensors"));
 }
 
+/// What `config.json` holds.
 pub fn config() -> Value {
     json!({
         "model_type": "bert",
@@ -38,7 +45,8 @@ pub fn config() -> Value {
     })
 }
 
-/// Special tokens, then letters and digits, each as the beginning of a word and as what follows.
+/// Special tokens, then letters and digits, each as the beginning of a word and as what
+/// follows.
 fn vocabulary() -> Vec<String> {
     let mut tokens: Vec<String> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
         .map(String::from)
@@ -50,7 +58,7 @@ fn vocabulary() -> Vec<String> {
     tokens
 }
 
-/// Splits words into letters and digits.
+/// What `tokenizer.json` holds: words are split into letters and digits.
 pub fn tokenizer() -> Value {
     let vocabulary: BTreeMap<String, usize> = vocabulary().into_iter().zip(0..).collect();
     let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"].map(|token| {
@@ -81,6 +89,7 @@ pub fn tokenizer() -> Value {
     })
 }
 
+/// The weights by their formula.
 pub fn weights() -> Weights {
     let mut shapes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     let mut put = |name: String, shape: &[usize]| shapes.insert(name, shape.to_vec());
@@ -125,6 +134,7 @@ pub fn weights() -> Weights {
     tensors.collect()
 }
 
+/// Writes weights as a `model.safetensors`.
 pub fn write_weights(weights: &Weights, path: &Path) {
     let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = weights
         .iter()

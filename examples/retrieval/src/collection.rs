@@ -1,6 +1,4 @@
-//! A retrieval collection: documents, and queries with judged documents.
-//!
-//! [`Collection::load`] reads the BEIR layout, [`Collection::generate`] makes the embedded one.
+//! Test collections: documents, and queries with relevance judgements.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
@@ -16,35 +14,48 @@ use rand::{
 };
 use serde::Deserialize;
 
+/// A document that queries can find.
 pub struct Document {
+    /// Its name in judgements and runs.
     pub id: String,
+    /// Title and text.
     pub text: String,
 }
 
+/// A query and the documents that were judged for it.
 pub struct Query {
+    /// Its name in judgements and runs.
     pub id: String,
+    /// What is asked.
     pub text: String,
     /// Index into [`Collection::documents`] and grade, each document once.
     pub judgements: Vec<(usize, i32)>,
 }
 
 impl Query {
-    /// The documents judged relevant; a grade of zero or below says "judged, and not relevant".
+    /// The documents judged relevant; a grade of zero or below says "judged, and not
+    /// relevant".
     pub fn relevant(&self) -> Vec<usize> {
         let relevant = self.judgements.iter().filter(|(_, grade)| *grade > 0);
         relevant.map(|(document, _)| *document).collect()
     }
 }
 
+/// Documents, and queries to train on and to measure retrieval with.
+///
+/// [`Collection::load`] reads one in BEIR layout, [`Collection::generate`] makes one up.
 pub struct Collection {
+    /// All that a query is compared with.
     pub documents: Vec<Document>,
+    /// The queries of the train split.
     pub train: Vec<Query>,
+    /// The queries of the test splits.
     pub test: Vec<Query>,
 }
 
-// ---------------------------------------------------------------------------------------------
+// ---------------------------------------------------------------------------------------
 // BEIR: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv
-// ---------------------------------------------------------------------------------------------
+// ---------------------------------------------------------------------------------------
 
 #[derive(Deserialize)]
 struct Record {
@@ -55,7 +66,14 @@ struct Record {
 }
 
 impl Collection {
+    /// Reads `corpus.jsonl`, `queries.jsonl` and `qrels/SPLIT.tsv` of a folder.
     /// `test_splits` are names of splits with commas between them, measured as one.
+    ///
+    /// # Errors
+    ///
+    /// A file is missing, a line of it cannot be read, a split has no relevant document,
+    /// or a query is in two of the test splits. The error names the file, and the line if
+    /// there is one.
     pub fn load(directory: &Path, train_split: &str, test_splits: &str) -> Result<Self, String> {
         let (document_ids, records) = read_records(&directory.join("corpus.jsonl"))?;
         let (query_ids, queries) = read_records(&directory.join("queries.jsonl"))?;
@@ -93,8 +111,8 @@ impl Collection {
     }
 }
 
-/// Calls `each` with every line that is not blank; errors get the file and the line. Returns the
-/// place to name when something is missing from the whole file: its end.
+/// Calls `each` with every line that is not blank; errors get the file and the line.
+/// Returns the place to name when something is missing from the whole file: its end.
 fn for_each_line(
     path: &Path,
     mut each: impl FnMut(&str) -> Result<(), String>,
@@ -104,7 +122,8 @@ fn for_each_line(
     for (index, line) in BufReader::new(file).lines().enumerate() {
         line.map_err(|error| error.to_string())
             .and_then(|line| {
-                // Files edited on Windows start with a byte order mark and end lines in "\r\n".
+                // Files edited on Windows start with a byte order mark and end lines in
+                // "\r\n".
                 let line = line.strip_prefix('\u{feff}').unwrap_or(&line);
                 let line = line.strip_suffix('\r').unwrap_or(line);
                 if line.trim().is_empty() {
@@ -122,7 +141,8 @@ fn read_records(path: &Path) -> Result<(HashMap<String, usize>, Vec<Record>), St
     let mut ids = HashMap::new();
     let mut records = Vec::new();
     let end = for_each_line(path, |line| {
-        // serde_json counts lines too, from the start of the string it is given: always line 1.
+        // serde_json counts lines too, from the start of the string it is given: always
+        // line 1.
         let record: Record = serde_json::from_str(line)
             .map_err(|error| error.to_string().replace(" at line 1 column", " at column"))?;
         match ids.entry(record.id.clone()) {
@@ -197,9 +217,9 @@ fn read_judgements(
     Ok(queries)
 }
 
-// ---------------------------------------------------------------------------------------------
+// ---------------------------------------------------------------------------------------
 // The embedded collection
-// ---------------------------------------------------------------------------------------------
+// ---------------------------------------------------------------------------------------
 
 const TOPICS: usize = 60;
 const ASPECTS: usize = 20;
@@ -215,19 +235,22 @@ struct Concept {
 }
 
 impl Collection {
-    /// Made-up text about 60 topics with 6 aspects each, of 20 that topics share: think of
-    /// "bridges: cost", "bridges: safety", "dams: cost", "dams: history". It never changes.
+    /// The embedded collection: made-up text about 60 topics with 6 aspects each, of 20
+    /// that topics share. Think of "bridges: cost", "bridges: safety", "dams: cost",
+    /// "dams: history". It never changes.
     ///
-    /// A document is about one aspect of a topic, four documents to each. It names both in
-    /// *written* words, and mentions other topics and aspects. A query is about one or two aspects
-    /// of a topic, and names them in *asked* words; relevant are the four or eight documents on
-    /// these. Both contain common words, a few of them most of the time.
+    /// A document is about one aspect of a topic, four documents to each. It names both
+    /// in *written* words, and mentions other topics and aspects. A query is about one or
+    /// two aspects of a topic, and names them in *asked* words; relevant are the four or
+    /// eight documents on these. Both contain common words, a few of them most of the
+    /// time.
     ///
-    /// Half of the asked words are written words as well, so counting common words finds some of
-    /// the answers. The other half no document contains, and all of them mean several things: one
-    /// must learn from the train queries what they stand for, and find what two of them have in
-    /// common. One aspect of every topic is asked for in test queries only; it can be found by
-    /// putting together what other queries taught about the topic and about the aspect.
+    /// Half of the asked words are written words as well, so counting common words finds
+    /// some of the answers. The other half no document contains, and all of them mean
+    /// several things: one must learn from the train queries what they stand for, and
+    /// find what two of them have in common. One aspect of every topic is asked for in
+    /// test queries only; it can be found by putting together what other queries taught
+    /// about the topic and about the aspect.
     pub fn generate() -> Self {
         let mut rng = StdRng::seed_from_u64(0);
         let mut taken = HashSet::new();
@@ -297,8 +320,8 @@ impl Collection {
     }
 }
 
-/// Concepts whose words are drawn from so small a stock that a word means two things on average
-/// where it is written, and three where it is only asked.
+/// Concepts whose words are drawn from so small a stock that a word means two things on
+/// average where it is written, and three where it is only asked.
 fn concepts(count: usize, taken: &mut HashSet<String>, rng: &mut StdRng) -> Vec<Concept> {
     let written_stock = invent(3 * count, taken, rng);
     let asked_stock = invent(count, taken, rng);

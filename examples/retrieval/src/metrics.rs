@@ -1,74 +1,30 @@
-//! MRR@10, nDCG@10, Recall@100 and Recall@1000 as trec_eval computes them, and runs that it reads.
+//! MRR@10, nDCG@10, Recall@100 and Recall@1000, as trec_eval computes them.
 //!
-//! With the run that `--run FILE` writes, trec_eval and pytrec_eval print the same numbers:
-//! `ndcg_cut.10`, `recall.100`, `recall.1000`, and `recip_rank` of the run's first ten ranks.
+//! For the run that [`write_run`](crate::write_run) writes, trec_eval and pytrec_eval
+//! print the same numbers: `ndcg_cut.10`, `recall.100`, `recall.1000`, and `recip_rank`
+//! of the run's first ten ranks.
 
-use std::{
-    collections::HashMap,
-    fs::File,
-    io::{BufWriter, Write},
-    path::Path,
-};
+use std::collections::HashMap;
 
-use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::collection::{Document, Query};
-
-/// As deep as a ranking is kept.
-pub const DEPTH: usize = 1000;
-
-/// Best first: index of the document and its score.
-pub type Ranking = Vec<(usize, f32)>;
-
-/// The [`DEPTH`] best documents. Equal scores are ordered as trec_eval orders them, by id, the
-/// greater first: any other order would change the figures when it reads the run.
-pub fn rank(scores: &[f32], documents: &[Document]) -> Ranking {
-    let mut ranking: Ranking = scores.iter().copied().enumerate().collect();
-    let best_first = |(a, score_a): &(usize, f32), (b, score_b): &(usize, f32)| {
-        let by_score = score_b.partial_cmp(score_a).expect("finite scores");
-        by_score.then_with(|| documents[*b].id.cmp(&documents[*a].id))
-    };
-    if ranking.len() > DEPTH {
-        ranking.select_nth_unstable_by(DEPTH, best_first);
-        ranking.truncate(DEPTH);
-    }
-    ranking.sort_unstable_by(best_first);
-    ranking
-}
-
-/// The rankings of the queries, from unit vectors of queries and documents.
-pub fn search(
-    queries: Tensor<2>,
-    vectors: Tensor<2>,
-    documents: &[Document],
-) -> Result<Vec<Ranking>, String> {
-    let vectors = vectors.transpose();
-    // In parts, for the sake of collections with many documents.
-    let parts = queries.split(64, 0).into_iter().map(|queries| {
-        let scores = queries.matmul(vectors.clone()).into_data();
-        let scores: Vec<f32> = scores.iter().collect();
-        if scores.iter().any(|score| !score.is_finite()) {
-            return Err("the model gives scores that are not finite".to_string());
-        }
-        let rankings = scores.chunks(documents.len());
-        Ok(rankings.map(|scores| rank(scores, documents)).collect())
-    });
-    let parts: Vec<Vec<Ranking>> = parts.collect::<Result<_, String>>()?;
-    Ok(parts.concat())
-}
+use crate::{collection::Query, ranking::Ranking};
 
 /// The metrics of one query, or their means.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub struct Metrics {
+    /// The reciprocal rank of the first relevant document, 0 after the tenth rank.
     pub mrr_10: f64,
+    /// The normalised discounted cumulative gain of the first 10 ranks.
     pub ndcg_10: f64,
+    /// The share of the relevant documents that the first 100 ranks hold.
     pub recall_100: f64,
+    /// The share of the relevant documents that the first 1000 ranks hold.
     pub recall_1000: f64,
 }
 
 impl Metrics {
-    /// Of one query; all are 0 if it has no relevant document.
+    /// Those of one query; all are 0 if it has no relevant document.
     pub fn of_query(query: &Query, ranking: &Ranking) -> Self {
         let grades: HashMap<usize, i32> = query.judgements.iter().copied().collect();
         let ranked = ranking.iter().map(|(document, _)| document);
@@ -84,6 +40,7 @@ impl Metrics {
         }
     }
 
+    /// The mean of every metric.
     pub fn mean(of_queries: &[Self]) -> Self {
         let mean = |metric: fn(&Self) -> f64| {
             of_queries.iter().map(metric).sum::<f64>() / of_queries.len() as f64
@@ -96,7 +53,7 @@ impl Metrics {
         }
     }
 
-    /// Means over all queries of a split, those without a relevant document included.
+    /// The means over all queries of a split, those without a relevant document included.
     pub fn new(queries: &[Query], rankings: &[Ranking]) -> Self {
         let of_queries = queries.iter().zip(rankings);
         let of_queries = of_queries.map(|(query, ranking)| Self::of_query(query, ranking));
@@ -104,7 +61,8 @@ impl Metrics {
     }
 }
 
-// Each takes the grades in ranked order, 0 where nobody judged, and all grades of the query.
+// Each takes the grades in ranked order, 0 where nobody judged, and all grades of the
+// query.
 
 fn reciprocal_rank(ranked: &[i32], cut: usize) -> f64 {
     let first = ranked.iter().take(cut).position(|grade| *grade > 0);
@@ -134,51 +92,15 @@ fn recall(ranked: &[i32], judged: &[i32], cut: usize) -> f64 {
     }
 }
 
-/// Six columns a line: query, "Q0", document, rank, score, name of the run.
-pub fn write_run(
-    path: &Path,
-    name: &str,
-    queries: &[Query],
-    documents: &[Document],
-    rankings: &[Ranking],
-) -> Result<(), String> {
-    let id_without_space = |id: &str| match id.is_empty() || id.contains(char::is_whitespace) {
-        true => Err(format!(
-            "id {id:?} cannot stand in a TREC run: empty, or holds white space"
-        )),
-        false => Ok(()),
-    };
-    let write = || -> Result<(), String> {
-        let file = File::create(path).map_err(|error| error.to_string())?;
-        let mut file = BufWriter::new(file);
-        for (query, ranking) in queries.iter().zip(rankings) {
-            id_without_space(&query.id)?;
-            for (index, (document, score)) in ranking.iter().enumerate() {
-                let document = &documents[*document].id;
-                id_without_space(document)?;
-                // `{}` prints the shortest decimal that reads back as the same f32, so scores that
-                // differ stay different and the order in the file is the order of the scores.
-                writeln!(
-                    file,
-                    "{} Q0 {document} {} {score} {name}",
-                    query.id,
-                    index + 1
-                )
-                .map_err(|error| error.to_string())?;
-            }
-        }
-        file.flush().map_err(|error| error.to_string())
-    };
-    write().map_err(|error| format!("{}: {error}", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use approx::assert_relative_eq;
 
     use super::*;
+    use crate::{collection::Document, ranking::rank};
 
-    /// Document `d` of 120 scores `d * factor % modulus`: ties within the ranking and at its end.
+    /// Document `d` of 120 scores `d * factor % modulus`: ties within the ranking and at
+    /// its end.
     fn measure(factor: usize, modulus: usize, judgements: &[(usize, i32)]) -> Metrics {
         let documents: Vec<Document> = (0..120)
             .map(|d| Document {

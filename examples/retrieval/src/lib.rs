@@ -1,0 +1,17 @@
+//! What the examples of dense retrieval share: test collections with relevance
+//! judgements, a bag-of-words dual encoder that is fast on a CPU, exhaustive search, and
+//! the metrics of its rankings.
+//!
+//! It knows no objective: how the encoder is trained is the business of each example.
+
+#![warn(missing_docs)]
+
+mod collection;
+mod encoder;
+mod metrics;
+mod ranking;
+
+pub use collection::{Collection, Document, Query};
+pub use encoder::{BUCKETS, Bag, DIMENSIONS, DualEncoder, normalize};
+pub use metrics::Metrics;
+pub use ranking::{DEPTH, Ranking, search, write_run};

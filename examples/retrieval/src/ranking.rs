@@ -1,0 +1,103 @@
+//! Rankings of documents by exhaustive search, and TREC runs of them.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::Path,
+};
+
+use burn::tensor::Tensor;
+
+use crate::collection::{Document, Query};
+
+/// How many documents a ranking keeps.
+pub const DEPTH: usize = 1000;
+
+/// The documents found for a query, best first: the index of each and its score.
+pub type Ranking = Vec<(usize, f32)>;
+
+/// The [`DEPTH`] best documents. Equal scores are ordered as trec_eval orders them, by
+/// id, the greater first: any other order would change the figures when it reads the run.
+pub(crate) fn rank(scores: &[f32], documents: &[Document]) -> Ranking {
+    let mut ranking: Ranking = scores.iter().copied().enumerate().collect();
+    let best_first = |(a, score_a): &(usize, f32), (b, score_b): &(usize, f32)| {
+        let by_score = score_b.partial_cmp(score_a).expect("finite scores");
+        by_score.then_with(|| documents[*b].id.cmp(&documents[*a].id))
+    };
+    if ranking.len() > DEPTH {
+        ranking.select_nth_unstable_by(DEPTH, best_first);
+        ranking.truncate(DEPTH);
+    }
+    ranking.sort_unstable_by(best_first);
+    ranking
+}
+
+/// A ranking of the documents for every query, by the dot products of their embeddings.
+/// Equal scores are ordered as trec_eval orders them.
+///
+/// # Errors
+///
+/// A score is not finite.
+pub fn search(
+    queries: Tensor<2>,
+    vectors: Tensor<2>,
+    documents: &[Document],
+) -> Result<Vec<Ranking>, String> {
+    let vectors = vectors.transpose();
+    // In parts, for the sake of collections with many documents.
+    let parts = queries.split(64, 0).into_iter().map(|queries| {
+        let scores = queries.matmul(vectors.clone()).into_data();
+        let scores: Vec<f32> = scores.iter().collect();
+        if scores.iter().any(|score| !score.is_finite()) {
+            return Err("the model gives scores that are not finite".to_string());
+        }
+        let rankings = scores.chunks(documents.len());
+        Ok(rankings.map(|scores| rank(scores, documents)).collect())
+    });
+    let parts: Vec<Vec<Ranking>> = parts.collect::<Result<_, String>>()?;
+    Ok(parts.concat())
+}
+
+/// Writes rankings as a TREC run, which trec_eval and pytrec_eval read. A line has six
+/// columns: query, "Q0", document, rank, score, name of the run.
+///
+/// # Errors
+///
+/// The file cannot be written, or an id is empty or holds white space.
+pub fn write_run(
+    path: &Path,
+    name: &str,
+    queries: &[Query],
+    documents: &[Document],
+    rankings: &[Ranking],
+) -> Result<(), String> {
+    let id_without_space = |id: &str| match id.is_empty() || id.contains(char::is_whitespace) {
+        true => Err(format!(
+            "id {id:?} cannot stand in a TREC run: empty, or holds white space"
+        )),
+        false => Ok(()),
+    };
+    let write = || -> Result<(), String> {
+        let file = File::create(path).map_err(|error| error.to_string())?;
+        let mut file = BufWriter::new(file);
+        for (query, ranking) in queries.iter().zip(rankings) {
+            id_without_space(&query.id)?;
+            for (index, (document, score)) in ranking.iter().enumerate() {
+                let document = &documents[*document].id;
+                id_without_space(document)?;
+                // `{}` prints the shortest decimal that reads back as the same f32, so
+                // scores that differ stay different and the order in the file is that of
+                // the scores.
+                writeln!(
+                    file,
+                    "{} Q0 {document} {} {score} {name}",
+                    query.id,
+                    index + 1
+                )
+                .map_err(|error| error.to_string())?;
+            }
+        }
+        file.flush().map_err(|error| error.to_string())
+    };
+    write().map_err(|error| format!("{}: {error}", path.display()))
+}
