@@ -5,9 +5,30 @@ use burn::{
     tensor::{Bool, Device, Int, Tensor},
 };
 use burn_multi_positive::{
-    JointLhLossConfig, LsePairLossConfig, NegativeSelection, PositiveSelection, Rand1LhLossConfig,
-    SumMargLhLossConfig, Targets, TargetsError,
+    Embeddings, Forward, JointLhLossConfig, LsePairLossConfig, NegativeSelection, Objective,
+    PositiveSelection, Rand1LhLossConfig, Scores, Shards, SumMargLhLossConfig, Targets,
+    TargetsError,
+    statistics::{Statistic, Statistics},
 };
+
+/// An objective of a user's own.
+struct Hinge;
+
+impl Objective for Hinge {
+    fn temperature(&self) -> f64 {
+        0.1
+    }
+
+    fn wanted(&self) -> Vec<Statistic> {
+        vec![Statistic::WeakestPositive, Statistic::HardestNegative]
+    }
+
+    fn losses(&self, statistics: &Statistics) -> Tensor<1> {
+        let hardest = statistics.get(Statistic::HardestNegative);
+        let gap = hardest - statistics.get(Statistic::WeakestPositive);
+        (gap + 1.0).clamp_min(0.0) * statistics.negative_counts().clamp_max(1.0)
+    }
+}
 
 fn main() -> Result<(), TargetsError> {
     let device = Device::default().autodiff();
@@ -45,7 +66,31 @@ fn main() -> Result<(), TargetsError> {
         lse_pair.forward_with_reduction(scores.clone(), by_id.clone(), Reduction::Sum),
         lse_pair.forward_no_reduction(scores.clone(), by_id).sum(),
         joint.forward_embeddings(embeddings.clone(), embeddings.clone(), diagonal.clone()),
+        Hinge.forward(scores.clone(), mask.clone()),
     ];
+    // Tile, shards, chosen positives and reductions combine freely, for every objective.
+    let objectives: Vec<Box<dyn Objective>> = vec![
+        Box::new(lse_pair),
+        Box::new(joint),
+        Box::new(sum_marg),
+        Box::new(rand1),
+        Box::new(Hinge),
+    ];
+    let targets = Targets::new(diagonal).with_chosen(labels(&[1, 0]));
+    let [queries, documents] = [embeddings.clone(), embeddings].map(|x| vec![x]);
+    let given: [Scores; 3] = [
+        queries[0].clone().matmul(documents[0].clone().transpose()).into(),
+        Embeddings::new(queries[0].clone(), documents[0].clone()).with_tile(1).into(),
+        Shards::new(queries, documents).with_tile([1, 2]).into(),
+    ];
+    for objective in &objectives {
+        let sums = given.clone().map(|scores| {
+            let sum = objective.forward_with_reduction(scores, targets.clone(), Reduction::Sum);
+            sum.into_scalar::<f32>()
+        });
+        assert!((sums[0] - sums[1]).abs() < 1e-4 && (sums[0] - sums[2]).abs() < 1e-4);
+    }
+
     let loss = Tensor::cat(losses.to_vec(), 0).sum();
     let gradient = scores.grad(&loss.backward()).expect("scores require it");
     assert_eq!(gradient.dims(), [2, 3]);
