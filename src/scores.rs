@@ -13,6 +13,8 @@ use crate::{Targets, statistics::Tile, targets::assert_device};
 #[derive(Clone, Debug)]
 pub struct Scores(Source);
 
+// There is one for each batch: what its variants differ in size does not matter.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 enum Source {
     Matrix(Tensor<2>),
@@ -218,6 +220,7 @@ fn gather(shards: &[Tensor<2>], device: &Device) -> Tensor<2> {
 }
 
 /// Scores of some queries, on one device.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum Part {
     Matrix(Tensor<2>),
     Embeddings(Embeddings),

@@ -1,9 +1,11 @@
 //! The arithmetic of the statistics: plain slices on CPUs, CubeCL on GPUs. Kernels know neither Burn's
 //! tensors nor an objective; they share the layout of the [`table`] and the meaning of a [`draw`].
 
-#[cfg(any(feature = "flex", feature = "ndarray"))]
+#[cfg(feature = "cpu")]
 pub mod cpu;
 #[cfg(feature = "cubecl")]
 pub mod cube;
 pub mod draw;
+#[cfg(all(test, feature = "cpu"))]
+pub mod reference;
 pub mod table;

@@ -28,8 +28,8 @@ fn common(dtypes: [DType; 2]) -> Option<IntDType> {
     // Unsigned numbers of n bits are signed ones of n + 1.
     let bits = dtypes.map(|dtype| 8 * dtype.size() + usize::from(dtype.is_uint()));
     match bits[0].max(bits[1]) {
-        ..=32 => Some(IntDType::I32),
-        ..=64 => Some(IntDType::I64),
+        0..=32 => Some(IntDType::I32),
+        33..=64 => Some(IntDType::I64),
         _ => None,
     }
 }

@@ -129,10 +129,10 @@ mod tests {
     use super::*;
     use crate::{
         kernels::cpu::{judgements::Relevance, real::Real},
-        kernels::table::{NEGATIVE_COUNT, POSITIVE_COUNT, REFERENCE, Statistic},
+        kernels::reference::{Case, TEMPERATURE, Tolerance, weights},
+        kernels::table::Statistic,
     };
 
-    const TEMPERATURE: f64 = 0.25;
     const SHAPES: [[usize; 2]; 7] = [
         [1, 1],
         [2, 31],
@@ -143,158 +143,84 @@ mod tests {
         [64, 1025],
     ];
 
-    struct Batch<E> {
-        shape: [usize; 2],
+    /// Scores of a type, and masks as bytes.
+    struct Stored<E> {
+        case: Case,
         scores: Vec<E>,
         positives: Vec<u8>,
         candidates: Vec<u8>,
     }
 
-    impl<E: Element> Batch<E> {
+    impl<E: Element> Stored<E> {
         fn new(shape: [usize; 2], spread: f64) -> Self {
             let mut random = StdRng::seed_from_u64(shape[1] as u64);
             let size = shape[0] * shape[1];
             let score = |random: &mut StdRng| {
                 E::from_real(E::Real::from_f64(random.random_range(-spread..spread)))
             };
+            let scores: Vec<E> = (0..size).map(|_| score(&mut random)).collect();
+            let mut mask = |share: f64| -> Vec<bool> {
+                (0..size).map(|_| random.random_bool(share)).collect()
+            };
+            let (positives, candidates) = (mask(0.1), mask(0.9));
+            let bytes = |mask: &[bool]| mask.iter().map(|&set| u8::from(set)).collect();
             Self {
-                shape,
-                scores: (0..size).map(|_| score(&mut random)).collect(),
-                positives: (0..size)
-                    .map(|_| u8::from(random.random_bool(0.1)))
-                    .collect(),
-                candidates: (0..size)
-                    .map(|_| u8::from(random.random_bool(0.9)))
-                    .collect(),
+                positives: bytes(&positives),
+                candidates: bytes(&candidates),
+                case: Case {
+                    shape,
+                    scores: scores.iter().map(|score| score.widen().to_f64()).collect(),
+                    positives,
+                    candidates: Some(candidates),
+                    chosen: None,
+                },
+                scores,
             }
         }
 
         fn judgements(&self) -> Judgements<'_> {
-            let stride = self.shape[1];
+            let matrix = |mask| Matrix::new(mask, self.case.shape[1], self.case.shape);
             Judgements {
-                relevance: Relevance::Mask(Matrix::new(&self.positives, stride, self.shape)),
-                candidates: Some(Matrix::new(&self.candidates, stride, self.shape)),
+                relevance: Relevance::Mask(matrix(&self.positives)),
+                candidates: Some(matrix(&self.candidates)),
                 chosen: None,
             }
         }
-
-        /// The scores of one query that pass the filter, relative to the reference.
-        fn x(&self, query: usize, reference: f64, positive: bool) -> Vec<(usize, f64)> {
-            let columns = query * self.shape[1]..(query + 1) * self.shape[1];
-            columns
-                .filter(|&i| self.candidates[i] != 0 && (self.positives[i] != 0) == positive)
-                .map(|i| {
-                    (
-                        i,
-                        (self.scores[i].widen().to_f64() - reference) / TEMPERATURE,
-                    )
-                })
-                .collect()
-        }
     }
 
-    /// Statistics and gradients as they are defined, in f64, one after the other.
-    fn check<E: Element>(isa: Isa, batch: &Batch<E>, tolerance: f64, narrowing: f64) {
+    fn check<E: Element>(isa: Isa, stored: &Stored<E>, tolerance: f64, narrowing: f64) {
         let request = Request::new(TEMPERATURE, &Statistic::ALL);
-        let matrix = Matrix::new(&batch.scores, batch.shape[1], batch.shape);
-        let table = forward_on(isa, matrix, batch.judgements(), request);
-        // A weight for each statistic, and none that is zero.
-        let upstream: Vec<E::Real> = (0..table.len())
-            .map(|i| E::Real::from_f64(0.3 + (i % 7) as f64))
+        let shape = stored.case.shape;
+        let matrix = Matrix::new(&stored.scores, shape[1], shape);
+        let table = forward_on(isa, matrix, stored.judgements(), request);
+        let upstream: Vec<E::Real> = weights(shape[0], WIDTH)
+            .into_iter()
+            .map(E::Real::from_f64)
             .collect();
-        let mut gradient = vec![E::from_real(E::Real::default()); batch.scores.len()];
-        let (judgements, out) = (batch.judgements(), &mut gradient);
-        backward_on(
-            isa,
-            Some(matrix),
-            judgements,
-            request,
-            &table,
-            &upstream,
-            out,
-        );
-        let mut in_place = batch.scores.clone();
-        let out = &mut in_place;
-        backward_on(isa, None, judgements, request, &table, &upstream, out);
-
-        for query in 0..batch.shape[0] {
-            let row = &table[query * WIDTH..][..WIDTH];
-            let got = |column: usize| row[column].to_f64();
-            let weight = |s: Statistic| upstream[query * WIDTH + s as usize].to_f64();
-            let positives = batch.x(query, got(REFERENCE), true);
-            let negatives = match positives.is_empty() {
-                true => Vec::new(),
-                false => batch.x(query, got(REFERENCE), false),
-            };
-            assert_eq!(got(POSITIVE_COUNT), positives.len() as f64);
-            assert_eq!(got(NEGATIVE_COUNT), negatives.len() as f64);
-
-            let mut expected = vec![0.0; batch.shape[1]];
-            let mut add =
-                |i: usize, value: f64| expected[i % batch.shape[1]] += value / TEMPERATURE;
-            let lse = |x: &[(usize, f64)], sign: f64| {
-                let sum: f64 = x.iter().map(|(_, x)| (sign * x).exp()).sum();
-                if x.is_empty() { 0.0 } else { sum.ln() }
-            };
-            let close = |statistic: Statistic, exact: f64| {
-                let got = got(statistic as usize);
-                assert_relative_eq!(got, exact, epsilon = tolerance, max_relative = tolerance);
-            };
-            let (n, p, w) = (
-                lse(&negatives, 1.0),
-                lse(&positives, 1.0),
-                lse(&positives, -1.0),
-            );
-            close(Statistic::Negatives, n);
-            close(Statistic::Positives, p);
-            close(Statistic::WeakPositives, w);
-            close(
-                Statistic::PositiveExcess,
-                positives.iter().map(|(_, x)| p - x).sum(),
-            );
-            for (i, x) in &negatives {
-                add(*i, weight(Statistic::Negatives) * (x - n).exp());
-            }
-            for (i, x) in &positives {
-                let excess = positives.len() as f64 * (x - p).exp() - 1.0;
-                add(*i, weight(Statistic::Positives) * (x - p).exp());
-                add(*i, -weight(Statistic::WeakPositives) * (-x - w).exp());
-                add(*i, weight(Statistic::PositiveExcess) * excess);
-            }
-            for (statistic, set, sign) in [
-                (Statistic::WeakestPositive, &positives, -1.0),
-                (Statistic::StrongestPositive, &positives, 1.0),
-                (Statistic::HardestNegative, &negatives, 1.0),
-            ] {
-                let better =
-                    |a: &(usize, f64), b: &(usize, f64)| (sign * a.1).total_cmp(&(sign * b.1));
-                // `max_by` keeps the last of equals, so it looks from the end.
-                match set.iter().copied().rev().max_by(better) {
-                    Some((i, x)) => {
-                        close(statistic, x);
-                        add(i, weight(statistic));
-                    }
-                    None => close(statistic, 0.0),
-                }
-            }
-            for (document, expected) in expected.iter().enumerate() {
-                let i = query * batch.shape[1] + document;
-                for got in [gradient[i], in_place[i]] {
-                    assert_relative_eq!(
-                        got.widen().to_f64(),
-                        *expected,
-                        epsilon = 40.0 * tolerance + 1e-7 * narrowing,
-                        max_relative = 8.0 * tolerance + narrowing
-                    );
-                }
-            }
+        let mut fresh = vec![E::from_real(E::Real::default()); stored.scores.len()];
+        let mut in_place = stored.scores.clone();
+        for (scores, out) in [(Some(matrix), &mut fresh), (None, &mut in_place)] {
+            let judgements = stored.judgements();
+            backward_on(isa, scores, judgements, request, &table, &upstream, out);
+        }
+        let table: Vec<f64> = table.into_iter().map(|x| x.to_f64()).collect();
+        let tolerances = [
+            Tolerance::of(tolerance),
+            Tolerance {
+                absolute: 40.0 * tolerance + 1e-7 * narrowing,
+                relative: 8.0 * tolerance + narrowing,
+            },
+        ];
+        for gradient in [fresh, in_place] {
+            let gradient: Vec<f64> = gradient.into_iter().map(|x| x.widen().to_f64()).collect();
+            stored.case.assert(WIDTH, &table, &gradient, tolerances);
         }
     }
 
     fn on_every_instruction_set<E: Element>(tolerance: f64, narrowing: f64) {
         for isa in Isa::all() {
             for shape in SHAPES {
-                check(isa, &Batch::<E>::new(shape, 3.0), tolerance, narrowing);
+                check(isa, &Stored::<E>::new(shape, 3.0), tolerance, narrowing);
             }
         }
     }

@@ -385,11 +385,10 @@ impl<R: Element<Real = R> + Real> Kernel for Differentiate<'_, R> {
 mod tests {
     use super::*;
     use crate::{
-        kernels::cpu::{Relevance, rows},
+        kernels::cpu::Relevance,
+        kernels::reference::{Case, TEMPERATURE, weights},
         kernels::table::Statistic,
     };
-
-    const TEMPERATURE: f64 = 0.5;
 
     /// Embeddings and labels, and a gradient of the table.
     struct Batch {
@@ -417,7 +416,10 @@ mod tests {
                 dimensions,
                 embeddings: [entries(counts[0], 571), entries(counts[1], 263)],
                 labels: counts.map(|count| (0..count).map(label).collect()),
-                upstream: entries(counts[0] * WIDTH, 337)[..counts[0] * WIDTH].to_vec(),
+                upstream: weights(counts[0], WIDTH)
+                    .into_iter()
+                    .map(|x| x as f32)
+                    .collect(),
             }
         }
 
@@ -473,42 +475,41 @@ mod tests {
             [table, of_queries, of_documents]
         }
 
-        /// The same by way of all scores, the products in f64.
+        /// The same by way of all scores, as it is defined.
         fn dense(&self) -> Outcome {
             let [queries, documents] = self.counts;
             let mut scores = Vec::with_capacity(queries * documents);
+            let mut positives = Vec::with_capacity(queries * documents);
             for query in 0..queries {
-                let query = self.matrix(0).row(query);
+                let entries = self.matrix(0).row(query);
                 scores.extend((0..documents).map(|document| {
-                    let pairs = query.iter().zip(self.matrix(1).row(document));
-                    pairs.map(|(x, y)| f64::from(x * y)).sum::<f64>() as f32
+                    let pairs = entries.iter().zip(self.matrix(1).row(document));
+                    pairs.map(|(x, y)| f64::from(x * y)).sum::<f64>()
                 }));
+                let label = self.labels[0][query];
+                positives.extend(self.labels[1].iter().map(|&other| other == label));
             }
-            let judgements = self.judgements();
-            let scores = Matrix::new(&scores, documents, self.counts);
-            let table = rows::forward(scores, judgements, Self::request());
-            let mut weights = vec![0.0f32; queries * documents];
-            rows::backward(
-                Some(scores),
-                judgements,
-                Self::request(),
-                &table,
-                &self.upstream,
-                &mut weights,
-            );
+            let case = Case {
+                shape: self.counts,
+                scores,
+                positives,
+                candidates: None,
+                chosen: None,
+            };
+            let (table, slopes) = case.expected();
             let mut of = [0, 1].map(|side| vec![0.0f64; self.embeddings[side].len()]);
-            for (index, weight) in weights.into_iter().enumerate() {
+            for (index, slope) in slopes.into_iter().enumerate() {
                 let at = [index / documents, index % documents];
                 for side in [0, 1] {
                     let other = self.matrix(1 - side).row(at[1 - side]);
                     let out = &mut of[side][at[side] * self.dimensions..];
                     for (out, x) in out.iter_mut().zip(other) {
-                        *out += f64::from(weight) * f64::from(*x);
+                        *out += slope * f64::from(*x);
                     }
                 }
             }
-            let narrow = |of: &Vec<f64>| of.iter().map(|x| *x as f32).collect();
-            [table, narrow(&of[0]), narrow(&of[1])]
+            let narrow = |of: &[f64]| of.iter().map(|x| *x as f32).collect();
+            [narrow(&table), narrow(&of[0]), narrow(&of[1])]
         }
     }
 

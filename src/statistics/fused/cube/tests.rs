@@ -1,4 +1,4 @@
-//! The kernels against those of the CPU in f64, on CubeCL's default device without fusion, and
+//! The kernels against the definition in f64, on CubeCL's default device without fusion, and
 //! through fusion.
 
 use crate::kernels::draw::DRAWS;
@@ -16,8 +16,8 @@ use super::*;
 use crate::{
     Targets,
     kernels::{
-        cpu::{self, Judgements, Matrix},
-        table::{self, Request},
+        reference::{Case, TEMPERATURE, Tolerance, weights},
+        table,
     },
     statistics::{
         Statistic, Statistics,
@@ -25,15 +25,9 @@ use crate::{
     },
 };
 
-const TEMPERATURE: f64 = 0.25;
-
 #[derive(Clone)]
 struct Batch {
-    shape: [usize; 2],
-    scores: Vec<f64>,
-    positives: Vec<bool>,
-    candidates: Option<Vec<bool>>,
-    chosen: Option<Vec<i64>>,
+    case: Case,
     dtype: DType,
 }
 
@@ -46,7 +40,7 @@ impl Batch {
         let positive = |random: &mut StdRng, i: usize| {
             random.random_bool([0.02, 0.3, 0.0, 1.0][i / columns % 4])
         };
-        Self {
+        let case = Case {
             shape,
             scores,
             positives: (0..rows * columns)
@@ -54,53 +48,40 @@ impl Batch {
                 .collect(),
             candidates: None,
             chosen: None,
+        };
+        Self {
+            case,
             dtype: DType::F32,
         }
     }
 
     fn with_candidates(mut self) -> Self {
         let mut random = StdRng::seed_from_u64(1);
-        let candidates = self.scores.iter().map(|_| random.random_bool(0.9));
-        self.candidates = Some(candidates.collect());
+        let candidates = self.case.scores.iter().map(|_| random.random_bool(0.9));
+        self.case.candidates = Some(candidates.collect());
         self
     }
 
     fn with_draws(mut self) -> Self {
         let mut random = StdRng::seed_from_u64(2);
-        let draws = (0..self.shape[0]).map(|_| random.random_range(0.0..DRAWS));
+        let draws = (0..self.case.shape[0]).map(|_| random.random_range(0.0..DRAWS));
         let draws: Vec<f32> = draws.collect();
-        self.chosen =
-            Some(self.on_cpu(|judgements| cpu::drawn_columns(judgements, self.shape[1], &draws)));
-        if !self.shape.contains(&0) {
-            let tensor = TensorData::new(draws, [self.shape[0]]);
-            let tensor = CubeBackend::float_from_data(tensor, &CubeDevice::default());
-            let mut judged = self.judged();
-            judged.chosen = Chosen::All;
-            let columns = CubeBackend::drawn_columns(tensor, judged);
-            let columns = read_sync(CubeBackend::int_into_data(columns)).expect("readable");
-            let columns = columns.iter::<i64>();
-            for (got, &want) in columns.zip(self.chosen.as_ref().unwrap()) {
-                assert!(got == want || want == -1, "{got}, expected {want}");
-            }
+        self.case.chosen = Some(self.case.drawn(&draws));
+        let shape = [self.case.shape[0]];
+        let draws = TensorData::new(draws, shape);
+        let draws = CubeBackend::float_from_data(draws, &CubeDevice::default());
+        let mut judged = self.judged();
+        judged.chosen = Chosen::All;
+        let columns = CubeBackend::drawn_columns(draws, judged);
+        let columns = read_sync(CubeBackend::int_into_data(columns)).expect("readable");
+        for (got, &want) in columns.iter::<i64>().zip(self.case.chosen.iter().flatten()) {
+            assert!(got == want || want == -1, "{got}, expected {want}");
         }
         self
     }
 
-    /// The targets of this batch as the kernels of the CPU take them.
-    fn on_cpu<T>(&self, run: impl FnOnce(Judgements) -> T) -> T {
-        let bytes = |mask: &[bool]| -> Vec<u8> { mask.iter().map(|&set| set.into()).collect() };
-        let positives = bytes(&self.positives);
-        let candidates = self.candidates.as_deref().map(bytes);
-        let matrix = |mask| Matrix::new(mask, self.shape[1], self.shape);
-        run(Judgements {
-            relevance: cpu::Relevance::Mask(matrix(&positives)),
-            candidates: candidates.as_deref().map(matrix),
-            chosen: self.chosen.as_deref(),
-        })
-    }
-
     fn with_dtype(mut self, dtype: DType) -> Self {
-        for score in &mut self.scores {
+        for score in &mut self.case.scores {
             *score = match dtype {
                 DType::F16 => burn::tensor::f16::from_f64(*score).to_f64(),
                 DType::BF16 => burn::tensor::bf16::from_f64(*score).to_f64(),
@@ -115,52 +96,33 @@ impl Batch {
         Request::new(TEMPERATURE, &Statistic::ALL)
     }
 
+    /// The gradient of the table.
+    fn upstream(&self) -> CubeTensor {
+        let rows = self.case.shape[0];
+        floats(&weights(rows, WIDTH), [rows, WIDTH], DType::F32)
+    }
+
     fn scores(&self) -> CubeTensor {
-        floats(&self.scores, self.shape, self.dtype)
+        floats(&self.case.scores, self.case.shape, self.dtype)
     }
 
     fn judged(&self) -> Judged<CubeBackend> {
         Judged {
-            relevance: Relevance::Mask(mask(&self.positives, self.shape)),
-            candidates: match &self.candidates {
-                Some(candidates) => Candidates::Mask(mask(candidates, self.shape)),
+            relevance: Relevance::Mask(mask(&self.case.positives, self.case.shape)),
+            candidates: match &self.case.candidates {
+                Some(candidates) => Candidates::Mask(mask(candidates, self.case.shape)),
                 None => Candidates::All,
             },
-            chosen: match &self.chosen {
+            chosen: match &self.case.chosen {
                 Some(columns) => {
                     let columns: Vec<i32> = columns.iter().map(|&column| column as i32).collect();
-                    let columns = TensorData::new(columns, [self.shape[0]]);
+                    let columns = TensorData::new(columns, [self.case.shape[0]]);
                     let device = CubeDevice::default();
                     Chosen::Column(CubeBackend::int_from_data(columns, &device))
                 }
                 None => Chosen::All,
             },
         }
-    }
-
-    /// The table and the gradient as the CPU has them.
-    fn expected(&self, upstream: &[f64]) -> (Vec<f64>, Vec<f64>) {
-        let scores = Matrix::new(&self.scores, self.shape[1], self.shape);
-        let request = self.request();
-        self.on_cpu(|judgements| {
-            let table = cpu::forward(scores, judgements, request);
-            let mut out = vec![0.0; self.scores.len()];
-            cpu::backward(
-                Some(scores),
-                judgements,
-                request,
-                &table,
-                upstream,
-                &mut out,
-            );
-            (table, out)
-        })
-    }
-
-    /// A weight for each statistic of each row, none of them 0.
-    fn upstream(&self, width: usize) -> Vec<f64> {
-        let weight = |i: usize| 0.25 + (i % width % 7) as f64 + (i / width % 3) as f64;
-        (0..self.shape[0] * width).map(weight).collect()
     }
 
     fn check(&self) {
@@ -172,10 +134,10 @@ impl Batch {
         let table = CubeBackend::row_statistics(scores.clone(), judged.clone(), request);
         assert_eq!(table.shape(), table_shape(&scores.shape()));
         assert_eq!(table.dtype, DType::F32);
-        let upstream = floats(&self.upstream(WIDTH), [self.shape[0], WIDTH], DType::F32);
+        let upstream = self.upstream();
         let gradient =
             CubeBackend::row_statistics_backward(scores, judged, table.clone(), upstream, request);
-        assert_eq!(gradient.shape(), Shape::new(self.shape));
+        assert_eq!(gradient.shape(), Shape::new(self.case.shape));
         assert_eq!(gradient.dtype, self.dtype);
         self.check_outputs(table, gradient);
     }
@@ -189,31 +151,20 @@ impl Batch {
             ..Inputs::new(self.scores(), self.judged(), self.request())
         };
         let table = inputs().table();
-        let upstream = floats(&self.upstream(WIDTH), [self.shape[0], WIDTH], DType::F32);
+        let upstream = self.upstream();
         let gradient = inputs().gradient(table.clone(), into_contiguous(upstream));
         self.check_outputs(table, gradient);
     }
 
     fn check_outputs(&self, table: CubeTensor, gradient: CubeTensor) {
-        let columns = self.shape[1];
-        let (want_table, want_gradient) = self.expected(&self.upstream(table::WIDTH));
-        let table = numbers(table);
-        for (i, want) in want_table.into_iter().enumerate() {
-            let (row, column) = (i / table::WIDTH, i % table::WIDTH);
-            let got = table[row * WIDTH + column];
-            let what = format!("row {row} of {:?}, statistic {column}", self.shape);
-            close(&what, got, want, 4e-6);
-        }
-        let tolerance = match self.dtype {
+        let of_gradient = match self.dtype {
             DType::F16 => 1e-3,
             DType::BF16 => 8e-3,
             _ => 1e-4,
         };
-        let gradient = numbers(gradient);
-        for (i, (got, want)) in gradient.into_iter().zip(want_gradient).enumerate() {
-            let what = format!("{:?} of {:?}", (i / columns, i % columns), self.shape);
-            close(&what, got, want, tolerance);
-        }
+        let tolerances = [4e-6, of_gradient].map(Tolerance::of);
+        let (table, gradient) = (numbers(table), numbers(gradient));
+        self.case.assert(WIDTH, &table, &gradient, tolerances);
     }
 }
 
@@ -303,11 +254,11 @@ fn draws() {
 #[test]
 fn choices_that_are_no_positive_or_no_column() {
     let mut batch = Batch::new([6, 8]);
-    batch.positives = (0..48).map(|i| i % 8 == 3 || i % 8 == 5).collect();
-    batch.chosen = Some(vec![3, 5, 3, 5, 3, 5]);
+    batch.case.positives = (0..48).map(|i| i % 8 == 3 || i % 8 == 5).collect();
+    batch.case.chosen = Some(vec![3, 5, 3, 5, 3, 5]);
     batch.check();
     for choice in [0, -1, 8, -2_147_483_648, 0x3fff_ffff] {
-        batch.chosen = Some(vec![choice; 6]);
+        batch.case.chosen = Some(vec![choice; 6]);
         let request = batch.request();
         let table = CubeBackend::row_statistics(batch.scores(), batch.judged(), request);
         let table = numbers(table);
@@ -348,17 +299,20 @@ fn transposed<T: Copy>(values: &[T], [rows, columns]: [usize; 2]) -> Vec<T> {
 #[test]
 fn inputs_in_any_layout() {
     let batch = Batch::new([12, 64]).with_candidates();
-    let [rows, columns] = batch.shape;
+    let [rows, columns] = batch.case.shape;
 
     let flipped = floats(
-        &transposed(&batch.scores, batch.shape),
+        &transposed(&batch.case.scores, batch.case.shape),
         [columns, rows],
         DType::F32,
     );
     let flipped = CubeBackend::float_swap_dims(flipped, 0, 1);
     batch.check_inputs(flipped, batch.judged());
 
-    let flipped = mask(&transposed(&batch.positives, batch.shape), [columns, rows]);
+    let flipped = mask(
+        &transposed(&batch.case.positives, batch.case.shape),
+        [columns, rows],
+    );
     let mut judged = batch.judged();
     judged.relevance = Relevance::Mask(CubeBackend::bool_swap_dims(flipped, 0, 1));
     batch.check_inputs(batch.scores(), judged);
@@ -366,10 +320,10 @@ fn inputs_in_any_layout() {
     // Each row twice: the second half is sliced away, by columns or by rows.
     for dim in [0, 1] {
         let twice = CubeBackend::float_cat(vec![batch.scores(); 2], dim);
-        let positives = mask(&batch.positives, batch.shape);
+        let positives = mask(&batch.case.positives, batch.case.shape);
         let positives = CubeBackend::bool_cat(vec![positives; 2], dim);
         let mut slices = [Slice::full(), Slice::full()];
-        slices[dim] = Slice::from(batch.shape[dim]..2 * batch.shape[dim]);
+        slices[dim] = Slice::from(batch.case.shape[dim]..2 * batch.case.shape[dim]);
         let mut judged = batch.judged();
         judged.relevance = Relevance::Mask(CubeBackend::bool_slice(positives, &slices));
         batch.check_inputs(CubeBackend::float_slice(twice, &slices), judged);
@@ -379,13 +333,13 @@ fn inputs_in_any_layout() {
 #[test]
 fn masks_that_are_broadcast() {
     let mut batch = Batch::new([12, 64]).with_candidates();
-    let [rows, columns] = batch.shape;
+    let [rows, columns] = batch.case.shape;
     let row: Vec<bool> = (0..columns).map(|i| i % 9 == 4).collect();
     let kept: Vec<bool> = (0..columns).map(|i| i % 5 != 2).collect();
-    batch.positives = row.repeat(rows);
-    batch.candidates = Some(kept.repeat(rows));
+    batch.case.positives = row.repeat(rows);
+    batch.case.candidates = Some(kept.repeat(rows));
     let spread = |values: &[bool], shape: [usize; 2]| {
-        CubeBackend::bool_expand(mask(values, shape), Shape::new(batch.shape))
+        CubeBackend::bool_expand(mask(values, shape), Shape::new(batch.case.shape))
     };
     let judged = Judged {
         relevance: Relevance::Mask(spread(&row, [1, columns])),
@@ -396,8 +350,8 @@ fn masks_that_are_broadcast() {
 
     // A column for all: every document of a query is a positive, or none.
     let query: Vec<bool> = (0..rows).map(|i| i % 3 == 0).collect();
-    batch.positives = query.iter().flat_map(|&set| vec![set; columns]).collect();
-    let query = CubeBackend::bool_expand(mask(&query, [rows, 1]), Shape::new(batch.shape));
+    batch.case.positives = query.iter().flat_map(|&set| vec![set; columns]).collect();
+    let query = CubeBackend::bool_expand(mask(&query, [rows, 1]), Shape::new(batch.case.shape));
     let mut judged = batch.judged();
     judged.relevance = Relevance::Mask(query);
     batch.check_inputs(batch.scores(), judged);

@@ -1,0 +1,184 @@
+//! The statistics and their gradients as they are defined: in f64, one query after the other and one
+//! score after the other. Every kernel runs against it, and it stays naive.
+
+use super::table::{NEGATIVE_COUNT, POSITIVE_COUNT, REFERENCE, Statistic, WIDTH};
+
+pub const TEMPERATURE: f64 = 0.25;
+
+/// Scores, targets, and the gradient of the table that gradients are computed with.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub shape: [usize; 2],
+    pub scores: Vec<f64>,
+    pub positives: Vec<bool>,
+    pub candidates: Option<Vec<bool>>,
+    pub chosen: Option<Vec<i64>>,
+}
+
+/// How far a number may be from the expected one.
+#[derive(Clone, Copy, Debug)]
+pub struct Tolerance {
+    pub absolute: f64,
+    pub relative: f64,
+}
+
+impl Tolerance {
+    pub fn of(both: f64) -> Self {
+        Self {
+            absolute: both,
+            relative: both,
+        }
+    }
+
+    #[track_caller]
+    pub fn assert(self, what: impl FnOnce() -> String, got: f64, want: f64) {
+        assert!(
+            (got - want).abs() <= self.absolute + self.relative * want.abs(),
+            "{}: got {got}, expected {want}",
+            what()
+        );
+    }
+}
+
+/// A weight for each statistic of each query, none of them 0: the gradient of the table.
+pub fn weight(query: usize, column: usize) -> f64 {
+    0.25 + (column % 7) as f64 + (query % 3) as f64
+}
+
+/// The gradient of a table that has `width` columns.
+pub fn weights(queries: usize, width: usize) -> Vec<f64> {
+    let of_query = |query| (0..width).map(move |column| weight(query, column));
+    (0..queries).flat_map(of_query).collect()
+}
+
+impl Case {
+    fn columns(&self, query: usize, relevant: bool) -> Vec<usize> {
+        let at = |column: usize| query * self.shape[1] + column;
+        let is_candidate = |at: usize| self.candidates.as_ref().is_none_or(|mask| mask[at]);
+        (0..self.shape[1])
+            .filter(|&column| is_candidate(at(column)) && self.positives[at(column)] == relevant)
+            .collect()
+    }
+
+    /// The columns of the drawn positives, -1 where there is none.
+    pub fn drawn(&self, draws: &[f32]) -> Vec<i64> {
+        let drawn = |query: usize| {
+            let positives = self.columns(query, true);
+            let place = super::draw::place(draws[query], positives.len());
+            positives.get(place).map_or(-1, |&column| column as i64)
+        };
+        (0..self.shape[0]).map(drawn).collect()
+    }
+
+    /// The statistics of a query and the gradients of its scores.
+    fn query(&self, query: usize) -> ([f64; WIDTH], Vec<f64>) {
+        let mut table = [0.0; WIDTH];
+        let mut gradient = vec![0.0; self.shape[1]];
+        let mut positives = self.columns(query, true);
+        if positives.is_empty() {
+            return (table, gradient);
+        }
+        if let Some(chosen) = &self.chosen {
+            positives.retain(|&column| column as i64 == chosen[query]);
+        }
+        let negatives = self.columns(query, false);
+        let score = |column: usize| self.scores[query * self.shape[1] + column];
+        let largest = |columns: &[usize]| {
+            let scores = columns.iter().map(|&column| score(column));
+            scores.fold(f64::NEG_INFINITY, f64::max)
+        };
+        let reference = largest(if negatives.is_empty() {
+            &positives
+        } else {
+            &negatives
+        });
+        let x = |column: usize| (score(column) - reference) / TEMPERATURE;
+        let lse = |columns: &[usize], sign: f64| match columns {
+            [] => 0.0,
+            _ => columns
+                .iter()
+                .map(|&c| (sign * x(c)).exp())
+                .sum::<f64>()
+                .ln(),
+        };
+        let (n, p, w) = (
+            lse(&negatives, 1.0),
+            lse(&positives, 1.0),
+            lse(&positives, -1.0),
+        );
+        let m = positives.len() as f64;
+        table[POSITIVE_COUNT] = m;
+        table[NEGATIVE_COUNT] = negatives.len() as f64;
+        table[REFERENCE] = reference;
+        table[Statistic::Negatives as usize] = n;
+        table[Statistic::Positives as usize] = p;
+        table[Statistic::WeakPositives as usize] = w;
+        table[Statistic::PositiveExcess as usize] = positives.iter().map(|&c| p - x(c)).sum();
+
+        let slope = |statistic: Statistic| weight(query, statistic as usize) / TEMPERATURE;
+        for &column in &negatives {
+            gradient[column] += slope(Statistic::Negatives) * (x(column) - n).exp();
+        }
+        for &column in &positives {
+            let softmax = (x(column) - p).exp();
+            gradient[column] += slope(Statistic::Positives) * softmax;
+            gradient[column] -= slope(Statistic::WeakPositives) * (-x(column) - w).exp();
+            gradient[column] += slope(Statistic::PositiveExcess) * (m * softmax - 1.0);
+        }
+        for (statistic, columns, sign) in [
+            (Statistic::WeakestPositive, &positives, -1.0),
+            (Statistic::StrongestPositive, &positives, 1.0),
+            (Statistic::HardestNegative, &negatives, 1.0),
+        ] {
+            let mut first: Option<usize> = None;
+            for &column in columns {
+                if first.is_none_or(|first| sign * x(column) > sign * x(first)) {
+                    first = Some(column);
+                }
+            }
+            if let Some(column) = first {
+                table[statistic as usize] = x(column);
+                gradient[column] += slope(statistic);
+            }
+        }
+        (table, gradient)
+    }
+
+    /// The table and the gradients of the scores.
+    pub fn expected(&self) -> (Vec<f64>, Vec<f64>) {
+        let queries = (0..self.shape[0]).map(|query| self.query(query));
+        let (tables, gradients): (Vec<_>, Vec<_>) = queries.unzip();
+        (tables.concat(), gradients.concat())
+    }
+
+    /// A kernel's table of `width` columns and its gradients are the expected ones.
+    pub fn assert(
+        &self,
+        width: usize,
+        table: &[f64],
+        gradient: &[f64],
+        [of_table, of_gradient]: [Tolerance; 2],
+    ) {
+        let [queries, documents] = self.shape;
+        assert_eq!(
+            [table.len(), gradient.len()],
+            [queries * width, queries * documents]
+        );
+        let (want_table, want_gradient) = self.expected();
+        for (i, &want) in want_table.iter().enumerate() {
+            let (query, column) = (i / WIDTH, i % WIDTH);
+            let what = || format!("query {query} of {:?}, column {column}", self.shape);
+            of_table.assert(what, table[query * width + column], want);
+        }
+        for (i, (&got, &want)) in gradient.iter().zip(&want_gradient).enumerate() {
+            let what = || {
+                format!(
+                    "gradient {:?} of {:?}",
+                    [i / documents, i % documents],
+                    self.shape
+                )
+            };
+            of_gradient.assert(what, got, want);
+        }
+    }
+}
