@@ -11,7 +11,7 @@
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
-    nn::{Linear, LinearConfig, loss::Reduction},
+    nn::{Linear, LinearConfig},
     optim::{AdamConfig, GradientsAccumulator, GradientsParams},
     tensor::{Device, Distribution, Tensor, activation::tanh},
 };

@@ -129,6 +129,7 @@ mod tests {
     use super::*;
     use crate::{
         kernels::cpu::{judgements::Relevance, real::Real},
+        kernels::draw::DRAWS,
         kernels::reference::{Case, TEMPERATURE, Tolerance, weights},
         kernels::table::Statistic,
     };
@@ -243,6 +244,18 @@ mod tests {
     #[test]
     fn bf16_is_computed_in_f32_on_every_instruction_set() {
         on_every_instruction_set::<bf16>(1e-6, 8e-3);
+    }
+
+    #[test]
+    fn draws_name_the_positives_in_their_order() {
+        for shape in SHAPES {
+            let stored = Stored::<f32>::new(shape, 3.0);
+            let mut random = StdRng::seed_from_u64(9);
+            let draws = (0..shape[0]).map(|_| random.random_range(0.0..DRAWS));
+            let draws: Vec<f32> = draws.collect();
+            let columns = drawn_columns(stored.judgements(), shape[1], &draws);
+            assert_eq!(columns, stored.case.drawn(&draws), "{shape:?}");
+        }
     }
 
     #[test]
