@@ -9,8 +9,8 @@ use std::{hint::black_box, time::Instant};
 
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use burn_multi_positive::{
-    JointLhLossConfig, LsePairLossConfig, Objective, Rand1LhLossConfig, SumMargLhLossConfig,
-    Targets,
+    Forward, JointLhLossConfig, LsePairLossConfig, Objective, Rand1LhLossConfig,
+    SumMargLhLossConfig, Targets,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
