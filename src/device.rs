@@ -36,6 +36,7 @@ impl Processor {
     }
 
     /// Whether the statistics of scores in `dtype` are one operation.
+    #[cfg(any(feature = "cpu", feature = "cubecl"))]
     pub fn has_kernels(self, dtype: DType) -> bool {
         match self {
             #[cfg(feature = "flex")]
@@ -53,6 +54,7 @@ impl Processor {
     }
 
     /// Whether the kernels read labels and lists where they are: no mask is made then.
+    #[cfg(any(feature = "cpu", feature = "cubecl"))]
     pub fn reads_lists(self) -> bool {
         self.is_cpu()
     }

@@ -4,6 +4,7 @@
 pub const DRAWS: f32 = (1 << 24) as f32;
 
 /// The place of the drawn positive among `count`.
+#[cfg(feature = "cpu")]
 pub fn place(draw: f32, count: usize) -> usize {
     // Rounding may lift the product to the count itself.
     ((draw.floor() / DRAWS * count as f32) as usize).min(count.saturating_sub(1))

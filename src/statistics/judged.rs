@@ -1,10 +1,13 @@
 //! Targets as the operations of a backend take them.
 
 use burn::backend::{
-    Autodiff, Backend, Dispatch, DispatchKindConversion, DispatchTensor, ExtensionType,
+    Autodiff, Backend, Dispatch, ExtensionType,
     autodiff::checkpoint::strategy::CheckpointStrategy,
     tensor::{BoolTensor, IntTensor},
 };
+
+#[cfg(feature = "cpu")]
+use burn::backend::{DispatchKindConversion, DispatchTensor};
 
 use super::fused::StatisticsOps;
 use crate::targets::{self, Lists, Targets};
