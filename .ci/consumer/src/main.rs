@@ -76,11 +76,16 @@ fn main() -> Result<(), TargetsError> {
         Box::new(rand1),
         Box::new(Hinge),
     ];
-    let targets = Targets::new(diagonal).with_chosen(labels(&[1, 0]));
+    let targets = Targets::new(diagonal).with_chosen(labels(&[0, 1]));
     let [queries, documents] = [embeddings.clone(), embeddings].map(|x| vec![x]);
     let given: [Scores; 3] = [
-        queries[0].clone().matmul(documents[0].clone().transpose()).into(),
-        Embeddings::new(queries[0].clone(), documents[0].clone()).with_tile(1).into(),
+        queries[0]
+            .clone()
+            .matmul(documents[0].clone().transpose())
+            .into(),
+        Embeddings::new(queries[0].clone(), documents[0].clone())
+            .with_tile(1)
+            .into(),
         Shards::new(queries, documents).with_tile([1, 2]).into(),
     ];
     for objective in &objectives {
