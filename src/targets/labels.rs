@@ -6,32 +6,16 @@ use burn::tensor::{DType, Int, IntDType, Tensor, TensorData};
 
 /// Labels that are equal where the given ones are, in a type that both have.
 pub(super) fn comparable(labels: [Tensor<1, Int>; 2]) -> [Tensor<1, Int>; 2] {
-    let dtypes = labels.each_ref().map(Tensor::dtype);
-    if dtypes.contains(&DType::U64) {
+    let [queries, documents] = labels.each_ref().map(Tensor::dtype);
+    // Kernels count in i64, and not every device casts between signed and unsigned by value.
+    if queries.is_uint() != documents.is_uint() || [queries, documents].contains(&DType::U64) {
         return numbered(labels);
     }
-    if dtypes[0] == dtypes[1] {
-        return labels;
-    }
-    let Some(dtype) = common(dtypes).filter(|dtype| supports(&labels[0], *dtype)) else {
-        return numbered(labels);
+    let wider = match queries.size() < documents.size() {
+        true => documents,
+        false => queries,
     };
-    labels.map(|labels| labels.cast(dtype))
-}
-
-fn supports(labels: &Tensor<1, Int>, dtype: IntDType) -> bool {
-    labels.device().supports_dtype(DType::from(dtype))
-}
-
-/// The smallest type from 32 bits on that holds every number of both.
-fn common(dtypes: [DType; 2]) -> Option<IntDType> {
-    // Unsigned numbers of n bits are signed ones of n + 1.
-    let bits = dtypes.map(|dtype| 8 * dtype.size() + usize::from(dtype.is_uint()));
-    match bits[0].max(bits[1]) {
-        0..=32 => Some(IntDType::I32),
-        33..=64 => Some(IntDType::I64),
-        _ => None,
-    }
+    labels.map(|labels| labels.cast(IntDType::from(wider)))
 }
 
 /// A number of its own for each label.

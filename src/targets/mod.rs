@@ -169,8 +169,8 @@ impl Targets {
     /// Targets from class labels: a document with the label of the query is a positive.
     ///
     /// Labels are compared by their values, whatever integer types they have. They are kept, two short
-    /// vectors, until a mask is needed. Types that no type of the device holds both of, such as i64 and
-    /// u64, are read back and numbered anew.
+    /// vectors, until a mask is needed. Where one type is signed and the other is not, or one is u64,
+    /// they are read back and numbered anew.
     ///
     /// # Shapes
     ///
