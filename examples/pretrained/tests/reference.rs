@@ -115,8 +115,8 @@ fn vectors_are_those_of_transformers() {
                 let largest = differences.map(|(left, right)| difference(left, right));
                 let largest = largest.fold(0.0, f32::max);
                 println!("{} {}: {largest:e}", pooled.pooling, pooled.normalize);
-                // 1.1e-6 at most.
-                assert!(largest < 3e-6, "{largest:e}");
+                // 1.1e-6 at most with AVX-512, 3.4e-6 with AVX2, which sums up in another order.
+                assert!(largest < 6e-6, "{largest:e}");
             }
         }
     }
