@@ -131,8 +131,9 @@ fn mistakes_are_named() {
     assert!(error(&["--chunk", "0"]).contains("at least 1"));
     assert!(error(&["--dropout", "1"]).contains("dropout"));
     assert!(error(&["--temperature", "0"]).contains("above 0"));
+    assert!(error(&["--temperature", "1e-300"]).contains("temperature must have an inverse"));
     // Beyond every float: an error in place of a model of NaN.
-    assert!(error(&["--temperature", "1e-300"]).contains("the loss is"));
+    assert!(error(&["--lr", "1e30", "--batch-size", "6"]).contains("the loss is"));
     assert!(out.read_dir().unwrap().next().is_none());
     fs::write(
         data.join("qrels/train.tsv"),
