@@ -49,6 +49,11 @@ pub trait CpuBackend: Backend {
     /// The tensor itself, if its entries fill its memory in order; else a copy.
     fn without_gaps(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
 
+    /// The tensor of a large output, without a copy.
+    fn float_from_output(data: TensorData, device: &Self::Device) -> FloatTensor<Self> {
+        Self::float_from_data(data, device)
+    }
+
     /// Has `write` write to the tensor itself, if nobody else holds it and it is without gaps; else
     /// gives it back.
     fn overwrite<E: Entry>(
@@ -76,8 +81,8 @@ impl<E: Entry> Output<E> {
         self.data.as_mut_slice().expect("it was made of this type")
     }
 
-    pub fn into_tensor<B: Backend>(self, device: &B::Device) -> FloatTensor<B> {
-        B::float_from_data(self.data, device)
+    pub fn into_tensor<B: CpuBackend>(self, device: &B::Device) -> FloatTensor<B> {
+        B::float_from_output(self.data, device)
     }
 }
 

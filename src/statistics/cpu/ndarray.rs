@@ -3,7 +3,11 @@
 // Deprecated, and served while Burn has it.
 #![allow(deprecated)]
 
-use burn::backend::{NdArray, TensorMetadata, ndarray::NdArrayTensor};
+use burn::{
+    backend::{NdArray, TensorMetadata, ndarray::NdArrayTensor, ops::FloatTensorOps},
+    tensor::TensorData,
+};
+use burn_std::AllocationProperty;
 use bytemuck::{cast_slice, cast_slice_mut};
 
 use super::{CpuBackend, Entry};
@@ -75,6 +79,16 @@ impl CpuBackend for NdArray {
 
     fn without_gaps(tensor: NdArrayTensor) -> NdArrayTensor {
         Self::with_contiguous_rows(tensor)
+    }
+
+    fn float_from_output(data: TensorData, device: &Self::Device) -> NdArrayTensor {
+        let (bytes, shape, dtype) = data.into_parts();
+        // Memory that is not the allocator's is borrowed, and a clone would copy it.
+        let bytes = match bytes.property() {
+            AllocationProperty::Native => bytes,
+            _ => bytes.shared(),
+        };
+        Self::float_from_data(TensorData::from_bytes(bytes, shape, dtype), device)
     }
 
     fn overwrite<E: Entry>(
