@@ -1,7 +1,5 @@
 //! Loops over a block of scores. `excluded` is 0 where the score is that of a negative.
 
-use std::array;
-
 use super::real::Real;
 
 /// Scores handled at a time: a block and its buffers stay in the first-level cache.
@@ -59,8 +57,13 @@ pub fn max<R: Real>(scores: &[R], excluded: &[u8]) -> R {
     let (excluded, last_excluded) = excluded.as_chunks::<LANES>();
     let mut lanes = [R::NEG_INFINITY; LANES];
     for (scores, excluded) in scores.iter().zip(excluded) {
-        // A new value, not a loop over places in memory: the lanes stay in registers.
-        lanes = array::from_fn(|lane| larger(lanes[lane], negative(scores[lane], excluded[lane])));
+        // A new value, not a loop over places in memory: the lanes stay in registers. A loop, not
+        // `array::from_fn`: that may become a call, compiled for the lowest common denominator.
+        let mut largest = [R::NEG_INFINITY; LANES];
+        for lane in 0..LANES {
+            largest[lane] = larger(lanes[lane], negative(scores[lane], excluded[lane]));
+        }
+        lanes = largest;
     }
     let last = last_scores.iter().zip(last_excluded);
     let last = last.map(|(&score, &excluded)| negative(score, excluded));
