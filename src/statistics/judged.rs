@@ -9,7 +9,6 @@ use burn::backend::{
 #[cfg(feature = "cpu")]
 use burn::backend::{DispatchKindConversion, DispatchTensor};
 
-use super::fused::StatisticsOps;
 use crate::targets::{self, Lists, Targets};
 
 /// The targets of a batch, as tensors of a backend.
@@ -58,9 +57,9 @@ pub enum Chosen<B: Backend> {
 }
 
 impl Judged<Dispatch> {
-    /// The targets as the kernels of their backend take them: with labels and lists as they are, where
-    /// it reads `lists`, else with the masks that these stand for.
-    pub fn new(targets: &Targets, lists: bool) -> Self {
+    /// The targets with all their positives, chosen or not: with labels and lists as they are, where
+    /// the kernels read `lists`, else with the masks that these stand for.
+    pub fn of_all_positives(targets: &Targets, lists: bool) -> Self {
         let (relevance, candidates) = match targets.relevance() {
             targets::Relevance::Labels { queries, documents } if lists => {
                 let [queries, documents] = [queries, documents].map(|x| x.clone().into_dispatch());
@@ -76,24 +75,21 @@ impl Judged<Dispatch> {
                 (relevance, targets.candidates())
             }
         };
-        let all = Self {
+        Self {
             relevance,
             candidates: match candidates {
                 Some(mask) => Candidates::Mask(mask.into_dispatch()),
                 None => Candidates::All,
             },
             chosen: Chosen::All,
-        };
-        let columns = match targets.chosen() {
-            None => return all,
-            Some(targets::Chosen::Columns(columns)) => columns.clone().into_dispatch(),
-            Some(targets::Chosen::Draws(draws)) => {
-                Dispatch::drawn_columns(draws.clone().into_dispatch(), all.clone())
-            }
-        };
+        }
+    }
+
+    /// Keeps one positive of each query.
+    pub fn with_chosen(self, columns: IntTensor<Dispatch>) -> Self {
         Self {
             chosen: Chosen::Column(columns),
-            ..all
+            ..self
         }
     }
 }

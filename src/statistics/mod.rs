@@ -31,8 +31,8 @@ mod composed;
 mod cpu;
 #[cfg(any(feature = "cpu", feature = "cubecl"))]
 mod fused;
-#[cfg(any(feature = "cpu", feature = "cubecl"))]
 mod judged;
+mod operations;
 mod softplus;
 mod tiled;
 

@@ -11,13 +11,16 @@ use burn::{
     tensor::{DType, TensorData, bf16, f16, read_sync},
 };
 
-use super::{Judged, Request, StatisticsOps};
 use crate::{
     kernels::{
         cpu::{self, Matrix},
-        table::WIDTH,
+        table::{Request, WIDTH},
     },
-    statistics::cpu::{CpuBackend, HostJudged, Output, Storage, from_entries},
+    statistics::{
+        cpu::{CpuBackend, HostJudged, Output, Storage, from_entries},
+        judged::Judged,
+        operations::StatisticsOps,
+    },
 };
 
 /// The operation of one CPU backend. Macros know no other way to name the same for several.

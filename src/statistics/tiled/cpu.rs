@@ -9,7 +9,7 @@ use burn::{
     tensor::{DType, Tensor},
 };
 
-use super::{Backward, Batch};
+use super::Batch;
 use crate::{
     device::Processor,
     kernels::{
@@ -21,12 +21,14 @@ use crate::{
     },
     statistics::{
         cpu::{CpuBackend, HostJudged, Output, Storage, from_entries},
+        fused,
         judged::Judged,
+        operations::Gradients,
     },
 };
 
 /// The table, and the way back from its gradient.
-pub(super) fn forward<B: CpuBackend>(batch: Batch) -> (Tensor<2>, Arc<dyn Backward>)
+pub(super) fn forward<B: CpuBackend>(batch: Batch) -> (Tensor<2>, Arc<dyn Gradients>)
 where
     DispatchTensor: DispatchKindConversion<B>,
 {
@@ -58,13 +60,14 @@ impl<B: CpuBackend, R: Float> Tiles<B, R>
 where
     DispatchTensor: DispatchKindConversion<B>,
 {
-    fn forward(batch: Batch) -> (Tensor<2>, Arc<dyn Backward>) {
+    fn forward(batch: Batch) -> (Tensor<2>, Arc<dyn Gradients>) {
         let counts = batch.targets.dims();
-        let lists = Processor::of(&batch.queries.device()).reads_lists();
+        let processor = Processor::of(&batch.queries.device());
+        let judged = fused::judged(&batch.targets, processor);
         let mut tiles = Self {
             queries: B::with_contiguous_rows(float::<B>(batch.queries)),
             documents: B::with_contiguous_rows(float::<B>(batch.documents)),
-            judged: HostJudged::new(Judged::of_backend(Judged::new(&batch.targets, lists))),
+            judged: HostJudged::new(Judged::of_backend(judged)),
             request: batch.request,
             tile: [batch.tile.queries, batch.tile.documents],
             table: Vec::new(),
@@ -94,11 +97,11 @@ where
     }
 }
 
-impl<B: CpuBackend, R: Float> Backward for Tiles<B, R>
+impl<B: CpuBackend, R: Float> Gradients for Tiles<B, R>
 where
     DispatchTensor: DispatchKindConversion<B>,
 {
-    fn gradients(&self, upstream: Tensor<2>, needed: [bool; 2]) -> [Option<Tensor<2>>; 2] {
+    fn of_embeddings(&self, upstream: Tensor<2>, needed: [bool; 2]) -> [Option<Tensor<2>>; 2] {
         let upstream = B::without_gaps(float::<B>(upstream));
         let known = Known {
             summaries: &self.summaries,

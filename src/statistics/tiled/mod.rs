@@ -3,15 +3,12 @@
 
 #[cfg(feature = "cpu")]
 mod cpu;
-mod graph;
 mod rows;
 mod tile;
 
-use std::fmt::Debug;
-
 use burn::tensor::{DType, Tensor};
 
-use super::fused;
+use super::{fused, operations};
 use crate::{Embeddings, Targets, device::Processor, kernels::table::Request};
 
 pub use tile::Tile;
@@ -43,7 +40,7 @@ pub(super) fn table(embeddings: Embeddings, targets: &Targets, request: Request)
         request,
         tile: tile.unwrap_or_else(|| Tile::of(processor, counts)),
     };
-    let (table, backward) = match processor {
+    let (table, gradients) = match processor {
         #[cfg(feature = "flex")]
         Processor::Flex => cpu::forward::<burn::backend::Flex>(batch),
         #[cfg(feature = "ndarray")]
@@ -52,7 +49,7 @@ pub(super) fn table(embeddings: Embeddings, targets: &Targets, request: Request)
         _ => rows::forward(batch),
     };
     match is_autodiff {
-        true => graph::connect(queries, documents, table, backward),
+        true => operations::connect(queries, documents, table, gradients),
         false => table,
     }
 }
@@ -65,10 +62,4 @@ struct Batch {
     targets: Targets,
     request: Request,
     tile: Tile,
-}
-
-/// The gradients of the embeddings, queries and documents, given that of the table.
-trait Backward: Debug + Send + Sync {
-    /// Those that are `needed`.
-    fn gradients(&self, upstream: Tensor<2>, needed: [bool; 2]) -> [Option<Tensor<2>>; 2];
 }

@@ -4,10 +4,10 @@ use std::{ops::Range, sync::Arc};
 
 use burn::tensor::{DType, Tensor};
 
-use super::{Backward, Batch, fused};
+use super::{Batch, fused, operations::Gradients};
 
 /// The table, and the way back from its gradient.
-pub(super) fn forward(batch: Batch) -> (Tensor<2>, Arc<dyn Backward>) {
+pub(super) fn forward(batch: Batch) -> (Tensor<2>, Arc<dyn Gradients>) {
     let table = |rows: Range<usize>| {
         let targets = batch.targets.queries(rows.clone());
         fused::table(batch.scores(rows), &targets, batch.request)
@@ -46,8 +46,8 @@ struct Rows {
     table: Tensor<2>,
 }
 
-impl Backward for Rows {
-    fn gradients(&self, upstream: Tensor<2>, needed: [bool; 2]) -> [Option<Tensor<2>>; 2] {
+impl Gradients for Rows {
+    fn of_embeddings(&self, upstream: Tensor<2>, needed: [bool; 2]) -> [Option<Tensor<2>>; 2] {
         let batch = &self.batch;
         let documents = needed[0].then(|| WeightedSum::new(&batch.documents));
         let mut of_queries = Vec::new();

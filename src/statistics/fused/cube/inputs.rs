@@ -9,10 +9,12 @@ use cubecl::{
     prelude::{AddressType, VectorSize},
 };
 
-use super::super::{Judged, Request};
 use crate::{
-    kernels::cube::{self, RowsLaunch},
-    statistics::judged::{Candidates, Chosen, Relevance},
+    kernels::{
+        cube::{self, RowsLaunch},
+        table::Request,
+    },
+    statistics::judged::{Candidates, Chosen, Judged, Relevance},
 };
 
 /// The units of a cube, at most.

@@ -14,14 +14,14 @@ use burn::{
 };
 use burn_cubecl::{CubeBackend, kernel::into_contiguous};
 
-use super::{Judged, Request, StatisticsOps};
-use crate::kernels::cube::WIDTH;
+use crate::{
+    kernels::table::Request,
+    statistics::{
+        judged::Judged,
+        operations::{StatisticsOps, table_shape},
+    },
+};
 use inputs::Inputs;
-
-/// The shape of the table: the backward kernel has columns of its own there.
-pub(super) fn table_shape(scores: &Shape) -> Shape {
-    Shape::new([scores[0], WIDTH])
-}
 
 impl StatisticsOps for CubeBackend {
     fn row_statistics(

@@ -1,17 +1,19 @@
-//! Connects forward and backward of the operation.
+//! The table of given scores: its way back is an operation of the backend, too.
+
+use std::sync::Arc;
 
 use burn::backend::{
-    Autodiff, Backend,
+    Autodiff, Backend, DispatchKindConversion, DispatchTensor,
     autodiff::{
         NodeId,
         checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-        grads::Gradients,
+        grads,
         ops::{Backward, Ops, OpsKind, unary},
     },
     tensor::{FloatTensor, IntTensor},
 };
 
-use super::{Judged, Request, StatisticsOps};
+use super::{Gradients, Judged, Request, StatisticsOps, graph};
 
 #[derive(Debug)]
 struct RowStatistics;
@@ -22,7 +24,7 @@ impl<B: Backend + StatisticsOps> Backward<B, 1> for RowStatistics {
     fn backward(
         self,
         ops: Ops<Self::State, 1>,
-        grads: &mut Gradients,
+        grads: &mut grads::Gradients,
         checkpointer: &mut Checkpointer,
     ) {
         let (scores, judged, table, request) = ops.state;
@@ -33,7 +35,10 @@ impl<B: Backend + StatisticsOps> Backward<B, 1> for RowStatistics {
     }
 }
 
-impl<B: Backend + StatisticsOps, C: CheckpointStrategy> StatisticsOps for Autodiff<B, C> {
+impl<B: Backend + StatisticsOps, C: CheckpointStrategy> StatisticsOps for Autodiff<B, C>
+where
+    DispatchTensor: DispatchKindConversion<B>,
+{
     fn row_statistics(
         scores: FloatTensor<Self>,
         judged: Judged<Self>,
@@ -58,5 +63,14 @@ impl<B: Backend + StatisticsOps, C: CheckpointStrategy> StatisticsOps for Autodi
 
     fn drawn_columns(draws: FloatTensor<Self>, judged: Judged<Self>) -> IntTensor<Self> {
         B::drawn_columns(draws.into_primitive(), judged.into_inner())
+    }
+
+    fn table_of_embeddings(
+        queries: FloatTensor<Self>,
+        documents: FloatTensor<Self>,
+        table: FloatTensor<Self>,
+        gradients: Arc<dyn Gradients>,
+    ) -> FloatTensor<Self> {
+        graph::table_of_embeddings::<B, C>(queries, documents, table, gradients)
     }
 }
