@@ -48,6 +48,7 @@ mod reduction;
 mod scores;
 pub mod statistics;
 mod targets;
+mod tile;
 
 /// The examples of the README are compiled and run.
 #[cfg(doctest)]
@@ -62,5 +63,5 @@ pub use objective::{
     SumMargLhLossConfig,
 };
 pub use scores::{Embeddings, Scores, Shards};
-pub use statistics::Tile;
 pub use targets::{Targets, TargetsError};
+pub use tile::Tile;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use burn::tensor::{Device, Tensor, assert_shape};
 
-use crate::{Targets, statistics::Tile, targets::assert_device};
+use crate::{Targets, Tile, targets::assert_device};
 
 /// The scores of queries and documents, by what they come from.
 ///

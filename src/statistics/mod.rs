@@ -49,7 +49,6 @@ use crate::{
 };
 
 pub(crate) use softplus::softplus;
-pub use tiled::Tile;
 
 /// The statistics of the queries of a batch, differentiable with respect to the scores.
 #[derive(Clone, Debug)]

@@ -4,14 +4,11 @@
 #[cfg(feature = "cpu")]
 mod cpu;
 mod rows;
-mod tile;
 
 use burn::tensor::{DType, Tensor};
 
 use super::{fused, operations};
-use crate::{Embeddings, Targets, device::Processor, kernels::table::Request};
-
-pub use tile::Tile;
+use crate::{Embeddings, Targets, Tile, device::Processor, kernels::table::Request};
 
 /// The table of statistics, `[queries, WIDTH]` or wider.
 pub(super) fn table(embeddings: Embeddings, targets: &Targets, request: Request) -> Tensor<2> {

@@ -10,7 +10,7 @@ use burn::{
         ops::FloatTensorOps,
         tensor::{FloatTensor, IntTensor},
     },
-    tensor::{DType, Shape},
+    tensor::DType,
 };
 use burn_cubecl::{CubeBackend, kernel::into_contiguous};
 

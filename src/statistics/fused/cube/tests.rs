@@ -16,6 +16,7 @@ use super::*;
 use crate::{
     Targets,
     kernels::{
+        cube::WIDTH,
         reference::{Case, TEMPERATURE, Tolerance, weights},
         table,
     },

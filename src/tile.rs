@@ -31,7 +31,7 @@ impl From<[usize; 2]> for Tile {
 
 impl Tile {
     /// The tile for so many queries and documents.
-    pub(super) fn of(processor: Processor, [queries, documents]: [usize; 2]) -> Self {
+    pub(crate) fn of(processor: Processor, [queries, documents]: [usize; 2]) -> Self {
         const SIDE: usize = 1 << 11;
         let scores = processor.scores_of_a_tile();
         let queries = queries.clamp(1, SIDE);
