@@ -11,8 +11,10 @@ use std::hint::black_box;
 
 use burn::tensor::{Bool, Device, Distribution, FloatDType, Tensor, TensorData};
 use burn_multi_positive::{
-    Forward, JointLhLossConfig, LsePairLossConfig, Objective, Rand1LhLossConfig,
-    SumMargLhLossConfig, Targets, statistics::Statistics,
+    ExpectedRand1LhLossConfig, FalseNegatives, Forward, JointLhLossConfig, LsePairLossConfig,
+    Objective, PositiveThreshold, PowerMeanLossConfig, Rand1LhLossConfig, SumMargLhLossConfig,
+    Targets,
+    statistics::{Statistic, Statistics},
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rayon::prelude::*;
@@ -108,12 +110,7 @@ fn library(objective: &impl Objective, batch: &Batch) -> Tensor<1> {
 /// The same formula on statistics that are composed of Burn operations.
 fn composed(objective: &impl Objective, batch: &Batch) -> Tensor<1> {
     let targets = objective.choose_positives(Targets::new(batch.positives.clone()));
-    let statistics = Statistics::composed(
-        batch.scores.clone(),
-        &targets,
-        objective.temperature(),
-        &objective.wanted(),
-    );
+    let statistics = Statistics::composed(batch.scores.clone(), &targets, objective.request());
     objective.losses(&statistics).mean()
 }
 
@@ -151,7 +148,8 @@ fn statistics(criterion: &mut Criterion) {
         for shape in shapes() {
             let batch = Batch::new(shape, &device);
             let targets = objective.choose_positives(Targets::new(batch.positives.clone()));
-            let wanted = objective.wanted();
+            let wanted = [Statistic::Negatives, Statistic::PositiveMean];
+            let request = objective.request();
             let mut group = criterion.benchmark_group(format!("statistics/{name}"));
             group.throughput(batch.throughput(backward));
             group.sample_size(10);
@@ -161,7 +159,7 @@ fn statistics(criterion: &mut Criterion) {
                 |bencher| {
                     bencher.iter(|| {
                         let scores = batch.scores.clone();
-                        let of_rows = Statistics::new(scores, &targets, TEMPERATURE, &wanted);
+                        let of_rows = Statistics::new(scores, &targets, request);
                         let mut sum = of_rows.get(wanted[0]);
                         for &statistic in &wanted[1..] {
                             sum = sum + of_rows.get(statistic);
@@ -233,6 +231,47 @@ fn objective<O: Objective>(criterion: &mut Criterion, name: &str, objective: O, 
     }
 }
 
+/// LSEPair with each option beside LSEPair without, forward and backward.
+fn options(criterion: &mut Criterion) {
+    let device = Device::default().autodiff();
+    let plain = || LsePairLossConfig::new().with_temperature(TEMPERATURE);
+    let rule = FalseNegatives::new(PositiveThreshold::Weakest).with_margin(0.1);
+    let family = PowerMeanLossConfig::new().with_temperature(TEMPERATURE);
+    let expected = ExpectedRand1LhLossConfig::new().with_temperature(TEMPERATURE);
+    let losses: [(&str, Box<dyn Objective>); 6] = [
+        ("none", Box::new(plain().init())),
+        ("hardness", Box::new(plain().with_hardness(5.0).init())),
+        (
+            "false negatives",
+            Box::new(plain().with_false_negatives(Some(rule)).init()),
+        ),
+        ("exponent", Box::new(family.with_exponent(-3.0).init())),
+        ("expected rand1", Box::new(expected.init())),
+        ("weights", Box::new(plain().init())),
+    ];
+    for shape @ [queries, documents] in shapes() {
+        let batch = Batch::new(shape, &device);
+        let mut group = criterion.benchmark_group("options/forward+backward");
+        group.throughput(batch.throughput(true));
+        group.sample_size(10);
+        for (name, loss) in &losses {
+            let mut targets = Targets::new(batch.positives.clone());
+            if *name == "weights" {
+                let on = device.clone().without_autodiff();
+                let uniform = Distribution::Uniform(0.5, 2.0);
+                targets = targets.with_weights(Tensor::random([queries, documents], uniform, &on));
+            }
+            let id = BenchmarkId::new(*name, format!("{queries}x{documents}"));
+            group.bench_function(id, |bencher| {
+                bencher.iter(|| {
+                    let loss = loss.forward(batch.scores.clone(), targets.clone());
+                    finish(loss, &batch, true)
+                })
+            });
+        }
+    }
+}
+
 /// What any backward must do at least: allocate an output of the scores' size and fill it while
 /// reading scores and mask; and a copy into memory that is there already.
 fn floor(criterion: &mut Criterion) {
@@ -291,6 +330,7 @@ fn device_floor(criterion: &mut Criterion, device: &Device) {
 fn losses(criterion: &mut Criterion) {
     floor(criterion);
     statistics(criterion);
+    options(criterion);
     let lse_pair = LsePairLossConfig::new().with_temperature(TEMPERATURE);
     objective(criterion, "lse_pair", lse_pair.init(), true);
     let sum_marg = SumMargLhLossConfig::new().with_temperature(TEMPERATURE);

@@ -23,6 +23,8 @@
 //! | [`SumMargLhLoss`] | `softplus(lse_N(s) - lse_P(s))` | mostly on the strongest |
 //! | [`JointLhLoss`] | `m lse_PN(s) - sum_P s` | makes all equal |
 //! | [`Rand1LhLoss`] | InfoNCE on one positive | on the drawn one |
+//! | [`ExpectedRand1LhLoss`] | the mean of InfoNCE on each positive | on all |
+//! | [`PowerMeanLoss`] | `softplus(lse_N(s) - lse_P(b s) / b)` | as the exponent `b` says |
 //!
 //! Every loss has `forward` (the mean over the queries that have a positive),
 //! `forward_with_reduction` and `forward_no_reduction`. They take a matrix of scores, or [`Embeddings`],
@@ -30,6 +32,10 @@
 //! own, and [`statistics`] is what objectives are formulas on. The device of the scores decides how
 //! these are computed: by fused kernels on Burn's CPU backends and on the CubeCL backends (wgpu,
 //! Vulkan, Metal, CUDA, ROCm), by composed Burn operations elsewhere.
+//!
+//! Graded judgements and other weights are a matter of [`Targets`], suspected false negatives
+//! ([`FalseNegatives`]) and hardness one of each loss, and [`LearnableTemperature`] learns what the
+//! scores are divided by.
 //!
 //! [`GradientCache`] makes a step of a batch whose activations do not fit, [`MemoryBank`] keeps documents
 //! of earlier batches as candidates, and [`Shards`] are embeddings that are on several devices.
@@ -48,6 +54,7 @@ mod reduction;
 mod scores;
 pub mod statistics;
 mod targets;
+mod temperature;
 mod tile;
 
 /// The examples of the README are compiled and run.
@@ -57,11 +64,13 @@ struct Readme;
 
 pub use bank::{BankError, MemoryBank, MemoryBankRecord, Stored};
 pub use cache::{CacheError, CachedStep, GradientCache, Side};
+pub use kernels::ceiling::{FalseNegatives, PositiveThreshold};
 pub use objective::{
-    Forward, JointLhLoss, JointLhLossConfig, LsePairLoss, LsePairLossConfig, NegativeSelection,
-    Objective, PositiveSelection, Rand1LhLoss, Rand1LhLossConfig, SumMargLhLoss,
-    SumMargLhLossConfig,
+    ExpectedRand1LhLoss, ExpectedRand1LhLossConfig, Forward, JointLhLoss, JointLhLossConfig,
+    LsePairLoss, LsePairLossConfig, NegativeSelection, Objective, PositiveSelection, PowerMeanLoss,
+    PowerMeanLossConfig, Rand1LhLoss, Rand1LhLossConfig, SumMargLhLoss, SumMargLhLossConfig,
 };
 pub use scores::{Embeddings, Scores, Shards};
 pub use targets::{Targets, TargetsError};
+pub use temperature::{LearnableTemperature, LearnableTemperatureConfig};
 pub use tile::Tile;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Device, Tensor, assert_shape};
+use burn::tensor::{DType, Device, Tensor, assert_shape};
 
 use crate::{Targets, Tile, targets::assert_device};
 
@@ -243,6 +243,30 @@ impl Part {
 }
 
 impl Scores {
+    /// The scores times a number, `[1]`; differentiable.
+    pub(crate) fn scaled(self, scale: Tensor<1>) -> Self {
+        let by = |x: &Tensor<2>| {
+            let scale = scale.clone().to_device(&x.device()).unsqueeze::<2>();
+            match x.dtype() {
+                DType::F64 => x.clone().mul(scale.cast(DType::F64)),
+                _ => x.clone().cast(DType::F32).mul(scale.cast(DType::F32)),
+            }
+        };
+        // Queries keep the type that documents have.
+        let queries = |x: &Tensor<2>| by(x).cast(x.dtype());
+        Self(match self.0 {
+            Source::Matrix(scores) => Source::Matrix(by(&scores)),
+            Source::Embeddings(embeddings) => Source::Embeddings(Embeddings {
+                queries: queries(&embeddings.queries),
+                ..embeddings
+            }),
+            Source::Shards(shards) => Source::Shards(Shards {
+                queries: shards.queries.iter().map(queries).collect(),
+                ..shards
+            }),
+        })
+    }
+
     /// The device that losses are brought together on.
     pub(crate) fn device(&self) -> Device {
         match &self.0 {

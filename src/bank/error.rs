@@ -5,7 +5,7 @@ use burn::tensor::DType;
 use crate::TargetsError;
 
 /// Why a memory bank refuses what it is given.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum BankError {
     /// The bank has no room for a single document.

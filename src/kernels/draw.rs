@@ -9,3 +9,16 @@ pub fn place(draw: f32, count: usize) -> usize {
     // Rounding may lift the product to the count itself.
     ((draw.floor() / DRAWS * count as f32) as usize).min(count.saturating_sub(1))
 }
+
+/// The place of the drawn positive among those of these weights: each as likely as its weight says.
+#[cfg(feature = "cpu")]
+pub fn weighted_place(draw: f32, weights: impl Iterator<Item = f64> + Clone) -> usize {
+    let share = f64::from(draw.floor() / DRAWS) * weights.clone().sum::<f64>();
+    let sums = weights.scan(0.0, |sum, weight| {
+        *sum += weight;
+        Some(*sum)
+    });
+    // Rounding may lift the share to the sum itself.
+    let last = sums.clone().count().saturating_sub(1);
+    sums.take(last).take_while(|&sum| sum <= share).count()
+}

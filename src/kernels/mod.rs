@@ -1,6 +1,7 @@
 //! The arithmetic of the statistics: plain slices on CPUs, CubeCL on GPUs. Kernels know neither Burn's
 //! tensors nor an objective; they share the layout of the [`table`] and the meaning of a [`draw`].
 
+pub mod ceiling;
 #[cfg(feature = "cpu")]
 pub mod cpu;
 #[cfg(feature = "cubecl")]

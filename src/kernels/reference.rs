@@ -1,7 +1,9 @@
 //! The statistics and their gradients as they are defined: in f64, one query after the other and one
 //! score after the other. Every kernel runs against it, and it stays naive.
 
-use super::table::{NEGATIVE_COUNT, POSITIVE_COUNT, REFERENCE, Statistic, WIDTH};
+use super::table::{
+    NEGATIVE_COUNT, POSITIVE_COUNT, POSITIVE_WEIGHT, REFERENCE, Request, Statistic, WIDTH,
+};
 
 pub const TEMPERATURE: f64 = 0.25;
 
@@ -12,7 +14,10 @@ pub struct Case {
     pub scores: Vec<f64>,
     pub positives: Vec<bool>,
     pub candidates: Option<Vec<bool>>,
+    pub weights: Option<Vec<f64>>,
     pub chosen: Option<Vec<i64>>,
+    /// All statistics.
+    pub request: Request,
 }
 
 /// How far a number may be from the expected one.
@@ -54,17 +59,27 @@ pub fn weights(queries: usize, width: usize) -> Vec<f64> {
 impl Case {
     fn columns(&self, query: usize, relevant: bool) -> Vec<usize> {
         let at = |column: usize| query * self.shape[1] + column;
-        let is_candidate = |at: usize| self.candidates.as_ref().is_none_or(|mask| mask[at]);
+        let is_candidate = |at: usize| {
+            self.weight(at) != 0.0 && self.candidates.as_ref().is_none_or(|mask| mask[at])
+        };
         (0..self.shape[1])
             .filter(|&column| is_candidate(at(column)) && self.positives[at(column)] == relevant)
             .collect()
+    }
+
+    fn weight(&self, at: usize) -> f64 {
+        self.weights.as_ref().map_or(1.0, |weights| weights[at])
     }
 
     /// The columns of the drawn positives, -1 where there is none.
     pub fn drawn(&self, draws: &[f32]) -> Vec<i64> {
         let drawn = |query: usize| {
             let positives = self.columns(query, true);
-            let place = super::draw::place(draws[query], positives.len());
+            let weight = |&column: &usize| self.weight(query * self.shape[1] + column);
+            let place = match self.weights {
+                Some(_) => super::draw::weighted_place(draws[query], positives.iter().map(weight)),
+                None => super::draw::place(draws[query], positives.len()),
+            };
             positives.get(place).map_or(-1, |&column| column as i64)
         };
         (0..self.shape[0]).map(drawn).collect()
@@ -81,8 +96,14 @@ impl Case {
         if let Some(chosen) = &self.chosen {
             positives.retain(|&column| column as i64 == chosen[query]);
         }
-        let negatives = self.columns(query, false);
         let score = |column: usize| self.scores[query * self.shape[1] + column];
+        let mut negatives = self.columns(query, false);
+        if let Some(rule) = self.request.false_negatives() {
+            let of_positives = positives.iter().map(|&column| score(column));
+            let ceiling = rule.ceiling(of_positives);
+            negatives.retain(|&column| score(column) <= ceiling);
+        }
+        let weight_of = |column: usize| self.weight(query * self.shape[1] + column);
         let largest = |columns: &[usize]| {
             let scores = columns.iter().map(|&column| score(column));
             scores.fold(f64::NEG_INFINITY, f64::max)
@@ -92,38 +113,55 @@ impl Case {
         } else {
             &negatives
         });
-        let x = |column: usize| (score(column) - reference) / TEMPERATURE;
-        let lse = |columns: &[usize], sign: f64| match columns {
-            [] => 0.0,
-            _ => columns
-                .iter()
-                .map(|&c| (sign * x(c)).exp())
-                .sum::<f64>()
-                .ln(),
+        let (temperature, exponent) = (self.request.temperature(), self.request.exponent());
+        let x = |column: usize| (score(column) - reference) / temperature;
+        // The weight of a negative, hardness included, measured from the reference.
+        let hard = |column: usize| {
+            weight_of(column) * (self.request.hardness() * (score(column) - reference)).exp()
         };
-        let (n, p, w) = (
-            lse(&negatives, 1.0),
-            lse(&positives, 1.0),
-            lse(&positives, -1.0),
-        );
-        let m = positives.len() as f64;
-        table[POSITIVE_COUNT] = m;
+        let lse = |columns: &[usize], term: &dyn Fn(usize) -> f64| match columns {
+            [] => 0.0,
+            _ => columns.iter().map(|&c| term(c)).sum::<f64>().ln(),
+        };
+        let negative = |c: usize| hard(c) * x(c).exp();
+        let power = |c: usize| weight_of(c) * (exponent * x(c)).exp();
+        let n = lse(&negatives, &negative);
+        let p = lse(&positives, &power);
+        let u = lse(&positives, &|c| x(c).exp());
+        let total: f64 = positives.iter().map(|&c| weight_of(c)).sum();
+        table[POSITIVE_COUNT] = positives.len() as f64;
         table[NEGATIVE_COUNT] = negatives.len() as f64;
+        table[POSITIVE_WEIGHT] = total;
         table[REFERENCE] = reference;
         table[Statistic::Negatives as usize] = n;
-        table[Statistic::Positives as usize] = p;
-        table[Statistic::WeakPositives as usize] = w;
-        table[Statistic::PositiveExcess as usize] = positives.iter().map(|&c| p - x(c)).sum();
+        let sum = positives.iter().map(|&c| weight_of(c) * x(c));
+        table[Statistic::PositiveMean as usize] = match exponent {
+            0.0 => sum.sum::<f64>() / total,
+            _ => (p - total.ln()) / exponent,
+        };
+        table[Statistic::UnweightedPositives as usize] = u;
+        let excess = positives.iter().map(|&c| weight_of(c) * (u - x(c)));
+        table[Statistic::PositiveExcess as usize] = excess.sum();
 
-        let slope = |statistic: Statistic| weight(query, statistic as usize) / TEMPERATURE;
-        for &column in &negatives {
-            gradient[column] += slope(Statistic::Negatives) * (x(column) - n).exp();
-        }
+        let slope = |statistic: Statistic| weight(query, statistic as usize) / temperature;
+        let mut push = 0.0;
         for &column in &positives {
-            let softmax = (x(column) - p).exp();
-            gradient[column] += slope(Statistic::Positives) * softmax;
-            gradient[column] -= slope(Statistic::WeakPositives) * (-x(column) - w).exp();
-            gradient[column] += slope(Statistic::PositiveExcess) * (m * softmax - 1.0);
+            let softmax = (x(column) - u).exp();
+            gradient[column] += slope(Statistic::PositiveMean) * power(column) / p.exp();
+            gradient[column] += slope(Statistic::UnweightedPositives) * softmax;
+            gradient[column] +=
+                slope(Statistic::PositiveExcess) * (total * softmax - weight_of(column));
+            if self.request.wants(Statistic::PositiveLosses) && !negatives.is_empty() {
+                let odds = (n + self.request.hardness() * reference - x(column)).exp();
+                table[Statistic::PositiveLosses as usize] += weight_of(column) * odds.ln_1p();
+                let pull = weight_of(column) * odds / (1.0 + odds);
+                gradient[column] -= slope(Statistic::PositiveLosses) * pull;
+                push += slope(Statistic::PositiveLosses) * pull;
+            }
+        }
+        for &column in &negatives {
+            let softmax = negative(column) / n.exp();
+            gradient[column] += (slope(Statistic::Negatives) + push) * softmax;
         }
         for (statistic, columns, sign) in [
             (Statistic::WeakestPositive, &positives, -1.0),

@@ -1,5 +1,7 @@
 //! The table in which the statistics travel: a row per query, a column per statistic.
 
+use super::ceiling::FalseNegatives;
+
 /// A statistic of a query's scores, a column of [`Statistics`](crate::statistics::Statistics); see
 /// the [module](crate::statistics).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,12 +9,15 @@
 pub enum Statistic {
     /// Log-sum-exp over the negatives.
     Negatives = FIRST as isize,
-    /// Log-sum-exp over the positives.
-    Positives,
-    /// Log-sum-exp of the negated values over the positives.
-    WeakPositives,
-    /// How far the positives lie below their log-sum-exp, summed; 0 for one positive.
+    /// The exponential mean of the positives, of an [exponent](Request::with_exponent).
+    PositiveMean,
+    /// Log-sum-exp over the positives without weights and exponent.
+    UnweightedPositives,
+    /// How far the positives lie below their unweighted log-sum-exp, summed with their weights; 0 for
+    /// one positive.
     PositiveExcess,
+    /// The loss of each positive alone against all negatives, summed with the weights.
+    PositiveLosses,
     /// The smallest value over the positives.
     WeakestPositive,
     /// The largest value over the positives.
@@ -24,9 +29,10 @@ pub enum Statistic {
 impl Statistic {
     pub(crate) const ALL: [Self; WIDTH - FIRST] = [
         Self::Negatives,
-        Self::Positives,
-        Self::WeakPositives,
+        Self::PositiveMean,
+        Self::UnweightedPositives,
         Self::PositiveExcess,
+        Self::PositiveLosses,
         Self::WeakestPositive,
         Self::StrongestPositive,
         Self::HardestNegative,
@@ -39,8 +45,11 @@ pub(crate) const POSITIVE_COUNT: usize = 0;
 /// The column of the number of negatives that have weight, 0 for an inactive query.
 pub(crate) const NEGATIVE_COUNT: usize = POSITIVE_COUNT + 1;
 
+/// The column of the summed weights of the positives.
+pub(crate) const POSITIVE_WEIGHT: usize = NEGATIVE_COUNT + 1;
+
 /// The column of the score from which the others are measured.
-pub(crate) const REFERENCE: usize = NEGATIVE_COUNT + 1;
+pub(crate) const REFERENCE: usize = POSITIVE_WEIGHT + 1;
 
 /// The column of the first statistic.
 const FIRST: usize = REFERENCE + 1;
@@ -48,25 +57,128 @@ const FIRST: usize = REFERENCE + 1;
 /// The number of columns.
 pub(crate) const WIDTH: usize = Statistic::HardestNegative as usize + 1;
 
-/// What to compute.
+/// Which statistics to compute, and how.
+///
+/// # Example
+///
+/// ```
+/// use burn_multi_positive::statistics::{Request, Statistic};
+///
+/// let wanted = [Statistic::Negatives, Statistic::PositiveMean];
+/// let request = Request::new(0.05, &wanted).with_exponent(-1.0).with_hardness(5.0);
+/// assert_eq!(request.temperature(), 0.05);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Request {
-    pub temperature: f64,
+pub struct Request {
+    temperature: f64,
+    exponent: f64,
+    hardness: f64,
+    false_negatives: Option<FalseNegatives>,
     /// A bit for each statistic.
     wanted: u32,
 }
 
 impl Request {
+    /// The statistics that are `wanted`, of scores that are divided by `temperature`. The exponent is 1
+    /// and the hardness 0.
     pub fn new(temperature: f64, wanted: &[Statistic]) -> Self {
+        let bits = wanted
+            .iter()
+            .fold(0, |bits, &wanted| bits | 1 << wanted as u32);
         Self {
             temperature,
-            wanted: wanted
-                .iter()
-                .fold(0, |bits, &wanted| bits | 1 << wanted as u32),
+            exponent: 1.0,
+            hardness: 0.0,
+            false_negatives: None,
+            wanted: bits,
         }
     }
 
-    pub fn wants(self, statistic: Statistic) -> bool {
+    /// The exponent of [`Statistic::PositiveMean`]: the larger, the more the strongest positives count. At
+    /// 0 all count alike, below it the weakest count most.
+    ///
+    /// # Panics
+    ///
+    /// If it is not finite.
+    #[must_use]
+    pub fn with_exponent(self, exponent: f64) -> Self {
+        assert!(
+            exponent.is_finite(),
+            "with_exponent: expected a finite exponent, got {exponent}"
+        );
+        Self { exponent, ..self }
+    }
+
+    /// Weighs the negatives by `exp(hardness * score)`, where the score is the one before the
+    /// temperature; no gradient flows through this weight.
+    ///
+    /// # Panics
+    ///
+    /// If it is negative or not finite.
+    #[must_use]
+    pub fn with_hardness(self, hardness: f64) -> Self {
+        assert!(
+            hardness >= 0.0 && hardness.is_finite(),
+            "with_hardness: expected a finite number that is not negative, got {hardness}"
+        );
+        Self { hardness, ..self }
+    }
+
+    /// Ignores negatives that score too high to be believed.
+    ///
+    /// # Panics
+    ///
+    /// If the margin is not finite.
+    #[must_use]
+    pub fn with_false_negatives(self, false_negatives: Option<FalseNegatives>) -> Self {
+        if let Some(FalseNegatives { margin, .. }) = false_negatives {
+            assert!(
+                margin.is_finite(),
+                "with_false_negatives: expected a finite margin, got {margin}"
+            );
+        }
+        Self {
+            false_negatives,
+            ..self
+        }
+    }
+
+    /// What the scores are divided by.
+    pub fn temperature(&self) -> f64 {
+        self.temperature
+    }
+
+    /// The exponent of the positives.
+    pub fn exponent(&self) -> f64 {
+        self.exponent
+    }
+
+    /// How much hard negatives weigh more.
+    pub fn hardness(&self) -> f64 {
+        self.hardness
+    }
+
+    /// Which negatives are ignored because of their scores.
+    pub fn false_negatives(&self) -> Option<FalseNegatives> {
+        self.false_negatives
+    }
+
+    /// Whether a statistic is wanted.
+    pub fn wants(&self, statistic: Statistic) -> bool {
         self.wanted & 1 << statistic as u32 != 0
+    }
+
+    /// Whether a statistic is wanted, or another one that is computed from it.
+    pub(crate) fn computes(&self, statistic: Statistic) -> bool {
+        let for_losses = statistic == Statistic::Negatives && self.wants(Statistic::PositiveLosses);
+        for_losses || self.wants(statistic)
+    }
+
+    /// What the scores of negatives are divided by where weights and exponentials are one.
+    pub(crate) fn negative_temperature(&self) -> f64 {
+        match self.hardness {
+            0.0 => self.temperature,
+            hardness => 1.0 / (1.0 / self.temperature + hardness),
+        }
     }
 }

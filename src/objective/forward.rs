@@ -23,7 +23,9 @@ pub trait Forward: Objective {
     fn forward(&self, scores: impl Into<Scores>, targets: impl Into<Targets>) -> Tensor<1>;
 
     /// The losses of the queries, reduced to shape `[1]`: `Mean` and `Auto` divide the sum by the
-    /// number of queries that have a positive, `BatchMean` by the number of all queries.
+    /// number of queries that have a positive, `BatchMean` by the number of all queries. With
+    /// [`Targets::with_query_weights`] the losses are multiplied by these, and `Mean` and `Auto` divide by
+    /// the sum of the weights of the queries that have a positive.
     ///
     /// # Shapes and panics
     ///
@@ -77,8 +79,10 @@ impl<O: Objective + ?Sized> Forward for O {
         targets: impl Into<Targets>,
         reduction: Reduction,
     ) -> Tensor<1> {
-        let (losses, positive_counts) = losses(self, scores.into(), targets.into());
-        reduce(losses, positive_counts, &reduction)
+        let targets = targets.into();
+        let query_weights = targets.query_weights();
+        let (losses, positive_counts) = losses(self, scores.into(), targets);
+        reduce(losses, positive_counts, query_weights, &reduction)
     }
 
     fn forward_no_reduction(
@@ -155,11 +159,11 @@ fn losses<O: Objective + ?Sized>(
             false => targets.queries(rows),
         };
         let targets = targets.to_device(&part.device());
-        let (temperature, wanted) = (objective.temperature(), objective.wanted());
+        let request = objective.request();
         let statistics = match part {
-            Part::Matrix(scores) => Statistics::new(scores, &targets, temperature, &wanted),
+            Part::Matrix(scores) => Statistics::new(scores, &targets, request),
             Part::Embeddings(embeddings) => {
-                Statistics::from_embeddings(embeddings, &targets, temperature, &wanted)
+                Statistics::from_embeddings(embeddings, &targets, request)
             }
         };
         losses.push(objective.losses(&statistics).to_device(&home));
@@ -216,7 +220,8 @@ macro_rules! inherent_forward {
 
             /// The losses of the queries, reduced to shape `[1]`: `Mean` and `Auto` divide the sum
             /// by the number of queries that have a positive (0 if none has), `BatchMean` by the
-            /// number of all queries.
+            /// number of all queries;
+            /// [`Targets::with_query_weights`](crate::Targets::with_query_weights) weighs them.
             ///
             /// Shapes and panics are those of [`forward`](Self::forward).
             pub fn forward_with_reduction(

@@ -4,8 +4,13 @@ use burn::{
     tensor::Tensor,
 };
 
-use super::{Objective, assert_temperature, contrast, inherent_forward, likelihood_gap};
-use crate::statistics::{Statistic, Statistics};
+use super::{
+    Objective, assert_negatives, assert_temperature, contrast, gap, inherent_forward, per_positive,
+};
+use crate::{
+    FalseNegatives,
+    statistics::{Request, Statistic, Statistics},
+};
 
 /// Configuration of [`JointLhLoss`].
 #[derive(Config, Debug)]
@@ -17,6 +22,13 @@ pub struct JointLhLossConfig {
     /// in which a query weighs in proportion to its number of positives.
     #[config(default = false)]
     pub normalize_by_positives: bool,
+    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the score before
+    /// the temperature, which should be a cosine. Default: 0.
+    #[config(default = 0.0)]
+    pub hardness: f64,
+    /// Which negatives are ignored because they score too high to be believed. Default: none.
+    #[config(default = "None")]
+    pub false_negatives: Option<FalseNegatives>,
 }
 
 impl JointLhLossConfig {
@@ -24,12 +36,16 @@ impl JointLhLossConfig {
     ///
     /// # Panics
     ///
-    /// If the temperature is not positive and finite, or has no inverse in f32.
+    /// If the temperature is not positive and finite or has no inverse in f32, or if the hardness is
+    /// negative or not finite, or the margin of false negatives not finite.
     pub fn init(&self) -> JointLhLoss {
         assert_temperature("JointLhLossConfig", self.temperature);
+        assert_negatives("JointLhLossConfig", self.hardness, self.false_negatives);
         JointLhLoss {
             temperature: self.temperature,
             normalize_by_positives: self.normalize_by_positives,
+            hardness: self.hardness,
+            false_negatives: self.false_negatives,
         }
     }
 }
@@ -59,6 +75,9 @@ impl JointLhLossConfig {
 pub struct JointLhLoss {
     temperature: f64,
     normalize_by_positives: bool,
+    hardness: f64,
+    #[module(skip)]
+    false_negatives: Option<FalseNegatives>,
 }
 
 inherent_forward!(JointLhLoss);
@@ -69,6 +88,16 @@ impl JointLhLoss {
         self.temperature
     }
 
+    /// How much harder negatives weigh more.
+    pub fn hardness(&self) -> f64 {
+        self.hardness
+    }
+
+    /// Which negatives are ignored because they score too high to be believed.
+    pub fn false_negatives(&self) -> Option<FalseNegatives> {
+        self.false_negatives
+    }
+
     /// Whether the loss of a query is divided by its number of positives.
     pub fn normalize_by_positives(&self) -> bool {
         self.normalize_by_positives
@@ -76,26 +105,24 @@ impl JointLhLoss {
 }
 
 impl Objective for JointLhLoss {
-    fn temperature(&self) -> f64 {
-        self.temperature
-    }
-
-    fn wanted(&self) -> Vec<Statistic> {
-        vec![
+    fn request(&self) -> Request {
+        let wanted = [
             Statistic::Negatives,
-            Statistic::Positives,
+            Statistic::UnweightedPositives,
             Statistic::PositiveExcess,
-        ]
+        ];
+        Request::new(self.temperature, &wanted)
+            .with_hardness(self.hardness)
+            .with_false_negatives(self.false_negatives)
     }
 
     fn losses(&self, statistics: &Statistics) -> Tensor<1> {
-        let positives = statistics.positive_counts();
-        let contrast = contrast(likelihood_gap(statistics), statistics);
+        let contrast = contrast(gap(Statistic::UnweightedPositives, statistics), statistics);
         let excess = statistics.get(Statistic::PositiveExcess);
         if self.normalize_by_positives {
-            contrast + excess / positives.clamp_min(1.0)
+            contrast + per_positive(excess, statistics)
         } else {
-            contrast * positives + excess
+            contrast * statistics.positive_weights() + excess
         }
     }
 }
@@ -111,6 +138,11 @@ impl ModuleDisplay for JointLhLoss {
         content
             .add("temperature", &self.temperature)
             .add("normalize_by_positives", &self.normalize_by_positives)
+            .add("hardness", &self.hardness)
+            .add(
+                "false_negatives",
+                format!("{:?}", self.false_negatives).as_str(),
+            )
             .optional()
     }
 }

@@ -4,8 +4,14 @@ use burn::{
     tensor::Tensor,
 };
 
-use super::{Objective, assert_temperature, contrast, inherent_forward};
-use crate::statistics::{Statistic, Statistics};
+use super::{
+    Objective, assert_negatives, assert_temperature, contrast, inherent_forward,
+    log_positive_weights, per_positive,
+};
+use crate::{
+    FalseNegatives,
+    statistics::{Request, Statistic, Statistics},
+};
 
 /// Which positives of a query enter [`LsePairLoss`].
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -47,6 +53,13 @@ pub struct LsePairLossConfig {
     /// Divides the loss of a query by its number of positives. Default: false.
     #[config(default = false)]
     pub normalize_by_positives: bool,
+    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the score before
+    /// the temperature, which should be a cosine. Default: 0.
+    #[config(default = 0.0)]
+    pub hardness: f64,
+    /// Which negatives are ignored because they score too high to be believed. Default: none.
+    #[config(default = "None")]
+    pub false_negatives: Option<FalseNegatives>,
 }
 
 impl LsePairLossConfig {
@@ -55,9 +68,11 @@ impl LsePairLossConfig {
     /// # Panics
     ///
     /// If the temperature is not positive and finite or has no inverse in f32, or if the margin is not
-    /// finite or not in f32 once divided by the temperature.
+    /// finite or not in f32 once divided by the temperature, or if the hardness is negative or not
+    /// finite, or the margin of false negatives not finite.
     pub fn init(&self) -> LsePairLoss {
         assert_temperature("LsePairLossConfig", self.temperature);
+        assert_negatives("LsePairLossConfig", self.hardness, self.false_negatives);
         assert!(
             self.margin.is_finite(),
             "LsePairLossConfig: margin must be finite, got {}",
@@ -75,6 +90,8 @@ impl LsePairLossConfig {
             positives: self.positives,
             negatives: self.negatives,
             normalize_by_positives: self.normalize_by_positives,
+            hardness: self.hardness,
+            false_negatives: self.false_negatives,
         }
     }
 }
@@ -111,6 +128,9 @@ pub struct LsePairLoss {
     #[module(skip)]
     negatives: NegativeSelection,
     normalize_by_positives: bool,
+    hardness: f64,
+    #[module(skip)]
+    false_negatives: Option<FalseNegatives>,
 }
 
 inherent_forward!(LsePairLoss);
@@ -119,6 +139,16 @@ impl LsePairLoss {
     /// What the scores are divided by.
     pub fn temperature(&self) -> f64 {
         self.temperature
+    }
+
+    /// How much harder negatives weigh more.
+    pub fn hardness(&self) -> f64 {
+        self.hardness
+    }
+
+    /// Which negatives are ignored because they score too high to be believed.
+    pub fn false_negatives(&self) -> Option<FalseNegatives> {
+        self.false_negatives
     }
 
     /// How far a positive should lie above a negative.
@@ -143,7 +173,7 @@ impl LsePairLoss {
 
     fn positive_statistic(&self) -> Statistic {
         match self.positives {
-            PositiveSelection::All => Statistic::WeakPositives,
+            PositiveSelection::All => Statistic::PositiveMean,
             PositiveSelection::Weakest => Statistic::WeakestPositive,
             PositiveSelection::Strongest => Statistic::StrongestPositive,
         }
@@ -158,30 +188,29 @@ impl LsePairLoss {
 }
 
 impl Objective for LsePairLoss {
-    fn temperature(&self) -> f64 {
-        self.temperature
-    }
-
-    fn wanted(&self) -> Vec<Statistic> {
-        vec![self.negative_statistic(), self.positive_statistic()]
+    fn request(&self) -> Request {
+        let wanted = [self.negative_statistic(), self.positive_statistic()];
+        Request::new(self.temperature, &wanted)
+            .with_exponent(-1.0)
+            .with_hardness(self.hardness)
+            .with_false_negatives(self.false_negatives)
     }
 
     fn losses(&self, statistics: &Statistics) -> Tensor<1> {
         let negatives = statistics.get(self.negative_statistic());
-        let positives = statistics.get(self.positive_statistic());
+        let gap = negatives - statistics.get(self.positive_statistic());
         let gap = match self.positives {
-            PositiveSelection::All => negatives + positives,
-            PositiveSelection::Weakest | PositiveSelection::Strongest => negatives - positives,
+            PositiveSelection::All => gap + log_positive_weights(statistics),
+            PositiveSelection::Weakest | PositiveSelection::Strongest => gap,
         };
         let gap = match self.margin {
             0.0 => gap,
             margin => gap + margin / self.temperature,
         };
         let losses = contrast(gap, statistics);
-        if self.normalize_by_positives {
-            losses / statistics.positive_counts().clamp_min(1.0)
-        } else {
-            losses
+        match self.normalize_by_positives {
+            true => per_positive(losses, statistics),
+            false => losses,
         }
     }
 }
@@ -200,6 +229,11 @@ impl ModuleDisplay for LsePairLoss {
             .add("positives", format!("{:?}", self.positives).as_str())
             .add("negatives", format!("{:?}", self.negatives).as_str())
             .add("normalize_by_positives", &self.normalize_by_positives)
+            .add("hardness", &self.hardness)
+            .add(
+                "false_negatives",
+                format!("{:?}", self.false_negatives).as_str(),
+            )
             .optional()
     }
 }

@@ -1,22 +1,26 @@
 //! The objectives: formulas on [statistics](crate::statistics).
 
+mod expected_rand1_lh;
 mod forward;
 mod joint_lh;
 mod lse_pair;
+mod power_mean;
 mod rand1_lh;
 mod sum_marg_lh;
 
 use burn::tensor::Tensor;
 
 use crate::{
-    Targets,
-    statistics::{Statistic, Statistics, softplus},
+    FalseNegatives, Targets,
+    statistics::{Request, Statistic, Statistics, softplus},
 };
 
+pub use expected_rand1_lh::{ExpectedRand1LhLoss, ExpectedRand1LhLossConfig};
 pub use forward::Forward;
 use forward::inherent_forward;
 pub use joint_lh::{JointLhLoss, JointLhLossConfig};
 pub use lse_pair::{LsePairLoss, LsePairLossConfig, NegativeSelection, PositiveSelection};
+pub use power_mean::{PowerMeanLoss, PowerMeanLossConfig};
 pub use rand1_lh::{Rand1LhLoss, Rand1LhLossConfig};
 pub use sum_marg_lh::{SumMargLhLoss, SumMargLhLossConfig};
 
@@ -34,16 +38,13 @@ pub use sum_marg_lh::{SumMargLhLoss, SumMargLhLossConfig};
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor, activation::relu};
-/// use burn_multi_positive::{Forward, Objective, statistics::{Statistic, Statistics}};
+/// use burn_multi_positive::{Forward, Objective, statistics::{Request, Statistic, Statistics}};
 ///
 /// struct Hinge;
 ///
 /// impl Objective for Hinge {
-///     fn temperature(&self) -> f64 {
-///         1.0
-///     }
-///     fn wanted(&self) -> Vec<Statistic> {
-///         vec![Statistic::WeakestPositive, Statistic::HardestNegative]
+///     fn request(&self) -> Request {
+///         Request::new(1.0, &[Statistic::WeakestPositive, Statistic::HardestNegative])
 ///     }
 ///     fn losses(&self, statistics: &Statistics) -> Tensor<1> {
 ///         let gap = statistics.get(Statistic::HardestNegative)
@@ -59,11 +60,9 @@ pub use sum_marg_lh::{SumMargLhLoss, SumMargLhLossConfig};
 /// assert_eq!(Hinge.forward(scores, positives).into_scalar::<f32>(), 1.5);
 /// ```
 pub trait Objective {
-    /// What the scores are divided by.
-    fn temperature(&self) -> f64;
-
-    /// The statistics that [`losses`](Objective::losses) reads.
-    fn wanted(&self) -> Vec<Statistic>;
+    /// The statistics that [`losses`](Objective::losses) reads, and of what: what the scores are divided
+    /// by, the exponent of the positives, the hardness of negatives.
+    fn request(&self) -> Request;
 
     /// The loss of every query, `[queries]`, and 0 for a query whose counts are 0.
     fn losses(&self, statistics: &Statistics) -> Tensor<1>;
@@ -98,7 +97,34 @@ fn assert_temperature(config: &str, temperature: f64) {
     );
 }
 
-/// The gap of a likelihood objective: how far the positives lie below the negatives.
-fn likelihood_gap(statistics: &Statistics) -> Tensor<1> {
-    statistics.get(Statistic::Negatives) - statistics.get(Statistic::Positives)
+fn assert_negatives(config: &str, hardness: f64, false_negatives: Option<FalseNegatives>) {
+    assert!(
+        hardness >= 0.0 && (hardness as f32).is_finite(),
+        "{config}: hardness must be finite and not negative, got {hardness}"
+    );
+    if let Some(FalseNegatives { margin, .. }) = false_negatives {
+        assert!(
+            margin.is_finite(),
+            "{config}: false_negatives.margin must be finite, got {margin}"
+        );
+    }
+}
+
+/// `losses`, divided by the summed weights of the positives.
+fn per_positive(losses: Tensor<1>, statistics: &Statistics) -> Tensor<1> {
+    let weights = statistics.positive_weights();
+    let none = weights.clone().equal_scalar(0.0);
+    losses / weights.mask_fill(none, 1.0)
+}
+
+/// The logarithm of the summed weights of the positives; 0 for a query without one.
+fn log_positive_weights(statistics: &Statistics) -> Tensor<1> {
+    let weights = statistics.positive_weights();
+    let none = weights.clone().equal_scalar(0.0);
+    weights.mask_fill(none, 1.0).log()
+}
+
+/// How far `positives` lie below the negatives.
+fn gap(positives: Statistic, statistics: &Statistics) -> Tensor<1> {
+    statistics.get(Statistic::Negatives) - statistics.get(positives)
 }

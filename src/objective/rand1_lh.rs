@@ -4,10 +4,10 @@ use burn::{
     tensor::{Int, Tensor},
 };
 
-use super::{Objective, assert_temperature, contrast, inherent_forward, likelihood_gap};
+use super::{Objective, assert_negatives, assert_temperature, contrast, gap, inherent_forward};
 use crate::{
-    Scores, Targets,
-    statistics::{Statistic, Statistics},
+    FalseNegatives, Scores, Targets,
+    statistics::{Request, Statistic, Statistics},
 };
 
 /// Configuration of [`Rand1LhLoss`].
@@ -16,6 +16,13 @@ pub struct Rand1LhLossConfig {
     /// What the scores are divided by. Default: 1.
     #[config(default = 1.0)]
     pub temperature: f64,
+    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the score before
+    /// the temperature, which should be a cosine. Default: 0.
+    #[config(default = 0.0)]
+    pub hardness: f64,
+    /// Which negatives are ignored because they score too high to be believed. Default: none.
+    #[config(default = "None")]
+    pub false_negatives: Option<FalseNegatives>,
 }
 
 impl Rand1LhLossConfig {
@@ -23,11 +30,15 @@ impl Rand1LhLossConfig {
     ///
     /// # Panics
     ///
-    /// If the temperature is not positive and finite, or has no inverse in f32.
+    /// If the temperature is not positive and finite or has no inverse in f32, or if the hardness is
+    /// negative or not finite, or the margin of false negatives not finite.
     pub fn init(&self) -> Rand1LhLoss {
         assert_temperature("Rand1LhLossConfig", self.temperature);
+        assert_negatives("Rand1LhLossConfig", self.hardness, self.false_negatives);
         Rand1LhLoss {
             temperature: self.temperature,
+            hardness: self.hardness,
+            false_negatives: self.false_negatives,
         }
     }
 }
@@ -55,6 +66,9 @@ impl Rand1LhLossConfig {
 #[module(custom_display)]
 pub struct Rand1LhLoss {
     temperature: f64,
+    hardness: f64,
+    #[module(skip)]
+    false_negatives: Option<FalseNegatives>,
 }
 
 inherent_forward!(Rand1LhLoss);
@@ -63,6 +77,16 @@ impl Rand1LhLoss {
     /// What the scores are divided by.
     pub fn temperature(&self) -> f64 {
         self.temperature
+    }
+
+    /// How much harder negatives weigh more.
+    pub fn hardness(&self) -> f64 {
+        self.hardness
+    }
+
+    /// Which negatives are ignored because they score too high to be believed.
+    pub fn false_negatives(&self) -> Option<FalseNegatives> {
+        self.false_negatives
     }
 
     /// The mean loss of the queries that have a positive, on positives of the caller's choice: the short
@@ -107,16 +131,15 @@ impl Rand1LhLoss {
 }
 
 impl Objective for Rand1LhLoss {
-    fn temperature(&self) -> f64 {
-        self.temperature
-    }
-
-    fn wanted(&self) -> Vec<Statistic> {
-        vec![Statistic::Negatives, Statistic::Positives]
+    fn request(&self) -> Request {
+        let wanted = [Statistic::Negatives, Statistic::UnweightedPositives];
+        Request::new(self.temperature, &wanted)
+            .with_hardness(self.hardness)
+            .with_false_negatives(self.false_negatives)
     }
 
     fn losses(&self, statistics: &Statistics) -> Tensor<1> {
-        contrast(likelihood_gap(statistics), statistics)
+        contrast(gap(Statistic::UnweightedPositives, statistics), statistics)
     }
 
     fn choose_positives(&self, targets: Targets) -> Targets {
@@ -132,6 +155,13 @@ impl ModuleDisplay for Rand1LhLoss {
     }
 
     fn custom_content(&self, content: Content) -> Option<Content> {
-        content.add("temperature", &self.temperature).optional()
+        content
+            .add("temperature", &self.temperature)
+            .add("hardness", &self.hardness)
+            .add(
+                "false_negatives",
+                format!("{:?}", self.false_negatives).as_str(),
+            )
+            .optional()
     }
 }

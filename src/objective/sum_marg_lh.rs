@@ -4,8 +4,14 @@ use burn::{
     tensor::Tensor,
 };
 
-use super::{Objective, assert_temperature, contrast, inherent_forward, likelihood_gap};
-use crate::statistics::{Statistic, Statistics};
+use super::{
+    Objective, assert_negatives, assert_temperature, contrast, gap, inherent_forward,
+    log_positive_weights,
+};
+use crate::{
+    FalseNegatives,
+    statistics::{Request, Statistic, Statistics},
+};
 
 /// Configuration of [`SumMargLhLoss`].
 #[derive(Config, Debug)]
@@ -13,6 +19,13 @@ pub struct SumMargLhLossConfig {
     /// What the scores are divided by. Default: 1.
     #[config(default = 1.0)]
     pub temperature: f64,
+    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the score before
+    /// the temperature, which should be a cosine. Default: 0.
+    #[config(default = 0.0)]
+    pub hardness: f64,
+    /// Which negatives are ignored because they score too high to be believed. Default: none.
+    #[config(default = "None")]
+    pub false_negatives: Option<FalseNegatives>,
 }
 
 impl SumMargLhLossConfig {
@@ -20,11 +33,15 @@ impl SumMargLhLossConfig {
     ///
     /// # Panics
     ///
-    /// If the temperature is not positive and finite, or has no inverse in f32.
+    /// If the temperature is not positive and finite or has no inverse in f32, or if the hardness is
+    /// negative or not finite, or the margin of false negatives not finite.
     pub fn init(&self) -> SumMargLhLoss {
         assert_temperature("SumMargLhLossConfig", self.temperature);
+        assert_negatives("SumMargLhLossConfig", self.hardness, self.false_negatives);
         SumMargLhLoss {
             temperature: self.temperature,
+            hardness: self.hardness,
+            false_negatives: self.false_negatives,
         }
     }
 }
@@ -51,6 +68,9 @@ impl SumMargLhLossConfig {
 #[module(custom_display)]
 pub struct SumMargLhLoss {
     temperature: f64,
+    hardness: f64,
+    #[module(skip)]
+    false_negatives: Option<FalseNegatives>,
 }
 
 inherent_forward!(SumMargLhLoss);
@@ -60,19 +80,29 @@ impl SumMargLhLoss {
     pub fn temperature(&self) -> f64 {
         self.temperature
     }
+
+    /// How much harder negatives weigh more.
+    pub fn hardness(&self) -> f64 {
+        self.hardness
+    }
+
+    /// Which negatives are ignored because they score too high to be believed.
+    pub fn false_negatives(&self) -> Option<FalseNegatives> {
+        self.false_negatives
+    }
 }
 
 impl Objective for SumMargLhLoss {
-    fn temperature(&self) -> f64 {
-        self.temperature
-    }
-
-    fn wanted(&self) -> Vec<Statistic> {
-        vec![Statistic::Negatives, Statistic::Positives]
+    fn request(&self) -> Request {
+        let wanted = [Statistic::Negatives, Statistic::PositiveMean];
+        Request::new(self.temperature, &wanted)
+            .with_hardness(self.hardness)
+            .with_false_negatives(self.false_negatives)
     }
 
     fn losses(&self, statistics: &Statistics) -> Tensor<1> {
-        contrast(likelihood_gap(statistics), statistics)
+        let gap = gap(Statistic::PositiveMean, statistics) - log_positive_weights(statistics);
+        contrast(gap, statistics)
     }
 }
 
@@ -84,6 +114,13 @@ impl ModuleDisplay for SumMargLhLoss {
     }
 
     fn custom_content(&self, content: Content) -> Option<Content> {
-        content.add("temperature", &self.temperature).optional()
+        content
+            .add("temperature", &self.temperature)
+            .add("hardness", &self.hardness)
+            .add(
+                "false_negatives",
+                format!("{:?}", self.false_negatives).as_str(),
+            )
+            .optional()
     }
 }

@@ -6,19 +6,21 @@ use burn::tensor::{Bool, DType, FloatDType, Int, Tensor};
 use crate::{
     Targets,
     kernels::{
+        ceiling::{FalseNegatives, PositiveThreshold},
         draw::DRAWS,
-        table::{NEGATIVE_COUNT, POSITIVE_COUNT, REFERENCE, Request, Statistic, WIDTH},
+        table::{
+            NEGATIVE_COUNT, POSITIVE_COUNT, POSITIVE_WEIGHT, REFERENCE, Request, Statistic, WIDTH,
+        },
     },
     targets::Chosen,
 };
 
+use super::{softplus, softplus::log_one_plus, wide};
+
 /// The table of statistics, `[queries, WIDTH]`.
 pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> Tensor<2> {
     let [queries, documents] = scores.dims();
-    let dtype = match scores.dtype() {
-        DType::F64 => DType::F64,
-        _ => DType::F32,
-    };
+    let dtype = wide(scores.dtype());
     let scores = scores.cast(dtype);
     if queries == 0 || documents == 0 {
         // No score, no statistic: zeros that hang on the graph of the scores.
@@ -28,19 +30,21 @@ pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> T
     // Halved, because the difference of two finite halves is finite.
     let half = scores.clone().mul_scalar(0.5);
     let scores = scores.without_autodiff();
-    let sets = Sets::new(scores.clone(), targets);
+    let sets = Sets::new(scores.clone(), targets, request);
     let reference = sets.reference(half.clone().without_autodiff());
     let from = Scale {
         reference: reference.clone(),
-        factor: 2.0 / request.temperature,
+        factor: 2.0 / request.temperature(),
     };
 
     let mut columns = vec![Tensor::zeros([queries, 1], (&half.device(), dtype)); WIDTH];
     columns[POSITIVE_COUNT] = sets.positive_count(dtype);
     columns[NEGATIVE_COUNT] = sets.negatives.count(dtype);
+    columns[POSITIVE_WEIGHT] = sets.positive_weight(dtype);
     columns[REFERENCE] = reference.mul_scalar(2.0);
-    for statistic in Statistic::ALL.into_iter().filter(|&s| request.wants(s)) {
-        columns[statistic as usize] = sets.statistic(statistic, half.clone(), &scores, &from);
+    for statistic in Statistic::ALL.into_iter().filter(|&s| request.computes(s)) {
+        let value = sets.statistic(statistic, half.clone(), &scores, &from, request);
+        columns[statistic as usize] = value;
     }
     Tensor::cat(columns, 1)
 }
@@ -90,12 +94,13 @@ struct Sets {
 }
 
 impl Sets {
-    fn new(scores: Tensor<2>, targets: &Targets) -> Self {
+    fn new(scores: Tensor<2>, targets: &Targets, request: Request) -> Self {
         let dims = scores.dims();
+        let dtype = scores.dtype();
         let positives = targets.positives();
         let active = positives.clone().any_dim(1);
-        let weighty = scores.clone().greater_equal_scalar(lowest(scores.dtype()));
-        let weighty = weighty.bool_or(scores.is_nan());
+        let weighty = scores.clone().greater_equal_scalar(lowest(dtype));
+        let weighty = weighty.bool_or(scores.clone().is_nan());
         let mut negatives = positives
             .clone()
             .bool_not()
@@ -104,19 +109,23 @@ impl Sets {
         if let Some(candidates) = targets.candidates() {
             negatives = negatives.bool_and(candidates);
         }
-        let positives = match targets.chosen() {
-            Some(Chosen::Columns(chosen)) => {
-                let columns = columns(dims, chosen.dtype(), &positives);
-                let chosen: Tensor<2, Int> = chosen.clone().unsqueeze_dim(1);
-                positives.bool_and(columns.equal(chosen.expand(dims)))
-            }
-            Some(Chosen::Draws(draws)) => drawn(draws.clone(), positives),
-            None => positives,
-        };
+        let weights = targets.weights().map(|weights| weights.cast(dtype));
+        if let Some(weights) = &weights {
+            negatives = negatives.bool_and(weights.clone().not_equal_scalar(0.0));
+        }
+        let chosen_positives = chosen_of(targets, positives.clone(), weights.as_ref());
+        if let Some(rule) = request.false_negatives() {
+            let ceiling = ceiling(&scores, &chosen_positives, rule);
+            let believed = scores.greater(ceiling.expand(dims)).bool_not();
+            negatives = negatives.bool_and(believed);
+        }
+        // A negative weight is an error.
+        let weights = weights.map(|w| w.clone().mask_fill(w.lower_scalar(0.0), f64::NAN));
+        let positives = chosen_positives;
         let unknown_choice = active.bool_and(positives.clone().any_dim(1).bool_not());
         Self {
-            positives: Set::new(positives),
-            negatives: Set::new(negatives),
+            positives: Set::new(positives, weights.clone()),
+            negatives: Set::new(negatives, weights),
             unknown_choice,
         }
     }
@@ -129,16 +138,24 @@ impl Sets {
         half: Tensor<2>,
         scores: &Tensor<2>,
         from: &Scale,
+        request: Request,
     ) -> Tensor<2> {
         let negated = from.negated();
         let value = match statistic {
-            Statistic::Negatives => return self.negatives.log_sum_exp(half, from),
+            Statistic::Negatives => return self.hard_negatives(half, from, request),
             Statistic::HardestNegative => {
                 return self.negatives.largest(half, scores.clone(), from);
             }
-            Statistic::Positives => self.positives.log_sum_exp(half, from),
-            Statistic::WeakPositives => self.positives.log_sum_exp(half.neg(), &negated),
+            Statistic::PositiveMean if request.exponent() < 0.0 => {
+                let size = -request.exponent();
+                self.positives.mean(half.neg(), &negated, size).neg()
+            }
+            Statistic::PositiveMean => self.positives.mean(half, from, request.exponent()),
+            Statistic::UnweightedPositives => {
+                self.positives.without_weights().log_sum_exp(half, from)
+            }
             Statistic::PositiveExcess => self.positives.excess(half, from),
+            Statistic::PositiveLosses => self.positive_losses(half, from, request),
             Statistic::WeakestPositive => {
                 let largest = self
                     .positives
@@ -148,6 +165,49 @@ impl Sets {
             Statistic::StrongestPositive => self.positives.largest(half, scores.clone(), from),
         };
         value.mask_fill(self.unknown_choice.clone(), f64::NAN)
+    }
+
+    /// Log-sum-exp over the negatives, whose hardness is a constant and measured from the reference.
+    fn hard_negatives(&self, half: Tensor<2>, from: &Scale, request: Request) -> Tensor<2> {
+        if request.hardness() == 0.0 {
+            return self.negatives.log_sum_exp(half, from);
+        }
+        let hardness = Scale {
+            reference: from.reference.clone(),
+            factor: 2.0 * request.hardness(),
+        };
+        let hardness = hardness.apply(half.clone().without_autodiff()).exp();
+        let weights = match &self.negatives.weights {
+            Some(weights) => weights.clone().mul(hardness),
+            None => hardness,
+        };
+        let negatives = Set::new(self.negatives.members.clone(), Some(weights));
+        negatives.log_sum_exp(half, from)
+    }
+
+    /// The loss of each positive alone against all negatives, summed with the weights.
+    fn positive_losses(&self, half: Tensor<2>, from: &Scale, request: Request) -> Tensor<2> {
+        let dims = half.dims();
+        let reference = from.reference.clone().mul_scalar(2.0 * request.hardness());
+        let level = self.hard_negatives(half.clone(), from, request);
+        let level = level.add(reference);
+        let none = self.negatives.empty.clone();
+        let gap = level.expand(dims).sub(from.apply(half));
+        // Positives may lie infinitely far from the reference, which is one of them.
+        let pointless = none
+            .clone()
+            .expand(dims)
+            .bool_and(gap.clone().is_nan().bool_not());
+        let gap = gap.mask_fill(self.positives.others.clone(), 0.0);
+        let losses = softplus(gap).mask_fill(pointless, 0.0);
+        self.positives.sum(losses)
+    }
+
+    /// An unknown choice counts as one positive of weight 1: its query is active.
+    fn positive_weight(&self, dtype: DType) -> Tensor<2> {
+        let unknown = ones(self.unknown_choice.clone(), dtype);
+        let ones = ones(self.positives.members.clone(), dtype);
+        self.positives.sum(ones).add(unknown)
     }
 
     /// An unknown choice counts as one positive: its query is active.
@@ -170,15 +230,36 @@ struct Set {
     others: Tensor<2, Bool>,
     /// The queries without a member, `[queries, 1]`.
     empty: Tensor<2, Bool>,
+    /// The weight of each member, 0 for the others.
+    weights: Option<Tensor<2>>,
 }
 
 impl Set {
-    fn new(members: Tensor<2, Bool>) -> Self {
+    fn new(members: Tensor<2, Bool>, weights: Option<Tensor<2>>) -> Self {
+        let others = members.clone().bool_not();
         Self {
-            others: members.clone().bool_not(),
+            weights: weights.map(|weights| weights.mask_fill(others.clone(), 0.0)),
+            others,
             empty: members.clone().any_dim(1).bool_not(),
             members,
         }
+    }
+
+    fn without_weights(&self) -> Self {
+        Self::new(self.members.clone(), None)
+    }
+
+    fn weigh(&self, values: Tensor<2>) -> Tensor<2> {
+        match &self.weights {
+            Some(weights) => values.mul(weights.clone()),
+            None => values,
+        }
+    }
+
+    /// The sum of the members' values with their weights; those of the others must be 0.
+    fn sum(&self, values: Tensor<2>) -> Tensor<2> {
+        self.weigh(values.mask_fill(self.others.clone(), 0.0))
+            .sum_dim(1)
     }
 
     fn count(&self, dtype: DType) -> Tensor<2> {
@@ -204,10 +285,9 @@ impl Set {
         };
         // The others are replaced before `exp`, so that nothing of them, NaN and infinities
         // included, reaches the sum or its gradient.
-        let log = largest
-            .apply(half)
-            .mask_fill(self.others.clone(), lowest)
-            .exp()
+        let terms = largest.apply(half).mask_fill(self.others.clone(), lowest);
+        let log = self
+            .weigh(terms.exp())
             .sum_dim(1)
             .mask_fill(self.empty.clone(), 1.0)
             .log();
@@ -221,14 +301,53 @@ impl Set {
         level.mask_fill(self.empty.clone(), 0.0).add(log)
     }
 
-    /// `sum (log sum exp(x) - x)` over the members.
+    /// `log(sum w exp(b x) / sum w) / b` over the members, where `b >= 0`: their mean at 0. It is 0 for
+    /// an empty set.
+    fn mean(&self, half: Tensor<2>, from: &Scale, b: f64) -> Tensor<2> {
+        let dims = half.dims();
+        let largest = Scale {
+            reference: self.max(half.clone()),
+            factor: from.factor,
+        };
+        let level = from.apply(largest.reference.clone());
+        let level = level.mask_fill(self.empty.clone(), 0.0);
+        let weight = self.sum(Tensor::ones(dims, (&half.device(), half.dtype())));
+        let weight = weight.mask_fill(self.empty.clone(), 1.0);
+        // How far each member lies below the largest, as a negative number.
+        let below = largest.apply(half).mask_fill(self.others.clone(), 0.0);
+        let fall = match b < 1e-20 {
+            // So small an exponent is 0 in f32.
+            true => self.sum(below).div(weight),
+            false => {
+                let share = self
+                    .sum(below.clone().mul_scalar(b).exp())
+                    .div(weight.clone());
+                let log = share.mask_fill(self.empty.clone(), 1.0).log();
+                match b < 0.5 {
+                    // Near 1 a share has not the digits of its distance from 1.
+                    true => {
+                        // exp(y) - 1 = 2 t / (1 - t) with t = tanh(y / 2)
+                        let t = below.mul_scalar(0.5 * b).tanh();
+                        let rise = t.clone().mul_scalar(2.0).div(t.neg().add_scalar(1.0));
+                        let rise = self.sum(rise).div(weight);
+                        let is_small = rise.clone().greater_scalar(-0.5);
+                        let small = rise.mask_fill(is_small.clone().bool_not(), 0.0);
+                        log.mask_where(is_small, log_one_plus(small))
+                    }
+                    false => log,
+                }
+                // Not `div_scalar`, whose gradient is rounded to f32.
+                .mul_scalar(1.0 / b)
+            }
+        };
+        level.add(fall)
+    }
+
+    /// `sum w (log sum exp(x) - x)` over the members.
     fn excess(&self, half: Tensor<2>, from: &Scale) -> Tensor<2> {
         let dims = half.dims();
-        let (largest, log) = self.log_sum(half.clone(), from.factor);
-        log.expand(dims)
-            .sub(largest.apply(half))
-            .mask_fill(self.others.clone(), 0.0)
-            .sum_dim(1)
+        let (largest, log) = self.without_weights().log_sum(half.clone(), from.factor);
+        self.sum(log.expand(dims).sub(largest.apply(half)))
     }
 
     /// `max x` over the members, 0 for an empty set, differentiable: the first of the largest
@@ -254,6 +373,54 @@ impl Set {
     }
 }
 
+/// Those of the positives that were chosen, or all.
+fn chosen_of(
+    targets: &Targets,
+    positives: Tensor<2, Bool>,
+    weights: Option<&Tensor<2>>,
+) -> Tensor<2, Bool> {
+    let dims = positives.dims();
+    match targets.chosen() {
+        Some(Chosen::Columns(chosen)) => {
+            let columns = columns(dims, chosen.dtype(), &positives);
+            let chosen: Tensor<2, Int> = chosen.clone().unsqueeze_dim(1);
+            positives.bool_and(columns.equal(chosen.expand(dims)))
+        }
+        Some(Chosen::Draws(draws)) => match weights {
+            Some(weights) => drawn_by_weight(draws.clone(), positives, weights.clone()),
+            None => drawn(draws.clone(), positives),
+        },
+        None => positives,
+    }
+}
+
+/// The largest score of a negative that is believed, `[queries, 1]`; any number for a query without a
+/// positive.
+pub(super) fn ceiling(
+    scores: &Tensor<2>,
+    positives: &Tensor<2, Bool>,
+    rule: FalseNegatives,
+) -> Tensor<2> {
+    let set = Set::new(positives.clone(), None);
+    let threshold = match rule.threshold {
+        PositiveThreshold::Weakest => set.max(scores.clone().neg()).neg(),
+        PositiveThreshold::Strongest => set.max(scores.clone()),
+        PositiveThreshold::Mean => {
+            let count = set.count(scores.dtype()).clamp_min(1.0);
+            set.sum(scores.clone()).div(count)
+        }
+    };
+    // A largest passes over NaN on some devices.
+    let unordered = scores.clone().is_nan().bool_and(positives.clone());
+    let threshold = threshold.mask_fill(unordered.any_dim(1), f64::NAN);
+    match rule.relative {
+        true => threshold
+            .clone()
+            .sub(threshold.abs().mul_scalar(rule.margin)),
+        false => threshold.add_scalar(rule.margin),
+    }
+}
+
 /// The positives that [draws](crate::kernels::draw) name.
 fn drawn(draws: Tensor<1>, positives: Tensor<2, Bool>) -> Tensor<2, Bool> {
     let dims @ [_, documents] = positives.dims();
@@ -267,6 +434,30 @@ fn drawn(draws: Tensor<1>, positives: Tensor<2, Bool>) -> Tensor<2, Bool> {
         .floor()
         .min_pair(count.sub_scalar(1.0));
     positives.bool_and(rank.equal(place.add_scalar(1.0).expand(dims)))
+}
+
+/// The same where each positive is as likely as its weight says.
+fn drawn_by_weight(
+    draws: Tensor<1>,
+    positives: Tensor<2, Bool>,
+    weights: Tensor<2>,
+) -> Tensor<2, Bool> {
+    let dims @ [_, documents] = positives.dims();
+    let dtype = weights.dtype();
+    let sums = weights
+        .mask_fill(positives.clone().bool_not(), 0.0)
+        .cumsum(1);
+    let sum = sums.clone().narrow(1, documents - 1, 1);
+    let share = draws.cast(dtype).floor().div_scalar(DRAWS);
+    let share = share.unsqueeze_dim::<2>(1).mul(sum.clone()).expand(dims);
+    // Rounding may lift the share to the sum itself.
+    let behind = sums
+        .clone()
+        .greater(share)
+        .bool_or(sums.greater_equal(sum.expand(dims)));
+    let behind = behind.bool_and(positives);
+    let rank = ones(behind.clone(), DType::F32).cumsum(1);
+    behind.bool_and(rank.equal_scalar(1.0))
 }
 
 /// 1 for true, 0 for false, whatever the device's default type is.

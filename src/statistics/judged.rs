@@ -3,8 +3,9 @@
 use burn::backend::{
     Autodiff, Backend, Dispatch, ExtensionType,
     autodiff::checkpoint::strategy::CheckpointStrategy,
-    tensor::{BoolTensor, IntTensor},
+    tensor::{BoolTensor, FloatTensor, IntTensor},
 };
+use burn::tensor::DType;
 
 #[cfg(feature = "cpu")]
 use burn::backend::{DispatchKindConversion, DispatchTensor};
@@ -19,6 +20,10 @@ pub struct Judged<B: Backend> {
     pub relevance: Relevance<B>,
     #[extension_type]
     pub candidates: Candidates<B>,
+    #[extension_type]
+    pub weights: Weights<B>,
+    #[extension_type]
+    pub ceilings: Ceilings<B>,
     #[extension_type]
     pub chosen: Chosen<B>,
 }
@@ -47,6 +52,24 @@ pub enum Candidates<B: Backend> {
     Mask(BoolTensor<B>),
 }
 
+/// How much each pair counts, beside what lists say.
+#[derive(Clone, Debug, ExtensionType)]
+#[extension_type(fusion: cfg(feature = "cubecl"))]
+pub enum Weights<B: Backend> {
+    All,
+    /// As much as its entry says, `[queries, documents]`, in the type of the statistics.
+    Matrix(FloatTensor<B>),
+}
+
+/// Which negatives are believed.
+#[derive(Clone, Debug, ExtensionType)]
+#[extension_type(fusion: cfg(feature = "cubecl"))]
+pub enum Ceilings<B: Backend> {
+    None,
+    /// Those whose score is not above the query's ceiling, `[queries]`, in the type of the statistics.
+    Each(FloatTensor<B>),
+}
+
 /// Which positives of a query stay.
 #[derive(Clone, Debug, ExtensionType)]
 #[extension_type(fusion: cfg(feature = "cubecl"))]
@@ -57,9 +80,13 @@ pub enum Chosen<B: Backend> {
 }
 
 impl Judged<Dispatch> {
-    /// The targets with all their positives, chosen or not: with labels and lists as they are, where
-    /// the kernels read `lists`, else with the masks that these stand for.
-    pub fn of_all_positives(targets: &Targets, lists: bool) -> Self {
+    /// The targets with all their positives, chosen or not, and weights in `dtype`: with labels and lists
+    /// as they are, where the kernels read `lists`, else with the masks and weights that these stand for.
+    pub fn of_all_positives(targets: &Targets, lists: bool, dtype: DType) -> Self {
+        let weights = match lists {
+            true => targets.given_weights(),
+            false => targets.weights(),
+        };
         let (relevance, candidates) = match targets.relevance() {
             targets::Relevance::Labels { queries, documents } if lists => {
                 let [queries, documents] = [queries, documents].map(|x| x.clone().into_dispatch());
@@ -81,7 +108,21 @@ impl Judged<Dispatch> {
                 Some(mask) => Candidates::Mask(mask.into_dispatch()),
                 None => Candidates::All,
             },
+            weights: match weights {
+                Some(weights) => Weights::Matrix(weights.cast(dtype).into_dispatch()),
+                None => Weights::All,
+            },
+            ceilings: Ceilings::None,
             chosen: Chosen::All,
+        }
+    }
+
+    /// Ignores negatives above the ceiling of their query.
+    #[cfg(any(feature = "cpu", feature = "cubecl"))]
+    pub fn with_ceilings(self, ceilings: FloatTensor<Dispatch>) -> Self {
+        Self {
+            ceilings: Ceilings::Each(ceilings),
+            ..self
         }
     }
 
@@ -108,7 +149,7 @@ where
     }
 }
 
-/// Bool and Int tensors are those of the inner backend already.
+/// Bool and Int tensors are those of the inner backend already, weights and ceilings are constants.
 impl<B: Backend, C: CheckpointStrategy> Judged<Autodiff<B, C>> {
     pub fn into_inner(self) -> Judged<B> {
         Judged {
@@ -122,6 +163,14 @@ impl<B: Backend, C: CheckpointStrategy> Judged<Autodiff<B, C>> {
             candidates: match self.candidates {
                 Candidates::All => Candidates::All,
                 Candidates::Mask(mask) => Candidates::Mask(mask),
+            },
+            weights: match self.weights {
+                Weights::All => Weights::All,
+                Weights::Matrix(weights) => Weights::Matrix(weights.into_primitive()),
+            },
+            ceilings: match self.ceilings {
+                Ceilings::None => Ceilings::None,
+                Ceilings::Each(ceilings) => Ceilings::Each(ceilings.into_primitive()),
             },
             chosen: match self.chosen {
                 Chosen::All => Chosen::All,

@@ -6,14 +6,24 @@
 //! ```text
 //! statistic           value                     gradient with respect to x_n, x_p
 //! Negatives           log sum_N exp(x)          softmax_N(x)                  over N
-//! Positives           log sum_P exp(x)          softmax_P(x)                  over P
-//! WeakPositives       log sum_P exp(-x)         -softmax_P(-x)                over P
-//! PositiveExcess      sum_P (Positives - x)     m softmax_P(x) - 1            over P
+//! PositiveMean        log(sum_P exp(b x) / m) / b   softmax_P(b x)            over P
+//! UnweightedPositives log sum_P exp(x)          softmax_P(x)                  over P
+//! PositiveExcess      sum_P (UnweightedPositives - x)   m softmax_P(x) - 1    over P
+//! PositiveLosses      sum_P softplus(Negatives - x)     -sigmoid(Negatives - x) over P,
+//!                                               sum_P sigmoid softmax_N(x)    over N
 //! WeakestPositive     min_P x                   1 at the first such column
 //! StrongestPositive   max_P x                   1 at the first such column
 //! HardestNegative     max_N x                   1 at the first such column
 //! counts              m = |P|, |N|              none
+//! positive weights    W = m                     none
 //! ```
+//!
+//! `b` is the [exponent](Request::with_exponent); at 0 the mean is the arithmetic one. With
+//! [weights](crate::Targets::with_weights) `w` every term of a sum is multiplied by its `w`
+//! (`UnweightedPositives` aside), and `W`, the sum over `P`, stands for `m` everywhere, `w_p` for the
+//! 1 beside it. A weight of 0 leaves its document out of both sets.
+//! [Hardness](Request::with_hardness) `alpha` multiplies the weights of negatives by
+//! `exp(alpha score)`, a constant.
 //!
 //! The reference of a query is its hardest negative, or its strongest positive where it has no
 //! negative. It is a constant: no gradient flows through it. Objectives depend on differences of
@@ -40,12 +50,12 @@ mod tiled;
 #[cfg(not(any(feature = "cpu", feature = "cubecl")))]
 use composed as fused;
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
-pub use crate::kernels::table::Statistic;
+pub use crate::kernels::table::{Request, Statistic};
 use crate::{
     Embeddings, Targets,
-    kernels::table::{NEGATIVE_COUNT, POSITIVE_COUNT, Request},
+    kernels::table::{NEGATIVE_COUNT, POSITIVE_COUNT, POSITIVE_WEIGHT, REFERENCE},
 };
 
 pub(crate) use softplus::softplus;
@@ -58,7 +68,7 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Computes the statistics that are `wanted`; the counts always are.
+    /// Computes the statistics that are wanted; the counts always are.
     ///
     /// # Shapes
     ///
@@ -67,14 +77,8 @@ impl Statistics {
     /// # Panics
     ///
     /// If the targets have another shape or device than the scores.
-    pub fn new(
-        scores: Tensor<2>,
-        targets: &Targets,
-        temperature: f64,
-        wanted: &[Statistic],
-    ) -> Self {
+    pub fn new(scores: Tensor<2>, targets: &Targets, request: Request) -> Self {
         targets.assert_fit(scores.dims(), &scores.device());
-        let request = Request::new(temperature, wanted);
         Self {
             table: fused::table(scores, targets, request),
             request,
@@ -87,14 +91,8 @@ impl Statistics {
     /// # Shapes and panics
     ///
     /// As [`new`](Self::new).
-    pub fn composed(
-        scores: Tensor<2>,
-        targets: &Targets,
-        temperature: f64,
-        wanted: &[Statistic],
-    ) -> Self {
+    pub fn composed(scores: Tensor<2>, targets: &Targets, request: Request) -> Self {
         targets.assert_fit(scores.dims(), &scores.device());
-        let request = Request::new(temperature, wanted);
         Self {
             table: composed::table(scores, targets, request),
             request,
@@ -112,17 +110,11 @@ impl Statistics {
     /// # Panics
     ///
     /// If the targets have another shape or device than the scores would.
-    pub fn from_embeddings(
-        embeddings: Embeddings,
-        targets: &Targets,
-        temperature: f64,
-        wanted: &[Statistic],
-    ) -> Self {
+    pub fn from_embeddings(embeddings: Embeddings, targets: &Targets, request: Request) -> Self {
         let Embeddings {
             queries, documents, ..
         } = &embeddings;
         targets.assert_fit([queries.dims()[0], documents.dims()[0]], &queries.device());
-        let request = Request::new(temperature, wanted);
         Self {
             table: tiled::table(embeddings, targets, request),
             request,
@@ -140,7 +132,18 @@ impl Statistics {
             "Statistics::get: expected one of the statistics that were wanted, got {statistic:?}, which \
              was not asked for"
         );
-        self.column(statistic as usize)
+        let value = self.column(statistic as usize);
+        let of_negatives = matches!(statistic, Statistic::Negatives | Statistic::HardestNegative);
+        match self.request.hardness() {
+            // In the table the weights are measured from the reference, too.
+            hardness if hardness != 0.0 && of_negatives => {
+                let any = self.negative_counts().clamp_max(1.0);
+                let reference = self.column(REFERENCE).detach();
+                let none = any.equal_scalar(0.0);
+                value + reference.mul_scalar(hardness).mask_fill(none, 0.0)
+            }
+            _ => value,
+        }
     }
 
     /// The number of positives of every query, `[queries]`, as floats and without a gradient.
@@ -153,6 +156,12 @@ impl Statistics {
         self.column(NEGATIVE_COUNT).detach()
     }
 
+    /// The summed weights of the positives of every query, `[queries]`, without a gradient: their
+    /// number, where there are no weights.
+    pub fn positive_weights(&self) -> Tensor<1> {
+        self.column(POSITIVE_WEIGHT).detach()
+    }
+
     fn column(&self, index: usize) -> Tensor<1> {
         let table = self.table.clone();
         let column = match table.dims() {
@@ -161,5 +170,13 @@ impl Statistics {
             _ => table.narrow(1, index, 1),
         };
         column.squeeze_dim(1)
+    }
+}
+
+/// The type of the statistics of scores, or of sums of embeddings, in `dtype`.
+fn wide(dtype: DType) -> DType {
+    match dtype {
+        DType::F64 => DType::F64,
+        _ => DType::F32,
     }
 }

@@ -5,7 +5,7 @@ use burn::tensor::{DType, Tensor, activation::softplus_with_threshold};
 use crate::device::Processor;
 
 /// `log(1 + exp(x))`: a confident query's loss of 1e-14 is 1e-14, not 0.
-pub(crate) fn softplus(x: Tensor<1>) -> Tensor<1> {
+pub(crate) fn softplus<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     match Processor::of(&x.device()).has_exact_log1p() {
         // Burn lowers the threshold to what `exp` can hold.
         true => softplus_with_threshold(x, 1.0, f64::MAX),
@@ -13,15 +13,20 @@ pub(crate) fn softplus(x: Tensor<1>) -> Tensor<1> {
     }
 }
 
-/// `max(x, 0) + log(1 + y)` with `y = exp(-|x|)`, and `log(1 + y) = 2 atanh(z)` with
-/// `z = y / (2 + y) <= 1/3`, of which seven terms give all digits of f32, and 17 those of f64.
-fn softplus_by_series(x: Tensor<1>) -> Tensor<1> {
-    let terms = if x.dtype() == DType::F64 { 17 } else { 7 };
+/// `max(x, 0) + log(1 + y)` with `y = exp(-|x|)`.
+fn softplus_by_series<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let positive = x.clone().greater_scalar(0.0);
     // Not `clamp`, which would lose a NaN.
     let below = x.clone().mask_fill(positive.clone(), 0.0);
     let above = x.mask_fill(positive.bool_not(), 0.0);
     let y = below.clone().sub(above.clone()).exp();
+    above.add(log_one_plus(y))
+}
+
+/// `log(1 + y) = 2 atanh(z)` with `z = y / (2 + y)`: for `-1/2 <= y <= 1`, where `|z| <= 1/3`, seven terms
+/// give all digits of f32, and 17 those of f64.
+pub fn log_one_plus<const D: usize>(y: Tensor<D>) -> Tensor<D> {
+    let terms = if y.dtype() == DType::F64 { 17 } else { 7 };
     let z = y.clone().div(y.add_scalar(2.0));
     let square = z.clone().powi_scalar(2);
     let coefficient = |k: u32| 1.0 / f64::from(2 * k + 1);
@@ -31,7 +36,7 @@ fn softplus_by_series(x: Tensor<1>) -> Tensor<1> {
         .fold(last.add_scalar(coefficient(terms - 1)), |sum, k| {
             sum.mul(square.clone()).add_scalar(coefficient(k))
         });
-    above.add(z.mul(series).mul_scalar(2.0))
+    z.mul(series).mul_scalar(2.0)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use std::fmt;
 
 /// Why targets could not be built from the data given.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum TargetsError {
     /// The batch has no query.
@@ -25,6 +25,15 @@ pub enum TargetsError {
         positives: usize,
         /// The number of documents of a group.
         group_size: usize,
+    },
+    /// A weight is negative or not finite.
+    Weight {
+        /// The row of the query.
+        query: usize,
+        /// The place in the list of the query.
+        entry: usize,
+        /// The weight given there.
+        weight: f32,
     },
 }
 
@@ -51,6 +60,15 @@ impl fmt::Display for TargetsError {
             } => write!(
                 f,
                 "positive_counts[{query}]: expected at most the group size {group_size}, got {positives}"
+            ),
+            Self::Weight {
+                query,
+                entry,
+                weight,
+            } => write!(
+                f,
+                "weight of entry {entry} of query {query}: expected a finite number that is not negative, \
+                 got {weight}"
             ),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, hash::Hash, ops::Range, sync::Arc};
 
-use burn::tensor::{Bool, Device, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 
 use super::TargetsError;
 
@@ -10,6 +10,8 @@ use super::TargetsError;
 #[derive(Clone, Debug)]
 pub(crate) struct Lists {
     columns: Arc<Vec<Vec<usize>>>,
+    /// The weights of the positives, in the order of their columns; None if all are 1.
+    weights: Option<Arc<Vec<Vec<f32>>>>,
     /// None if no query ignores a column.
     ignored: Option<Arc<Vec<Vec<usize>>>>,
     documents: usize,
@@ -20,6 +22,7 @@ impl Lists {
     fn new(columns: Vec<Vec<usize>>, documents: usize, device: &Device) -> Self {
         Self {
             columns: Arc::new(columns),
+            weights: None,
             ignored: None,
             documents,
             device: device.clone().without_autodiff(),
@@ -62,44 +65,50 @@ impl Lists {
         Ok(Self::new(columns, documents, device))
     }
 
+    /// Groups whose positives have these weights.
+    pub fn from_weighted_groups(
+        weights: &[Vec<f32>],
+        group_size: usize,
+        device: &Device,
+    ) -> Result<Self, TargetsError> {
+        let counts: Vec<usize> = weights.iter().map(Vec::len).collect();
+        let lists = Self::from_groups(&counts, group_size, device)?;
+        for (query, weights) in weights.iter().enumerate() {
+            check(query, weights.iter())?;
+        }
+        Ok(Self {
+            weights: Some(Arc::new(weights.to_vec())),
+            ..lists
+        })
+    }
+
     pub fn from_ids<'a, Id: Eq + Hash + 'a>(
-        relevant: &[Vec<Id>],
+        relevant: &'a [Vec<Id>],
         documents: impl Iterator<Item = &'a Id>,
         device: &Device,
     ) -> Result<Self, TargetsError> {
-        if relevant.is_empty() {
-            return Err(TargetsError::NoQueries);
+        let relevant = relevant.iter().map(|ids| ids.iter().map(|id| (id, 1.0)));
+        let (columns, documents) = columns_of_ids(relevant, documents)?;
+        let columns = columns.into_iter().map(|columns| unzip(columns).0);
+        Ok(Self::new(columns.collect(), documents, device))
+    }
+
+    pub fn from_weighted_ids<Id: Eq + Hash>(
+        relevant: &[Vec<(Id, f32)>],
+        documents: &[Id],
+        device: &Device,
+    ) -> Result<Self, TargetsError> {
+        for (query, relevant) in relevant.iter().enumerate() {
+            check(query, relevant.iter().map(|(_, weight)| weight))?;
         }
-        // The columns of each id, and its place among them.
-        let mut places: Vec<Vec<usize>> = Vec::new();
-        let mut place_of: HashMap<&Id, usize> = HashMap::new();
-        let mut count = 0;
-        for (column, id) in documents.enumerate() {
-            let place = *place_of.entry(id).or_insert(places.len());
-            if place == places.len() {
-                places.push(Vec::new());
-            }
-            places[place].push(column);
-            count = column + 1;
-        }
-        if count == 0 {
-            return Err(TargetsError::NoDocuments);
-        }
-        let columns = relevant
-            .iter()
-            .map(|ids| {
-                let found = ids.iter().filter_map(|id| place_of.get(id));
-                let mut found: Vec<usize> = found.copied().collect();
-                // An id may be named twice, and no column has two ids.
-                found.sort_unstable();
-                found.dedup();
-                let columns = found.into_iter().flat_map(|place| &places[place]);
-                let mut columns: Vec<usize> = columns.copied().collect();
-                columns.sort_unstable();
-                columns
-            })
-            .collect();
-        Ok(Self::new(columns, count, device))
+        let relevant = relevant.iter();
+        let relevant = relevant.map(|ids| ids.iter().map(|(id, weight)| (id, *weight)));
+        let (columns, documents) = columns_of_ids(relevant, documents.iter())?;
+        let (columns, weights) = columns.into_iter().map(unzip).unzip();
+        Ok(Self {
+            weights: Some(Arc::new(weights)),
+            ..Self::new(columns, documents, device)
+        })
     }
 
     /// Ignores the positives in the columns from `first` on.
@@ -109,8 +118,11 @@ impl Lists {
                 columns.split_at(columns.partition_point(|&column| column < first));
             (kept.to_vec(), ignored.to_vec())
         };
-        let (columns, ignored) = self.columns.iter().map(split).unzip();
+        let (columns, ignored): (Vec<_>, Vec<_>) = self.columns.iter().map(split).unzip();
+        let kept = |(weights, columns): (&Vec<f32>, &Vec<usize>)| weights[..columns.len()].to_vec();
+        let weights = self.weights.as_ref();
         Self {
+            weights: weights.map(|all| Arc::new(all.iter().zip(&columns).map(kept).collect())),
             columns: Arc::new(columns),
             ignored: Some(Arc::new(ignored)),
             ..self
@@ -127,8 +139,18 @@ impl Lists {
             }
             Arc::new(transposed)
         };
+        let weights = self.weights.as_ref().map(|weights| {
+            let mut transposed = vec![Vec::new(); self.documents];
+            for (columns, weights) in self.columns.iter().zip(weights.iter()) {
+                for (&document, &weight) in columns.iter().zip(weights) {
+                    transposed[document].push(weight);
+                }
+            }
+            Arc::new(transposed)
+        });
         Self {
             columns: transpose(&self.columns),
+            weights,
             ignored: self.ignored.as_ref().map(transpose),
             documents: self.columns.len(),
             device: self.device.clone(),
@@ -145,8 +167,10 @@ impl Lists {
     /// The lists of some of the queries.
     pub fn queries(&self, range: Range<usize>) -> Self {
         let rows = |lists: &Arc<Vec<Vec<usize>>>| Arc::new(lists[range.clone()].to_vec());
+        let weights = self.weights.as_ref();
         Self {
             columns: rows(&self.columns),
+            weights: weights.map(|weights| Arc::new(weights[range.clone()].to_vec())),
             ignored: self.ignored.as_ref().map(rows),
             ..self.clone()
         }
@@ -162,6 +186,32 @@ impl Lists {
     #[cfg(feature = "cpu")]
     pub fn ignored(&self) -> Option<&[Vec<usize>]> {
         self.ignored.as_ref().map(|lists| lists.as_slice())
+    }
+
+    /// The weights of the positives, in the order of their columns, unless all are 1.
+    #[cfg(feature = "cpu")]
+    pub fn weights(&self) -> Option<&[Vec<f32>]> {
+        self.weights.as_ref().map(|lists| lists.as_slice())
+    }
+
+    #[cfg(any(feature = "cpu", feature = "cubecl"))]
+    pub fn has_weights(&self) -> bool {
+        self.weights.is_some()
+    }
+
+    /// The weight of every pair, unless all are 1.
+    pub fn weight_matrix(&self) -> Option<Tensor<2>> {
+        let weights = self.weights.as_ref()?;
+        let [queries, documents] = self.dims();
+        let mut matrix = vec![1.0f32; queries * documents];
+        let rows = matrix.chunks_exact_mut(documents);
+        for ((row, columns), weights) in rows.zip(self.columns.iter()).zip(weights.iter()) {
+            for (&document, &weight) in columns.iter().zip(weights) {
+                row[document] = weight;
+            }
+        }
+        let data = TensorData::new(matrix, [queries, documents]);
+        Some(Tensor::from_data(data, (&self.device, DType::F32)))
     }
 
     pub fn mask(&self) -> Tensor<2, Bool> {
@@ -191,5 +241,67 @@ impl Lists {
 
     pub fn device(&self) -> &Device {
         &self.device
+    }
+}
+
+/// Columns and their weights.
+type Weighted = Vec<(usize, f32)>;
+
+/// For each query the columns that have its ids, ascending, and their weights; and the number of documents.
+/// Of an id that is named twice the larger weight holds.
+fn columns_of_ids<'a, Id: Eq + Hash + 'a, Ids: Iterator<Item = (&'a Id, f32)>>(
+    relevant: impl ExactSizeIterator<Item = Ids>,
+    documents: impl Iterator<Item = &'a Id>,
+) -> Result<(Vec<Weighted>, usize), TargetsError> {
+    if relevant.len() == 0 {
+        return Err(TargetsError::NoQueries);
+    }
+    // The columns of each id, and its place among them.
+    let mut places: Vec<Vec<usize>> = Vec::new();
+    let mut place_of: HashMap<&Id, usize> = HashMap::new();
+    let mut count = 0;
+    for (column, id) in documents.enumerate() {
+        let place = *place_of.entry(id).or_insert(places.len());
+        if place == places.len() {
+            places.push(Vec::new());
+        }
+        places[place].push(column);
+        count = column + 1;
+    }
+    if count == 0 {
+        return Err(TargetsError::NoDocuments);
+    }
+    let columns = relevant.map(|ids| {
+        let found = ids.filter_map(|(id, weight)| Some((*place_of.get(id)?, weight)));
+        let mut found: Weighted = found.collect();
+        // No column has two ids.
+        found.sort_unstable_by(|(a, x), (b, y)| a.cmp(b).then(y.total_cmp(x)));
+        found.dedup_by_key(|(place, _)| *place);
+        let columns = found.into_iter().flat_map(|(place, weight)| {
+            let columns = places[place].iter();
+            columns.map(move |&column| (column, weight))
+        });
+        let mut columns: Weighted = columns.collect();
+        columns.sort_unstable_by_key(|(column, _)| *column);
+        columns
+    });
+    Ok((columns.collect(), count))
+}
+
+fn unzip(columns: Weighted) -> (Vec<usize>, Vec<f32>) {
+    columns.into_iter().unzip()
+}
+
+/// An error for a weight that is negative or not finite.
+fn check<'a>(query: usize, weights: impl Iterator<Item = &'a f32>) -> Result<(), TargetsError> {
+    let mut weights = weights.enumerate();
+    let wrong = weights.find(|(_, weight)| !(weight.is_finite() && **weight >= 0.0));
+    match wrong {
+        Some((entry, &weight)) => Err(TargetsError::Weight {
+            query,
+            entry,
+            weight,
+        }),
+        None => Ok(()),
     }
 }

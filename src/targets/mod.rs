@@ -4,6 +4,7 @@ mod chosen;
 mod error;
 mod labels;
 mod lists;
+mod weights;
 
 use std::{hash::Hash, ops::Range};
 
@@ -49,6 +50,8 @@ pub(crate) use lists::Lists;
 pub struct Targets {
     relevance: Relevance,
     candidates: Option<Tensor<2, Bool>>,
+    weights: Option<Tensor<2>>,
+    query_weights: Option<Tensor<1>>,
     chosen: Option<Chosen>,
 }
 
@@ -75,6 +78,8 @@ impl From<Relevance> for Targets {
         Self {
             relevance,
             candidates: None,
+            weights: None,
+            query_weights: None,
             chosen: None,
         }
     }
@@ -166,6 +171,70 @@ impl Targets {
         Ok(Relevance::Lists(lists).into())
     }
 
+    /// As [`from_groups`](Targets::from_groups), with a [weight](Targets::with_weights) for each positive:
+    /// query `q` has as many positives as `weights[q]` has entries. All negatives have weight 1.
+    ///
+    /// # Errors
+    ///
+    /// As `from_groups`, and a weight that is negative or not finite.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use burn::tensor::Device;
+    /// use burn_multi_positive::Targets;
+    ///
+    /// // The second positive of the second query is only half as relevant.
+    /// let weights = [vec![1.0], vec![1.0, 0.5]];
+    /// let targets = Targets::from_weighted_groups(&weights, 2, &Device::default())?;
+    /// assert_eq!(targets.dims(), [2, 4]);
+    /// # Ok::<(), burn_multi_positive::TargetsError>(())
+    /// ```
+    pub fn from_weighted_groups(
+        weights: &[Vec<f32>],
+        group_size: usize,
+        device: &Device,
+    ) -> Result<Self, TargetsError> {
+        let lists = Lists::from_weighted_groups(weights, group_size, device)?;
+        Ok(Relevance::Lists(lists).into())
+    }
+
+    /// As [`from_ids`](Targets::from_ids), with a [weight](Targets::with_weights) for each id: graded
+    /// judgements. All negatives have weight 1.
+    ///
+    /// A document of weight 0 is ignored: neither positive nor negative. Of an id that is named twice the
+    /// larger weight holds. The weights are kept as lists; a loss from embeddings makes no matrix of
+    /// them on CPUs.
+    ///
+    /// # Errors
+    ///
+    /// As `from_ids`, and a weight that is negative or not finite.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_multi_positive::{SumMargLhLossConfig, Targets};
+    ///
+    /// let device = Device::default();
+    /// // Judgements on a scale of 0 to 3, as gains.
+    /// let relevant = [vec![("d7", 3.0), ("d3", 1.0)], vec![("d9", 2.0), ("d1", 0.0)]];
+    /// let targets = Targets::from_weighted_ids(&relevant, &["d7", "d1", "d9"], &device)?;
+    ///
+    /// let scores = Tensor::<2>::from_floats([[1.0, 0.5, 0.2], [0.1, 0.9, 0.3]], &device);
+    /// let loss = SumMargLhLossConfig::new().init().forward(scores, targets);
+    /// assert!(loss.into_scalar::<f32>() > 0.0);
+    /// # Ok::<(), burn_multi_positive::TargetsError>(())
+    /// ```
+    pub fn from_weighted_ids<Id: Eq + Hash>(
+        relevant: &[Vec<(Id, f32)>],
+        documents: &[Id],
+        device: &Device,
+    ) -> Result<Self, TargetsError> {
+        let lists = Lists::from_weighted_ids(relevant, documents, device)?;
+        Ok(Relevance::Lists(lists).into())
+    }
+
     /// Targets from class labels: a document with the label of the query is a positive.
     ///
     /// Labels are compared by their values, whatever integer types they have. They are kept, two short
@@ -193,12 +262,17 @@ impl Targets {
     ///
     /// # Panics
     ///
-    /// If positives were chosen: a choice is one document a query, and says nothing of a document.
+    /// If positives were chosen or queries weighed: that says nothing of documents, which are the queries
+    /// of the other direction.
     #[must_use]
     pub fn transpose(self) -> Self {
         assert!(
             self.chosen.is_none(),
             "transpose: expected targets without chosen positives, got one chosen positive a query"
+        );
+        assert!(
+            self.query_weights.is_none(),
+            "transpose: expected targets without query weights, got a weight a query"
         );
         let relevance = match self.relevance {
             Relevance::Mask(positives) => Relevance::Mask(positives.transpose()),
@@ -210,6 +284,7 @@ impl Targets {
         };
         Self {
             candidates: self.candidates.map(Tensor::transpose),
+            weights: self.weights.map(Tensor::transpose),
             ..relevance.into()
         }
     }
@@ -235,21 +310,26 @@ impl Targets {
         Self {
             relevance,
             candidates: self.candidates.map(copy),
+            weights: self.weights.map(|weights| weights.to_device(&device)),
+            query_weights: self.query_weights.map(|weights| weights.to_device(&device)),
             chosen: self.chosen.map(|chosen| chosen.to_device(&device)),
         }
     }
 
-    /// The mask of the positives that are candidates.
+    /// The mask of the positives that are candidates and have a weight above 0.
     ///
     /// # Shapes
     ///
     /// - output: `[queries, documents]`
     pub fn positives(&self) -> Tensor<2, Bool> {
-        let relevant = self.relevant();
-        match self.candidates() {
-            Some(candidates) => relevant.bool_and(candidates),
-            None => relevant,
+        let mut positives = self.relevant();
+        if let Some(candidates) = self.candidates() {
+            positives = positives.bool_and(candidates);
         }
+        if let Some(weights) = self.weights() {
+            positives = positives.bool_and(weights.not_equal_scalar(0.0));
+        }
+        positives
     }
 
     /// The number of queries and of documents.
@@ -299,6 +379,14 @@ impl Targets {
         Self {
             relevance,
             candidates: self.candidates.as_ref().map(rows),
+            weights: self
+                .weights
+                .as_ref()
+                .map(|weights| weights.clone().slice([range.clone()])),
+            query_weights: self
+                .query_weights
+                .as_ref()
+                .map(|weights| weights.clone().slice([range.clone()])),
             chosen: self.chosen.as_ref().map(|chosen| chosen.queries(range)),
         }
     }

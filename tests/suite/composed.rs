@@ -16,6 +16,6 @@ pub fn rows(criterion: &Criterion, scores: Tensor<2>, targets: Targets) -> Tenso
 
 fn of(loss: &impl Objective, scores: Tensor<2>, targets: Targets) -> Tensor<1> {
     let targets = loss.choose_positives(targets);
-    let statistics = Statistics::composed(scores, &targets, loss.temperature(), &loss.wanted());
+    let statistics = Statistics::composed(scores, &targets, loss.request());
     loss.losses(&statistics)
 }

@@ -11,7 +11,7 @@ use crate::{
 use burn::tensor::{DType, Tensor};
 use burn_multi_positive::{
     JointLhLossConfig, LsePairLossConfig, Rand1LhLossConfig, SumMargLhLossConfig,
-    statistics::{Statistic, Statistics},
+    statistics::{Request, Statistic, Statistics},
 };
 use std::panic::catch_unwind;
 
@@ -389,13 +389,17 @@ fn selected(form: Form, scores: &[f64], positives: &[usize], which: Statistic) -
     let device = device().autodiff();
     let batch = Batch::new(&[(scores, positives)]);
     let scores = batch.scores(&device, dtype).require_grad();
-    let statistics = form(scores.clone(), &batch.targets(&device), 1.0, &[which]);
+    let statistics = form(
+        scores.clone(),
+        &batch.targets(&device),
+        Request::new(1.0, &[which]),
+    );
     let gradient = &gradient_of(&statistics.get(which), &scores)[0];
     let pulled = (0..gradient.len()).filter(|&d| gradient[d] != 0.0);
     pulled.collect()
 }
 
-type Form = fn(Tensor<2>, &burn_multi_positive::Targets, f64, &[Statistic]) -> Statistics;
+type Form = fn(Tensor<2>, &burn_multi_positive::Targets, Request) -> Statistics;
 
 #[test]
 fn the_smallest_difference_is_no_tie() {

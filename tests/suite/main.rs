@@ -4,7 +4,7 @@
 //! definitions, `embeddings` the same for losses that start from embeddings, `cache`, `bank` and `devices` what goes beyond
 //! one pass and one device, `contract`, `panics` and `targets` what the crate promises, `default_dtypes` that it does so
 //! whatever the device's default types, `extremes`, `confident`, `robustness`, `half_embeddings` and `large_gradients` that
-//! it does so at the ends of what it takes.
+//! it does so at the ends of what it takes, `options` weights and what else the losses can be told.
 
 mod bank;
 mod batch;
@@ -24,10 +24,12 @@ mod gradients;
 mod half_embeddings;
 mod large_gradients;
 mod laws;
+mod options;
 mod oracle;
 mod panics;
 mod rand1;
 mod robustness;
 mod statistics;
 mod targets;
+mod temperature;
 mod views;

@@ -11,7 +11,7 @@ use crate::{
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use burn_multi_positive::{
     Embeddings, MemoryBank, MemoryBankRecord, Rand1LhLossConfig, Stored, Targets,
-    statistics::{Statistic, Statistics},
+    statistics::{Request, Statistic, Statistics},
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -242,12 +242,12 @@ fn a_statistic_that_was_not_asked_for_panics_by_name() {
         ("new", |batch, wanted| {
             let device = device();
             let scores = batch.scores(&device, DType::F32);
-            Statistics::new(scores, &batch.targets(&device), 1.0, wanted)
+            Statistics::new(scores, &batch.targets(&device), Request::new(1.0, wanted))
         }),
         ("composed", |batch, wanted| {
             let device = device();
             let scores = batch.scores(&device, DType::F32);
-            Statistics::composed(scores, &batch.targets(&device), 1.0, wanted)
+            Statistics::composed(scores, &batch.targets(&device), Request::new(1.0, wanted))
         }),
         ("embeddings", |batch, wanted| {
             let device = device().autodiff();
@@ -256,14 +256,14 @@ fn a_statistic_that_was_not_asked_for_panics_by_name() {
             let documents = float_matrix(&documents, &device, DType::F32);
             let targets = batch.targets(&device);
             let embeddings = Embeddings::new(queries, documents);
-            Statistics::from_embeddings(embeddings, &targets, 1.0, wanted)
+            Statistics::from_embeddings(embeddings, &targets, Request::new(1.0, wanted))
         }),
         ("no queries", |_, wanted| {
             let device = device();
             let scores = Tensor::<2>::zeros([0, 3], (&device, DType::F32));
             let positives = Tensor::full([0, 3], true, &device);
             let targets = Targets::new(positives);
-            Statistics::new(scores, &targets, 1.0, wanted)
+            Statistics::new(scores, &targets, Request::new(1.0, wanted))
         }),
     ];
     for (form, statistics) in forms {

@@ -8,19 +8,15 @@ use burn_multi_positive::{
     Embeddings, Forward, JointLhLossConfig, LsePairLossConfig, NegativeSelection, Objective,
     PositiveSelection, Rand1LhLossConfig, Scores, Shards, SumMargLhLossConfig, Targets,
     TargetsError,
-    statistics::{Statistic, Statistics},
+    statistics::{Request, Statistic, Statistics},
 };
 
 /// An objective of a user's own.
 struct Hinge;
 
 impl Objective for Hinge {
-    fn temperature(&self) -> f64 {
-        0.1
-    }
-
-    fn wanted(&self) -> Vec<Statistic> {
-        vec![Statistic::WeakestPositive, Statistic::HardestNegative]
+    fn request(&self) -> Request {
+        Request::new(0.1, &[Statistic::WeakestPositive, Statistic::HardestNegative])
     }
 
     fn losses(&self, statistics: &Statistics) -> Tensor<1> {

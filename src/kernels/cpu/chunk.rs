@@ -93,6 +93,54 @@ pub fn sum_exp<const FMA: bool, R: Real>(
     )
 }
 
+/// The sum of `weight exp(x)` over the negatives, NaN if a weight is negative, and how many of them
+/// have weight.
+#[inline(always)]
+pub fn weighted_sum_exp<const FMA: bool, R: Real>(
+    scores: &[R],
+    excluded: &[u8],
+    weights: &[R],
+    scale: Scale<R>,
+) -> (f64, u64) {
+    let mut sums = [R::default(); LANES];
+    let mut counts = [0u32; LANES];
+    let mut add = |lane: usize, score: R, excluded: u8, weight: R| {
+        let score = if excluded == 0 {
+            score
+        } else {
+            R::NEG_INFINITY
+        };
+        // Of the others nothing is to be seen, infinite weights included.
+        let weight = if excluded == 0 { weight } else { R::default() };
+        let weight = if weight < R::default() {
+            R::NAN
+        } else {
+            weight
+        };
+        counts[lane] += u32::from(score != R::NEG_INFINITY);
+        let x = scale
+            .half_difference::<FMA>(score)
+            .mul(scale.double_inverse);
+        sums[lane] = sums[lane].add(x.exp::<FMA>().mul(weight));
+    };
+    let (scores, last_scores) = scores.as_chunks::<LANES>();
+    let (excluded, last_excluded) = excluded.as_chunks::<LANES>();
+    let (weights, last_weights) = weights.as_chunks::<LANES>();
+    for ((scores, excluded), weights) in scores.iter().zip(excluded).zip(weights) {
+        for lane in 0..LANES {
+            add(lane, scores[lane], excluded[lane], weights[lane]);
+        }
+    }
+    let last = last_scores.iter().zip(last_excluded).zip(last_weights);
+    for (lane, ((&score, &excluded), &weight)) in last.enumerate() {
+        add(lane, score, excluded, weight);
+    }
+    (
+        sums.into_iter().map(R::to_f64).sum(),
+        counts.into_iter().map(u64::from).sum(),
+    )
+}
+
 /// How many negatives have weight, and whether one is NaN.
 #[inline(always)]
 pub fn count<R: Real>(scores: &[R], excluded: &[u8]) -> (u64, bool) {
@@ -107,6 +155,15 @@ pub fn count<R: Real>(scores: &[R], excluded: &[u8]) -> (u64, bool) {
         counts.into_iter().map(u64::from).sum(),
         unordered.into_iter().any(|lane| lane != 0),
     )
+}
+
+/// Multiplies what [`softmax`] wrote for the negatives by their weights.
+#[inline(always)]
+pub fn weigh<R: Real>(excluded: &[u8], weights: &[R], out: &mut [R]) {
+    for ((out, &weight), &excluded) in out.iter_mut().zip(weights).zip(excluded) {
+        let weighted = out.mul(weight);
+        *out = if excluded == 0 { weighted } else { *out };
+    }
 }
 
 /// Writes `exp(x - log_sum) factor` for the negatives, 0 for the others.

@@ -7,9 +7,13 @@ use super::{
 
 /// The targets of a batch; a mask entry is true unless it is 0.
 #[derive(Clone, Copy)]
-pub struct Judgements<'a> {
+pub struct Judgements<'a, R> {
     pub relevance: Relevance<'a>,
     pub candidates: Option<Matrix<'a, u8>>,
+    /// The weight of every pair.
+    pub weights: Option<Matrix<'a, R>>,
+    /// For each query the largest score of a negative that is believed.
+    pub ceilings: Option<&'a [R]>,
     /// For each query the column of its only positive.
     pub chosen: Option<&'a [i64]>,
 }
@@ -24,15 +28,29 @@ pub enum Relevance<'a> {
         queries: &'a [i64],
         documents: &'a [i64],
     },
-    /// For each query the columns of its positives and those that it ignores, ascending.
+    /// For each query the columns of its positives and those that it ignores, ascending, and the weights
+    /// of its positives.
     Columns {
         positives: &'a [Vec<usize>],
+        weights: Option<&'a [Vec<f32>]>,
         ignored: Option<&'a [Vec<usize>]>,
     },
 }
 
-impl<'a> Judgements<'a> {
-    pub fn row(&self, row: usize) -> Row<'a> {
+impl<'a, R: Copy> Judgements<'a, R> {
+    /// Without candidates, weights and choices.
+    #[cfg(test)]
+    pub fn of(relevance: Relevance<'a>) -> Self {
+        Self {
+            relevance,
+            candidates: None,
+            weights: None,
+            ceilings: None,
+            chosen: None,
+        }
+    }
+
+    pub fn row(&self, row: usize) -> Row<'a, R> {
         Row {
             relevance: match self.relevance {
                 Relevance::Mask(mask) => RowRelevance::Mask(mask.row(row)),
@@ -40,12 +58,19 @@ impl<'a> Judgements<'a> {
                     query: queries[row],
                     documents,
                 },
-                Relevance::Columns { positives, ignored } => RowRelevance::Columns {
+                Relevance::Columns {
+                    positives,
+                    weights,
+                    ignored,
+                } => RowRelevance::Columns {
                     positives: &positives[row],
+                    weights: weights.map(|weights| weights[row].as_slice()),
                     ignored: ignored.map_or(&[], |ignored| &ignored[row]),
                 },
             },
-            candidates: self.candidates.map(|candidates| candidates.row(row)),
+            candidates: self.candidates.as_ref().map(|mask| mask.row(row)),
+            weights: self.weights.as_ref().map(|weights| weights.row(row)),
+            ceiling: self.ceilings.map(|ceilings| ceilings[row]),
             chosen: self.chosen.map(|chosen| chosen[row]),
         }
     }

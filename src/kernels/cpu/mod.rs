@@ -24,5 +24,5 @@ pub use element::Element;
 pub use judgements::{Judgements, Relevance};
 pub use matrix::Matrix;
 pub use real::Real;
-pub use rows::{backward, drawn_columns, forward};
+pub use rows::{backward, ceilings, drawn_columns, forward};
 pub use summary::Summary;

@@ -7,108 +7,204 @@ pub fn relative(score: f64, reference: f64, temperature: f64) -> f64 {
     (0.5 * score - 0.5 * reference) * (2.0 / temperature)
 }
 
+/// `log(1 + exp(x))` with its relative accuracy at both ends.
+pub fn softplus(x: f64) -> f64 {
+    // Not `max`, which would lose a NaN.
+    let above = if x < 0.0 { 0.0 } else { x };
+    above + (-x.abs()).exp().ln_1p()
+}
+
+/// The slope of [`softplus`].
+pub fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// A positive: where it stands, its score and its weight.
+#[derive(Clone, Copy, Debug)]
+pub struct Positive {
+    pub column: usize,
+    pub score: f64,
+    pub weight: f64,
+}
+
 /// The positives seen so far.
 #[derive(Clone, Debug)]
 pub struct Positives {
     pub count: usize,
+    /// The sum of the weights.
+    pub weight: f64,
     /// The largest score; passes over NaN.
     pub max: f64,
-    /// Over the scores.
-    pub strong: LogSumExp,
-    /// Over the negated scores.
-    pub weak: LogSumExp,
+    /// Over the scores, without their weights.
+    pub plain: LogSumExp,
+    /// Over the scores with weights, as their [`Power`] has them.
+    pub power: LogSumExp,
     pub weakest: Smallest,
     /// Of the negated scores.
     pub strongest: Smallest,
+    /// All of them, if they are wanted.
+    pub each: Vec<Positive>,
 }
 
 impl Default for Positives {
     fn default() -> Self {
         Self {
             count: 0,
+            weight: 0.0,
             max: f64::NEG_INFINITY,
-            strong: LogSumExp::default(),
-            weak: LogSumExp::default(),
+            plain: LogSumExp::default(),
+            power: LogSumExp::default(),
             weakest: Smallest::default(),
             strongest: Smallest::default(),
+            each: Vec::new(),
         }
     }
 }
 
 impl Positives {
-    pub fn add(&mut self, column: usize, score: f64, request: Request) {
+    pub fn add(&mut self, positive: Positive, request: Request) {
+        let Positive {
+            column,
+            score,
+            weight,
+        } = positive;
         self.count += 1;
+        self.weight += weight;
         self.max = self.max.max(score);
-        if request.wants(Statistic::Positives) || request.wants(Statistic::PositiveExcess) {
-            self.strong.add(score, request.temperature);
+        if request.computes(Statistic::UnweightedPositives)
+            || request.computes(Statistic::PositiveExcess)
+        {
+            let one = LogSumExp::one(score, 1.0, weight);
+            self.plain.merge(&one, Power::of_one(request));
         }
-        if request.wants(Statistic::WeakPositives) {
-            self.weak.add(-score, request.temperature);
+        if request.computes(Statistic::PositiveMean) {
+            let power = Power::of(request);
+            let one = LogSumExp::one(power.sign * score, weight, weight);
+            self.power.merge(&one, power);
+        }
+        if request.computes(Statistic::PositiveLosses) {
+            self.each.push(positive);
         }
         self.weakest.add(column, score);
         self.strongest.add(column, -score);
     }
 
     /// Adds what was seen of later columns.
-    pub fn merge(&mut self, later: &Self, temperature: f64) {
+    pub fn merge(&mut self, later: &Self, request: Request) {
         self.count += later.count;
+        self.weight += later.weight;
         self.max = self.max.max(later.max);
-        self.strong.merge(&later.strong, temperature);
-        self.weak.merge(&later.weak, temperature);
+        self.plain.merge(&later.plain, Power::of_one(request));
+        self.power.merge(&later.power, Power::of(request));
         self.weakest.merge(&later.weakest);
         self.strongest.merge(&later.strongest);
+        self.each.extend_from_slice(&later.each);
+    }
+
+    /// One of the statistics of these alone, of which there are some.
+    pub fn statistic(&self, statistic: Statistic, reference: f64, request: Request) -> f64 {
+        let temperature = request.temperature();
+        match statistic {
+            Statistic::PositiveMean => self.power.mean_above(reference, Power::of(request)),
+            Statistic::UnweightedPositives => self.plain.above(reference, temperature),
+            Statistic::PositiveExcess => self.plain.excess(),
+            Statistic::WeakestPositive => relative(self.weakest.value(), reference, temperature),
+            Statistic::StrongestPositive => {
+                relative(-self.strongest.value(), reference, temperature)
+            }
+            Statistic::Negatives | Statistic::HardestNegative | Statistic::PositiveLosses => {
+                unreachable!("{statistic:?} is not of the positives alone")
+            }
+        }
+    }
+}
+
+/// An exponent as a sign and a size, and the temperature of the scores.
+#[derive(Clone, Copy, Debug)]
+pub struct Power {
+    /// Of the scores that are summed up: their exponentials fall from the largest on.
+    sign: f64,
+    size: f64,
+    temperature: f64,
+}
+
+impl Power {
+    pub fn of(request: Request) -> Self {
+        Self {
+            sign: if request.exponent() < 0.0 { -1.0 } else { 1.0 },
+            size: request.exponent().abs(),
+            temperature: request.temperature(),
+        }
+    }
+
+    /// The exponent 1.
+    fn of_one(request: Request) -> Self {
+        Self {
+            sign: 1.0,
+            size: 1.0,
+            temperature: request.temperature(),
+        }
     }
 }
 
 /// Log-sum-exp over scores, relative to the largest: from the reference of the query, the
-/// differences between them might drown.
+/// differences between them might drown. With `g = (max - score) / temperature`:
 #[derive(Clone, Debug)]
 pub struct LogSumExp {
-    count: f64,
+    count: usize,
+    weight: f64,
     max: f64,
-    /// The sum of `exp((score - max) / temperature)`.
+    /// The sum of `factor exp(-size g)`.
     sum: f64,
-    /// The sum of `(max - score) / temperature`.
+    /// The sum of `weight (1 - exp(-size g))`, which keeps its digits where the size is small.
+    shortfall: f64,
+    /// The sum of `weight g`.
     below: f64,
 }
 
 impl Default for LogSumExp {
     fn default() -> Self {
         Self {
-            count: 0.0,
+            count: 0,
+            weight: 0.0,
             max: f64::NEG_INFINITY,
             sum: 0.0,
+            shortfall: 0.0,
             below: 0.0,
         }
     }
 }
 
 impl LogSumExp {
-    fn add(&mut self, score: f64, temperature: f64) {
-        let one = Self {
-            count: 1.0,
+    fn one(score: f64, factor: f64, weight: f64) -> Self {
+        Self {
+            count: 1,
+            weight,
             max: score,
-            sum: 1.0,
+            sum: factor,
+            shortfall: 0.0,
             below: 0.0,
-        };
-        self.merge(&one, temperature);
+        }
     }
 
-    fn merge(&mut self, other: &Self, temperature: f64) {
+    fn merge(&mut self, other: &Self, power: Power) {
         let rises = other.max > self.max;
         let (mut high, low) = match rises {
             true => (other.clone(), &*self),
             false => (self.clone(), other),
         };
-        if low.count > 0.0 {
+        if low.count > 0 {
             // Nor do two infinities differ.
             let gap = match low.max == high.max {
                 true => 0.0,
-                false => relative(high.max, low.max, temperature),
+                false => relative(high.max, low.max, power.temperature),
             };
+            let exponent = -power.size * gap;
             high.count += low.count;
-            high.sum += low.sum * (-gap).exp();
-            high.below += low.below + low.count * gap;
+            high.weight += low.weight;
+            high.sum += low.sum * exponent.exp();
+            high.shortfall += low.shortfall * exponent.exp() - low.weight * exponent.exp_m1();
+            high.below += low.below + low.weight * gap;
         }
         *self = high;
     }
@@ -126,13 +222,31 @@ impl LogSumExp {
         relative(self.max, score, temperature) + self.log()
     }
 
+    /// How far `log(sum / weight) / exponent` lies above a score; at the exponent 0 it is the mean.
+    fn mean_above(&self, score: f64, power: Power) -> f64 {
+        let share = self.shortfall / self.weight;
+        let fall = match power.size {
+            _ if self.max == f64::NEG_INFINITY => f64::NAN,
+            0.0 => -self.below / self.weight,
+            size if share < 0.5 => (-share).ln_1p() / size,
+            size => (self.sum / self.weight).ln() / size,
+        };
+        power.sign * (relative(self.max, power.sign * score, power.temperature) + fall)
+    }
+
+    /// The share of a score of factor 1, as its [`Power`] has it.
+    pub fn share(&self, score: f64, power: Power) -> f64 {
+        let gap = relative(self.max, power.sign * score, power.temperature);
+        (-power.size * gap - self.log()).exp()
+    }
+
     pub fn softmax(&self, score: f64, temperature: f64) -> f64 {
         (-self.above(score, temperature)).exp()
     }
 
-    /// How far it lies above all the scores, summed: 0 for one.
+    /// How far it lies above all the scores, summed with their weights: 0 for one of factor 1.
     pub fn excess(&self) -> f64 {
-        self.below + self.count * self.log()
+        self.below + self.weight * self.log()
     }
 }
 

@@ -6,6 +6,7 @@
 /// A float type that kernels compute in.
 pub trait Real: Copy + Default + PartialOrd + Send + Sync + 'static {
     const NEG_INFINITY: Self;
+    const NAN: Self;
 
     fn from_f64(x: f64) -> Self;
 
@@ -33,6 +34,7 @@ macro_rules! real {
     ($t:ident, $bits:ident, $q:expr, $ln2:expr, $shift:expr, $lowest:expr) => {
         impl Real for $t {
             const NEG_INFINITY: Self = $t::NEG_INFINITY;
+            const NAN: Self = $t::NAN;
 
             #[inline(always)]
             fn from_f64(x: f64) -> Self {

@@ -2,14 +2,18 @@
 
 use std::ops::Range;
 
-use super::{chunk::CHUNK, element::Element, real::Real};
-use crate::kernels::draw;
+use super::{chunk::CHUNK, element::Element, positives::Positive, real::Real};
+use crate::kernels::{ceiling::FalseNegatives, draw};
 
 /// The targets of one query; a mask entry is true unless it is 0.
 #[derive(Clone, Copy)]
-pub struct Row<'a> {
+pub struct Row<'a, R> {
     pub relevance: RowRelevance<'a>,
     pub candidates: Option<&'a [u8]>,
+    /// The weight of each document.
+    pub weights: Option<&'a [R]>,
+    /// The largest score of a negative that is believed.
+    pub ceiling: Option<R>,
     /// The column of the only positive.
     pub chosen: Option<i64>,
 }
@@ -24,6 +28,8 @@ pub enum RowRelevance<'a> {
     /// Those that are listed, ascending; some are neither positives nor negatives.
     Columns {
         positives: &'a [usize],
+        /// The weights of the positives.
+        weights: Option<&'a [f32]>,
         ignored: &'a [usize],
     },
 }
@@ -40,7 +46,9 @@ impl RowRelevance<'_> {
                     *relevant = u8::from(label == query);
                 }
             }
-            Self::Columns { positives, ignored } => {
+            Self::Columns {
+                positives, ignored, ..
+            } => {
                 buffer.fill(0);
                 for listed in [positives, ignored] {
                     for &column in within(listed, &columns) {
@@ -59,7 +67,7 @@ pub fn within<'a>(columns: &'a [usize], range: &Range<usize>) -> &'a [usize] {
     &columns[before(range.start)..before(range.end)]
 }
 
-impl Row<'_> {
+impl<R: Real> Row<'_, R> {
     /// Collects those of `columns` that are positives.
     #[inline(always)]
     fn positives(self, columns: Range<usize>, buffer: &mut [u8; CHUNK], found: &mut Vec<usize>) {
@@ -83,32 +91,100 @@ impl Row<'_> {
         if let Some(candidates) = self.candidates {
             found.retain(|&column| candidates[column] != 0);
         }
+        if self.has_weights() {
+            found.retain(|&column| self.positive_weight(column) != 0.0);
+        }
+    }
+
+    fn has_weights(self) -> bool {
+        let listed = matches!(
+            self.relevance,
+            RowRelevance::Columns {
+                weights: Some(_),
+                ..
+            }
+        );
+        listed || self.weights.is_some()
+    }
+
+    /// The weight of a positive; NaN if it is negative.
+    fn positive_weight(self, column: usize) -> f64 {
+        let listed = match self.relevance {
+            RowRelevance::Columns {
+                positives,
+                weights: Some(weights),
+                ..
+            } => positives
+                .binary_search(&column)
+                .map_or(1.0, |place| f64::from(weights[place])),
+            _ => 1.0,
+        };
+        let weight = match self.weights {
+            Some(weights) => listed * weights[column].to_f64(),
+            None => listed,
+        };
+        if weight < 0.0 { f64::NAN } else { weight }
+    }
+
+    /// Collects the columns of the positives that stay.
+    #[inline(always)]
+    pub fn chosen_positives(self, documents: usize, found: &mut Vec<usize>) {
+        self.positives(0..documents, &mut [0; CHUNK], found);
+        if let Some(chosen) = self.chosen {
+            found.retain(|&column| column as i64 == chosen);
+        }
+    }
+
+    /// The ceiling of the negatives, given the scores of all documents; any number if there is no
+    /// positive.
+    pub fn ceiling_of<E: Element<Real = R>>(
+        self,
+        scores: &[E],
+        rule: FalseNegatives,
+        scratch: &mut Scratch<E>,
+    ) -> R {
+        scratch.collect(self, 0, scores);
+        let positives = scratch.positives.iter();
+        R::from_f64(rule.ceiling(positives.map(|positive| positive.score)))
     }
 
     /// The column that a draw means; none if there is no positive.
     pub fn drawn(self, documents: usize, draw: f32) -> Option<usize> {
         let mut columns = Vec::new();
         self.positives(0..documents, &mut [0; CHUNK], &mut columns);
-        columns.get(draw::place(draw, columns.len())).copied()
+        let place = match self.has_weights() {
+            true => {
+                let weights = columns.iter().map(|&column| self.positive_weight(column));
+                draw::weighted_place(draw, weights)
+            }
+            false => draw::place(draw, columns.len()),
+        };
+        columns.get(place).copied()
     }
 
     pub fn is_negative(self, column: usize) -> bool {
         let relevant = match self.relevance {
             RowRelevance::Mask(mask) => mask[column] != 0,
             RowRelevance::Labels { query, documents } => documents[column] == query,
-            RowRelevance::Columns { positives, ignored } => [positives, ignored]
+            RowRelevance::Columns {
+                positives, ignored, ..
+            } => [positives, ignored]
                 .iter()
                 .any(|listed| listed.binary_search(&column).is_ok()),
         };
-        !relevant && self.candidates.is_none_or(|mask| mask[column] != 0)
+        !relevant
+            && self.candidates.is_none_or(|mask| mask[column] != 0)
+            && self
+                .weights
+                .is_none_or(|weights| weights[column] != R::default())
     }
 
     /// The first of `columns` whose document is a negative with this score.
-    pub fn first_negative<E: Element>(
+    pub fn first_negative<E: Element<Real = R>>(
         self,
         columns: Range<usize>,
         scores: &[E],
-        score: E::Real,
+        score: R,
     ) -> Option<usize> {
         columns
             .zip(scores)
@@ -116,17 +192,37 @@ impl Row<'_> {
             .map(|(column, _)| column)
     }
 
-    /// For at most [`CHUNK`] columns, 0 where the document is a negative.
+    /// For at most [`CHUNK`] columns and their scores, 0 where the document is a negative.
     #[inline(always)]
-    pub fn excluded<'a>(&'a self, columns: Range<usize>, buffers: &'a mut Excluded) -> &'a [u8] {
+    pub fn excluded<'a>(
+        &'a self,
+        columns: Range<usize>,
+        scores: &[R],
+        buffers: &'a mut Excluded,
+    ) -> &'a [u8] {
         let relevant = self.relevance.mask(columns.clone(), &mut buffers.relevant);
-        let Some(candidates) = self.candidates else {
+        if self.candidates.is_none() && self.weights.is_none() && self.ceiling.is_none() {
             return relevant;
-        };
+        }
         let excluded = &mut buffers.excluded[..columns.len()];
-        let pairs = relevant.iter().zip(&candidates[columns]);
-        for (excluded, (relevant, candidate)) in excluded.iter_mut().zip(pairs) {
-            *excluded = u8::from(*relevant != 0) | u8::from(*candidate == 0);
+        match self.candidates {
+            Some(candidates) => {
+                let pairs = relevant.iter().zip(&candidates[columns.clone()]);
+                for (excluded, (relevant, candidate)) in excluded.iter_mut().zip(pairs) {
+                    *excluded = u8::from(*relevant != 0) | u8::from(*candidate == 0);
+                }
+            }
+            None => excluded.copy_from_slice(relevant),
+        }
+        if let Some(weights) = self.weights {
+            for (excluded, weight) in excluded.iter_mut().zip(&weights[columns]) {
+                *excluded |= u8::from(*weight == R::default());
+            }
+        }
+        if let Some(ceiling) = self.ceiling {
+            for (excluded, score) in excluded.iter_mut().zip(scores) {
+                *excluded |= u8::from(*score > ceiling);
+            }
         }
         excluded
     }
@@ -141,9 +237,8 @@ pub struct Excluded {
 /// Buffers that are reused from row to row.
 pub struct Scratch<E: Element> {
     /// The columns of the positives.
-    pub columns: Vec<usize>,
-    /// The scores of the positives.
-    pub positives: Vec<f64>,
+    columns: Vec<usize>,
+    pub positives: Vec<Positive>,
     pub excluded: Excluded,
     pub scores: [E; CHUNK],
     pub wide: [E::Real; CHUNK],
@@ -168,10 +263,10 @@ impl<E: Element> Default for Scratch<E> {
 }
 
 impl<E: Element> Scratch<E> {
-    /// Collects the positives among the documents from `first` on, and their scores; whether there
-    /// are any, chosen or not.
+    /// Collects the positives among the documents from `first` on; whether there are any, chosen or
+    /// not.
     #[inline(always)]
-    pub fn collect(&mut self, row: Row, first: usize, scores: &[E]) -> bool {
+    pub fn collect(&mut self, row: Row<E::Real>, first: usize, scores: &[E]) -> bool {
         let columns = &mut self.columns;
         let range = first..first + scores.len();
         row.positives(range, &mut self.excluded.relevant, columns);
@@ -180,8 +275,16 @@ impl<E: Element> Scratch<E> {
             columns.retain(|&column| column as i64 == chosen);
         }
         self.positives.clear();
-        let score = |&column: &usize| scores[column - first].widen().to_f64();
-        self.positives.extend(self.columns.iter().map(score));
+        let has_weights = row.has_weights();
+        let positive = |&column: &usize| Positive {
+            column,
+            score: scores[column - first].widen().to_f64(),
+            weight: match has_weights {
+                true => row.positive_weight(column),
+                false => 1.0,
+            },
+        };
+        self.positives.extend(self.columns.iter().map(positive));
         any
     }
 }

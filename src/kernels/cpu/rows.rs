@@ -3,10 +3,13 @@
 use rayon::prelude::*;
 
 use super::{
-    element::Element, isa::Isa, judgements::Judgements, matrix::Matrix, row::Scratch,
+    element::Element, isa::Isa, judgements::Judgements, matrix::Matrix, real::Real, row::Scratch,
     slope::Backward, summary::Forward,
 };
-use crate::kernels::table::{Request, WIDTH};
+use crate::kernels::{
+    ceiling::FalseNegatives,
+    table::{Request, WIDTH},
+};
 
 /// Scores per task below which a thread costs more than it brings.
 const SCORES_PER_TASK: usize = 1 << 14;
@@ -14,7 +17,7 @@ const SCORES_PER_TASK: usize = 1 << 14;
 /// The table of statistics, a row of [`WIDTH`] for each query.
 pub fn forward<E: Element>(
     scores: Matrix<E>,
-    judgements: Judgements,
+    judgements: Judgements<E::Real>,
     request: Request,
 ) -> Vec<E::Real> {
     forward_on(Isa::best(), scores, judgements, request)
@@ -23,7 +26,7 @@ pub fn forward<E: Element>(
 fn forward_on<E: Element>(
     isa: Isa,
     scores: Matrix<E>,
-    judgements: Judgements,
+    judgements: Judgements<E::Real>,
     request: Request,
 ) -> Vec<E::Real> {
     let [queries, documents] = scores.shape();
@@ -44,7 +47,7 @@ fn forward_on<E: Element>(
 /// there if they are `None`.
 pub fn backward<E: Element>(
     scores: Option<Matrix<E>>,
-    judgements: Judgements,
+    judgements: Judgements<E::Real>,
     request: Request,
     table: &[E::Real],
     upstream: &[E::Real],
@@ -64,7 +67,7 @@ pub fn backward<E: Element>(
 fn backward_on<E: Element>(
     isa: Isa,
     scores: Option<Matrix<E>>,
-    judgements: Judgements,
+    judgements: Judgements<E::Real>,
     request: Request,
     table: &[E::Real],
     upstream: &[E::Real],
@@ -84,9 +87,28 @@ fn backward_on<E: Element>(
     });
 }
 
+/// The ceilings of the negatives of each query; any number where it has no positive.
+pub fn ceilings<E: Element>(
+    scores: Matrix<E>,
+    judgements: Judgements<E::Real>,
+    rule: FalseNegatives,
+) -> Vec<E::Real> {
+    let [queries, documents] = scores.shape();
+    let mut ceilings = vec![E::Real::default(); queries];
+    for_rows(&mut ceilings, 1, documents, |scratch, query, ceiling| {
+        let row = judgements.row(query);
+        ceiling[0] = row.ceiling_of(scores.row(query), rule, scratch);
+    });
+    ceilings
+}
+
 /// The columns of the drawn positives, given a [draw](crate::kernels::draw) for each query; -1 where there
 /// is nothing to draw from.
-pub fn drawn_columns(judgements: Judgements, documents: usize, draws: &[f32]) -> Vec<i64> {
+pub fn drawn_columns<R: Real>(
+    judgements: Judgements<R>,
+    documents: usize,
+    draws: &[f32],
+) -> Vec<i64> {
     let drawn = |query: usize| judgements.row(query).drawn(documents, draws[query]);
     (0..draws.len())
         .into_par_iter()
@@ -128,6 +150,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        kernels::ceiling::PositiveThreshold,
         kernels::cpu::{judgements::Relevance, real::Real},
         kernels::draw::DRAWS,
         kernels::reference::{Case, TEMPERATURE, Tolerance, weights},
@@ -145,11 +168,13 @@ mod tests {
     ];
 
     /// Scores of a type, and masks as bytes.
-    struct Stored<E> {
+    struct Stored<E: Element> {
         case: Case,
         scores: Vec<E>,
         positives: Vec<u8>,
         candidates: Vec<u8>,
+        weights: Option<Vec<E::Real>>,
+        ceilings: Option<Vec<E::Real>>,
     }
 
     impl<E: Element> Stored<E> {
@@ -173,24 +198,56 @@ mod tests {
                     scores: scores.iter().map(|score| score.widen().to_f64()).collect(),
                     positives,
                     candidates: Some(candidates),
+                    weights: None,
                     chosen: None,
+                    request: Request::new(TEMPERATURE, &Statistic::ALL),
                 },
+                weights: None,
+                ceilings: None,
                 scores,
             }
         }
 
-        fn judgements(&self) -> Judgements<'_> {
+        /// With weights, some of them 0, an exponent and a hardness.
+        fn with_options(mut self, exponent: f64) -> Self {
+            let mut random = StdRng::seed_from_u64(3);
+            let mut weight = || match random.random_bool(0.2) {
+                true => 0.0,
+                false => f64::from(random.random_range(0.1f32..4.0)),
+            };
+            let weights: Vec<f64> = self.scores.iter().map(|_| weight()).collect();
+            self.weights = Some(weights.iter().map(|&x| E::Real::from_f64(x)).collect());
+            self.case.weights = Some(weights);
+            let request = self.case.request.with_exponent(exponent);
+            self.case.request = request.with_hardness(0.5);
+            self
+        }
+
+        /// With the false negatives of a rule.
+        fn with_ceilings(mut self, rule: FalseNegatives) -> Self {
+            self.case.request = self.case.request.with_false_negatives(Some(rule));
+            let shape = self.case.shape;
+            let scores = Matrix::new(&self.scores, shape[1], shape);
+            self.ceilings = Some(ceilings(scores, self.judgements(), rule));
+            self
+        }
+
+        fn judgements(&self) -> Judgements<'_, E::Real> {
             let matrix = |mask| Matrix::new(mask, self.case.shape[1], self.case.shape);
             Judgements {
                 relevance: Relevance::Mask(matrix(&self.positives)),
                 candidates: Some(matrix(&self.candidates)),
+                weights: self.weights.as_ref().map(|weights| {
+                    Matrix::new(weights.as_slice(), self.case.shape[1], self.case.shape)
+                }),
+                ceilings: self.ceilings.as_deref(),
                 chosen: None,
             }
         }
     }
 
     fn check<E: Element>(isa: Isa, stored: &Stored<E>, tolerance: f64, narrowing: f64) {
-        let request = Request::new(TEMPERATURE, &Statistic::ALL);
+        let request = stored.case.request;
         let shape = stored.case.shape;
         let matrix = Matrix::new(&stored.scores, shape[1], shape);
         let table = forward_on(isa, matrix, stored.judgements(), request);
@@ -222,6 +279,15 @@ mod tests {
         for isa in Isa::all() {
             for shape in SHAPES {
                 check(isa, &Stored::<E>::new(shape, 3.0), tolerance, narrowing);
+                for exponent in [-1.0, 0.5, 3.0] {
+                    let stored = Stored::<E>::new(shape, 3.0).with_options(exponent);
+                    check(isa, &stored, tolerance, narrowing);
+                    let rule = FalseNegatives::new(PositiveThreshold::Mean);
+                    let rule = rule
+                        .with_margin(exponent / 10.0)
+                        .with_relative(exponent > 0.0);
+                    check(isa, &stored.with_ceilings(rule), tolerance, narrowing);
+                }
             }
         }
     }
@@ -249,12 +315,14 @@ mod tests {
     #[test]
     fn draws_name_the_positives_in_their_order() {
         for shape in SHAPES {
-            let stored = Stored::<f32>::new(shape, 3.0);
             let mut random = StdRng::seed_from_u64(9);
             let draws = (0..shape[0]).map(|_| random.random_range(0.0..DRAWS));
             let draws: Vec<f32> = draws.collect();
-            let columns = drawn_columns(stored.judgements(), shape[1], &draws);
-            assert_eq!(columns, stored.case.drawn(&draws), "{shape:?}");
+            let stored = || Stored::<f32>::new(shape, 3.0);
+            for stored in [stored(), stored().with_options(1.0)] {
+                let columns = drawn_columns(stored.judgements(), shape[1], &draws);
+                assert_eq!(columns, stored.case.drawn(&draws), "{shape:?}");
+            }
         }
     }
 
@@ -265,11 +333,7 @@ mod tests {
         let mut positives = vec![0; shape[1]];
         positives[7] = 1;
         let scores = vec![0.1f32; shape[1]];
-        let judgements = Judgements {
-            relevance: Relevance::Mask(Matrix::new(&positives, shape[1], shape)),
-            candidates: None,
-            chosen: None,
-        };
+        let judgements = Judgements::of(Relevance::Mask(Matrix::new(&positives, shape[1], shape)));
         let request = Request::new(0.05, &[Statistic::Negatives]);
         for isa in Isa::all() {
             let table = forward_on(
@@ -288,11 +352,7 @@ mod tests {
     fn rows_may_be_shared_and_have_gaps() {
         let scores: Vec<f32> = (0..12).map(|i| i as f32 / 10.0).collect();
         let positives = [0, 1, 0];
-        let judgements = Judgements {
-            relevance: Relevance::Mask(Matrix::new(&positives, 0, [2, 3])),
-            candidates: None,
-            chosen: None,
-        };
+        let judgements = Judgements::of(Relevance::Mask(Matrix::new(&positives, 0, [2, 3])));
         let request = Request::new(1.0, &Statistic::ALL);
         let gaps = forward(Matrix::new(&scores, 6, [2, 3]), judgements, request);
         let dense = [0.0f32, 0.1, 0.2, 0.6, 0.7, 0.8];

@@ -4,17 +4,17 @@ use super::{
     chunk::{self, CHUNK, Scale},
     element::Element,
     isa::Kernel,
-    positives::Positives,
+    positives::{Positive, Positives, Power, relative, sigmoid},
     real::Real,
     row::{Row, Scratch},
 };
-use crate::kernels::table::{REFERENCE, Request, Statistic};
+use crate::kernels::table::{NEGATIVE_COUNT, REFERENCE, Request, Statistic};
 
 /// Writes the gradient of the scores of one query, given the gradient of its statistics.
 pub struct Backward<'a, E: Element> {
     /// The scores; `None` if they stand in `out`.
     pub scores: Option<&'a [E]>,
-    pub row: Row<'a>,
+    pub row: Row<'a, E::Real>,
     pub request: Request,
     pub table: &'a [E::Real],
     /// The gradient of the row of the table.
@@ -35,9 +35,8 @@ impl<E: Element> Kernel for Backward<'_, E> {
         // Summed up again rather than read from the table, where rounding takes more of a
         // log-sum-exp the farther it lies from the reference.
         let mut positives = Positives::default();
-        let collected = self.scratch.columns.iter().zip(&self.scratch.positives);
-        for (&column, &score) in collected {
-            positives.add(column, score, self.request);
+        for &positive in &self.scratch.positives {
+            positives.add(positive, self.request);
         }
         let slope = Slope::new(self.request, self.table, self.upstream, &positives);
         let hardest = match slope.hardest == 0.0 {
@@ -55,17 +54,23 @@ impl<E: Element> Kernel for Backward<'_, E> {
 /// The gradient of the scores of one query as a function of them.
 pub struct Slope<'a, R> {
     temperature: f64,
+    power: Power,
+    /// Scores as negatives have them, relative to the reference.
     scale: Scale<R>,
     /// Log-sum-exp over the negatives.
     log_sum: R,
     positives: &'a Positives,
     hardest_column: Option<usize>,
+    reference: f64,
+    /// Log-sum-exp over the negatives as a positive alone has it against itself.
+    level: f64,
     // The gradients of the statistics, divided by the temperature.
     negatives: f64,
     hardest: f64,
-    strong: f64,
-    weak: f64,
+    mean: f64,
+    plain: f64,
     excess: f64,
+    losses: f64,
     weakest: f64,
     strongest: f64,
 }
@@ -73,25 +78,44 @@ pub struct Slope<'a, R> {
 impl<'a, R: Real> Slope<'a, R> {
     #[inline(always)]
     pub fn new(request: Request, table: &[R], upstream: &[R], positives: &'a Positives) -> Self {
-        let upstream = |statistic: Statistic| match request.wants(statistic) {
-            true => upstream[statistic as usize].to_f64() / request.temperature,
+        let upstream = |statistic: Statistic| match request.computes(statistic) {
+            true => upstream[statistic as usize].to_f64() / request.temperature(),
             false => 0.0,
         };
-        let excess = upstream(Statistic::PositiveExcess);
-        Self {
-            temperature: request.temperature,
-            scale: Scale::new(table[REFERENCE], request.temperature),
-            log_sum: table[Statistic::Negatives as usize],
+        let reference = table[REFERENCE].to_f64();
+        let log_sum = table[Statistic::Negatives as usize];
+        let mut slope = Self {
+            temperature: request.temperature(),
+            power: Power::of(request),
+            scale: Scale::new(table[REFERENCE], request.negative_temperature()),
+            log_sum,
             positives,
             hardest_column: None,
+            reference,
+            level: log_sum.to_f64() + request.hardness() * reference,
             negatives: upstream(Statistic::Negatives),
             hardest: upstream(Statistic::HardestNegative),
-            strong: upstream(Statistic::Positives),
-            weak: upstream(Statistic::WeakPositives),
-            excess,
+            mean: upstream(Statistic::PositiveMean),
+            plain: upstream(Statistic::UnweightedPositives),
+            excess: upstream(Statistic::PositiveExcess),
+            losses: match table[NEGATIVE_COUNT] == R::default() {
+                true => 0.0,
+                false => upstream(Statistic::PositiveLosses),
+            },
             weakest: upstream(Statistic::WeakestPositive),
             strongest: upstream(Statistic::StrongestPositive),
+        };
+        if slope.losses != 0.0 {
+            let pushes = positives.each.iter().map(|&positive| slope.push(positive));
+            slope.negatives += pushes.sum::<f64>();
         }
+        slope
+    }
+
+    /// The slope of the loss of a positive alone, with respect to the negatives' log-sum-exp.
+    fn push(&self, positive: Positive) -> f64 {
+        let above = relative(positive.score, self.reference, self.temperature);
+        self.losses * positive.weight * sigmoid(self.level - above)
     }
 
     /// Where the largest negative stands.
@@ -108,7 +132,7 @@ impl<'a, R: Real> Slope<'a, R> {
         &self,
         first: usize,
         scores: &mut [E],
-        row: Row,
+        row: Row<R>,
         scratch: &mut Scratch<E>,
     ) {
         scratch.collect(row, first, scores);
@@ -122,7 +146,7 @@ impl<'a, R: Real> Slope<'a, R> {
         scores: Option<&[E]>,
         out: &mut [E],
         first: usize,
-        row: Row,
+        row: Row<R>,
         scratch: &mut Scratch<E>,
     ) {
         self.write_negatives::<FMA, E>(scores, out, first, row, scratch);
@@ -130,8 +154,8 @@ impl<'a, R: Real> Slope<'a, R> {
             let out = &mut out[column - first];
             *out = E::from_real(R::from_f64(out.widen().to_f64() + gradient));
         };
-        for (&column, &score) in scratch.columns.iter().zip(&scratch.positives) {
-            add(column, self.positive(column, score));
+        for &positive in &scratch.positives {
+            add(positive.column, self.positive(positive));
         }
         let columns = first..first + out.len();
         if let Some(column) = self
@@ -150,7 +174,7 @@ impl<'a, R: Real> Slope<'a, R> {
         scores: Option<&[E]>,
         out: &mut [E],
         first: usize,
-        row: Row,
+        row: Row<R>,
         scratch: &mut Scratch<E>,
     ) {
         if self.negatives == 0.0 {
@@ -168,24 +192,36 @@ impl<'a, R: Real> Slope<'a, R> {
             };
             let scores = E::load(scores, &mut scratch.wide);
             let columns = first + start..first + start + out.len();
-            let excluded = row.excluded(columns, &mut scratch.excluded);
+            let excluded = row.excluded(columns.clone(), scores, &mut scratch.excluded);
             let target = E::target(out, &mut scratch.gradient);
             chunk::softmax::<FMA, R>(scores, excluded, self.scale, self.log_sum, factor, target);
+            if let Some(weights) = row.weights {
+                chunk::weigh(excluded, &weights[columns], target);
+            }
             E::store(out, &scratch.gradient);
         }
     }
 
     /// The gradient of a positive.
-    fn positive(&self, column: usize, score: f64) -> f64 {
+    fn positive(&self, positive: Positive) -> f64 {
+        let Positive {
+            column,
+            score,
+            weight,
+        } = positive;
         let mut gradient = 0.0;
-        if self.strong != 0.0 || self.excess != 0.0 {
-            let softmax = self.positives.strong.softmax(score, self.temperature);
-            gradient += self.strong * softmax;
+        if self.plain != 0.0 || self.excess != 0.0 {
+            let softmax = self.positives.plain.softmax(score, self.temperature);
+            gradient += self.plain * softmax;
             // Of one positive exactly 0: the other part may be smaller than a rounding error of this one.
-            gradient += self.excess * (self.positives.count as f64 * softmax - 1.0);
+            gradient += self.excess * (self.positives.weight * softmax - weight);
         }
-        if self.weak != 0.0 {
-            gradient -= self.weak * self.positives.weak.softmax(-score, self.temperature);
+        if self.mean != 0.0 {
+            let share = self.positives.power.share(score, self.power);
+            gradient += self.mean * weight * share;
+        }
+        if self.losses != 0.0 {
+            gradient -= self.push(positive);
         }
         if self.positives.weakest.column() == Some(column) {
             gradient += self.weakest;

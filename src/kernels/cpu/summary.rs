@@ -4,16 +4,18 @@ use super::{
     chunk::{self, CHUNK, Scale},
     element::Element,
     isa::Kernel,
-    positives::{Positives, relative},
+    positives::{Positives, relative, softplus},
     real::Real,
     row::{Row, Scratch},
 };
-use crate::kernels::table::{NEGATIVE_COUNT, POSITIVE_COUNT, REFERENCE, Request, Statistic};
+use crate::kernels::table::{
+    NEGATIVE_COUNT, POSITIVE_COUNT, POSITIVE_WEIGHT, REFERENCE, Request, Statistic,
+};
 
 /// Writes the statistics of one query to its row of the table.
 pub struct Forward<'a, E: Element> {
     pub scores: &'a [E],
-    pub row: Row<'a>,
+    pub row: Row<'a, E::Real>,
     pub request: Request,
     pub table: &'a mut [E::Real],
     pub scratch: &'a mut Scratch<E>,
@@ -59,7 +61,7 @@ impl<R: Real> Summary<R> {
         &mut self,
         first: usize,
         scores: &[E],
-        row: Row,
+        row: Row<R>,
         request: Request,
         scratch: &mut Scratch<E>,
     ) {
@@ -72,19 +74,20 @@ impl<R: Real> Summary<R> {
         &mut self,
         first: usize,
         scores: &[E],
-        row: Row,
+        row: Row<R>,
         request: Request,
         scratch: &mut Scratch<E>,
     ) {
-        for (&column, &score) in scratch.columns.iter().zip(&scratch.positives) {
-            self.positives.add(column, score, request);
+        for &positive in &scratch.positives {
+            self.positives.add(positive, request);
         }
         for (index, scores) in scores.chunks(CHUNK).enumerate() {
             let start = first + index * CHUNK;
             let columns = start..start + scores.len();
-            let excluded = row.excluded(columns.clone(), &mut scratch.excluded);
             let wide = E::load(scores, &mut scratch.wide);
-            if self.negatives.add::<FMA>(wide, excluded, request) {
+            let excluded = row.excluded(columns.clone(), wide, &mut scratch.excluded);
+            let weights = row.weights.map(|weights| &weights[columns.clone()]);
+            if self.negatives.add::<FMA>(wide, excluded, weights, request) {
                 let hardest = row.first_negative(columns, scores, self.negatives.max);
                 self.negatives.hardest = hardest;
             }
@@ -92,10 +95,11 @@ impl<R: Real> Summary<R> {
     }
 
     /// Adds what was gathered from later documents.
-    pub fn merge(&mut self, later: &Self, temperature: f64) {
+    pub fn merge(&mut self, later: &Self, request: Request) {
         self.active |= later.active;
+        let temperature = request.negative_temperature();
         self.negatives.merge(&later.negatives, temperature);
-        self.positives.merge(&later.positives, temperature);
+        self.positives.merge(&later.positives, request);
     }
 
     /// Writes the row of the table.
@@ -115,31 +119,45 @@ impl<R: Real> Summary<R> {
         };
         let mut write = |column: usize, value: f64| table[column] = R::from_f64(value);
         // A choice that is no positive leaves none; its query is active all the same.
+        let unknown = positives.count == 0;
         write(POSITIVE_COUNT, positives.count.max(1) as f64);
         write(NEGATIVE_COUNT, negatives.count as f64);
+        write(
+            POSITIVE_WEIGHT,
+            if unknown { 1.0 } else { positives.weight },
+        );
         write(REFERENCE, reference);
 
-        let temperature = request.temperature;
         for statistic in Statistic::ALL {
-            if !request.wants(statistic) {
+            if !request.computes(statistic) {
                 continue;
             }
             let value = match statistic {
                 Statistic::Negatives => negatives.log_sum_exp(),
                 Statistic::HardestNegative => negatives.largest(),
-                _ if positives.count == 0 => f64::NAN,
-                Statistic::Positives => positives.strong.above(reference, temperature),
-                Statistic::WeakPositives => positives.weak.above(-reference, temperature),
-                Statistic::PositiveExcess => positives.strong.excess(),
-                Statistic::WeakestPositive => {
-                    relative(positives.weakest.value(), reference, temperature)
-                }
-                Statistic::StrongestPositive => {
-                    relative(-positives.strongest.value(), reference, temperature)
-                }
+                _ if unknown => f64::NAN,
+                Statistic::PositiveLosses => self.positive_losses(reference, request),
+                _ => positives.statistic(statistic, reference, request),
             };
             write(statistic as usize, value);
         }
+    }
+
+    /// Each positive alone against all negatives, without which it has no loss.
+    fn positive_losses(&self, reference: f64, request: Request) -> f64 {
+        let level = self.negatives.log_sum_exp() + request.hardness() * reference;
+        let losses = self.positives.each.iter().map(|positive| {
+            let loss = match self.negatives.count {
+                0 if positive.score.is_nan() => f64::NAN,
+                0 => 0.0,
+                _ => {
+                    let temperature = request.temperature();
+                    softplus(level - relative(positive.score, reference, temperature))
+                }
+            };
+            positive.weight * loss
+        });
+        losses.sum()
     }
 
     pub fn positives(&self) -> &Positives {
@@ -179,18 +197,30 @@ impl<R: Real> Default for Negatives<R> {
 impl<R: Real> Negatives<R> {
     /// Adds a block; whether the column of the largest is wanted and now in it.
     #[inline(always)]
-    fn add<const FMA: bool>(&mut self, scores: &[R], excluded: &[u8], request: Request) -> bool {
+    fn add<const FMA: bool>(
+        &mut self,
+        scores: &[R],
+        excluded: &[u8],
+        weights: Option<&[R]>,
+        request: Request,
+    ) -> bool {
+        let temperature = request.negative_temperature();
         let max = chunk::max(scores, excluded);
         let rises = max > self.max;
         if rises {
-            self.sum *= relative(self.max.to_f64(), max.to_f64(), request.temperature).exp();
+            self.sum *= relative(self.max.to_f64(), max.to_f64(), temperature).exp();
             self.max = max;
         }
         // The hardest negative alone needs no exponential, and there is nothing to measure from
         // where all negatives so far are minus infinity or NaN.
-        if request.wants(Statistic::Negatives) && self.max > R::NEG_INFINITY {
-            let scale = Scale::new(self.max, request.temperature);
-            let (sum, count) = chunk::sum_exp::<FMA, R>(scores, excluded, scale);
+        if request.computes(Statistic::Negatives) && self.max > R::NEG_INFINITY {
+            let scale = Scale::new(self.max, temperature);
+            let (sum, count) = match weights {
+                Some(weights) => {
+                    chunk::weighted_sum_exp::<FMA, R>(scores, excluded, weights, scale)
+                }
+                None => chunk::sum_exp::<FMA, R>(scores, excluded, scale),
+            };
             self.sum += sum;
             self.count += count;
         } else {
@@ -198,7 +228,7 @@ impl<R: Real> Negatives<R> {
             self.count += count;
             self.unordered |= unordered;
         }
-        rises && request.wants(Statistic::HardestNegative)
+        rises && request.computes(Statistic::HardestNegative)
     }
 
     fn merge(&mut self, later: &Self, temperature: f64) {

@@ -22,7 +22,10 @@ use super::{
     summary::Summary,
     weighted_sum::WeightedSum,
 };
-use crate::kernels::table::{POSITIVE_COUNT, Request, WIDTH};
+use crate::kernels::{
+    ceiling::FalseNegatives,
+    table::{POSITIVE_COUNT, Request, WIDTH},
+};
 
 /// Queries and documents of a block at most: half a MiB of scores in f32.
 const BLOCK: [usize; 2] = [256, 512];
@@ -52,18 +55,18 @@ impl<R: Real> Embeddings<'_, R> {
 
 /// What a pass needs to know besides the embeddings.
 #[derive(Clone, Copy)]
-pub struct Plan<'a> {
-    judgements: Judgements<'a>,
+pub struct Plan<'a, R> {
+    judgements: Judgements<'a, R>,
     request: Request,
     /// Multiples of the block.
     tile: [usize; 2],
     block: [usize; 2],
 }
 
-impl<'a> Plan<'a> {
+impl<'a, R> Plan<'a, R> {
     /// The `tile`, queries and documents, may be larger than the `counts` of what there is.
     pub fn new(
-        judgements: Judgements<'a>,
+        judgements: Judgements<'a, R>,
         request: Request,
         tile: [usize; 2],
         counts: [usize; 2],
@@ -103,7 +106,7 @@ fn cut(whole: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> +
 /// The summaries of all queries.
 pub fn forward<R: Element<Real = R> + Real>(
     embeddings: Embeddings<R>,
-    plan: Plan,
+    plan: Plan<R>,
 ) -> Vec<Summary<R>> {
     let isa = Isa::best();
     let [queries, documents] = embeddings.counts();
@@ -147,12 +150,70 @@ pub fn forward<R: Element<Real = R> + Real>(
     while let Some(mut first) = gathered.next() {
         for later in gathered.by_ref().take(parts.len() - 1) {
             for (summary, later) in first.iter_mut().zip(&later) {
-                summary.merge(later, plan.request.temperature);
+                summary.merge(later, plan.request);
             }
         }
         summaries.append(&mut first);
     }
     summaries
+}
+
+/// The ceilings of the negatives of each query, from the products of its positives alone; any number where
+/// it has no positive.
+pub fn ceilings<R: Element<Real = R> + Real>(
+    embeddings: Embeddings<R>,
+    judgements: Judgements<R>,
+    rule: FalseNegatives,
+) -> Vec<R> {
+    let isa = Isa::best();
+    let [queries, documents] = embeddings.counts();
+    let ceiling = |columns: &mut Vec<usize>, query: usize| {
+        let row = judgements.row(query);
+        row.chosen_positives(documents, columns);
+        let scores = isa.run(Pairs {
+            query: embeddings.queries.row(query),
+            documents: embeddings.documents,
+            columns,
+        });
+        R::from_f64(rule.ceiling(scores.into_iter()))
+    };
+    (0..queries)
+        .into_par_iter()
+        .map_init(Vec::new, ceiling)
+        .collect()
+}
+
+/// The products of a query with some documents.
+struct Pairs<'a, R> {
+    query: &'a [R],
+    documents: Matrix<'a, R>,
+    columns: &'a [usize],
+}
+
+impl<R: Real> Kernel for Pairs<'_, R> {
+    type Output = Vec<f64>;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> Vec<f64> {
+        const LANES: usize = 16;
+        let mut scores = Vec::with_capacity(self.columns.len());
+        for &column in self.columns {
+            let document = self.documents.row(column);
+            let mut sums = [R::default(); LANES];
+            let (query, last_query) = self.query.as_chunks::<LANES>();
+            let (document, last_document) = document.as_chunks::<LANES>();
+            for (x, y) in query.iter().zip(document) {
+                for lane in 0..LANES {
+                    sums[lane] = x[lane].mul_add::<FMA>(y[lane], sums[lane]);
+                }
+            }
+            for ((sum, x), y) in sums.iter_mut().zip(last_query).zip(last_document) {
+                *sum = x.mul_add::<FMA>(*y, *sum);
+            }
+            scores.push(sums.into_iter().map(R::to_f64).sum());
+        }
+        scores
+    }
 }
 
 /// The table of statistics, a row of [`WIDTH`] for each query.
@@ -171,7 +232,7 @@ struct Gather<'a, R: Element> {
     width: usize,
     /// The first query and the first document.
     first: [usize; 2],
-    plan: Plan<'a>,
+    plan: Plan<'a, R::Real>,
     summaries: &'a mut [Summary<R::Real>],
     scratch: &'a mut Scratch<R>,
 }
@@ -203,7 +264,7 @@ pub struct Known<'a, R> {
 /// has [`Plan::scratch_len`] entries.
 pub fn backward<R: Element<Real = R> + Real>(
     embeddings: Embeddings<R>,
-    plan: Plan,
+    plan: Plan<R>,
     known: Known<R>,
     scratch: &mut [R],
     of_queries: Option<&mut [R]>,
@@ -283,7 +344,7 @@ impl<'a, R: Element<Real = R> + Real> Tile<'a, R> {
     }
 
     /// Computes the scores and turns them into their gradients.
-    fn compute(&mut self, embeddings: Embeddings<R>, plan: Plan, known: Known<R>) {
+    fn compute(&mut self, embeddings: Embeddings<R>, plan: Plan<R>, known: Known<R>) {
         let isa = Isa::best();
         let [rows, columns] = &self.grid;
         self.data
@@ -353,7 +414,7 @@ struct Differentiate<'a, R: Element> {
     width: usize,
     /// The first query and the first document.
     first: [usize; 2],
-    plan: Plan<'a>,
+    plan: Plan<'a, R>,
     known: Known<'a, R>,
     scratch: &'a mut Scratch<R>,
 }
@@ -423,15 +484,11 @@ mod tests {
             }
         }
 
-        fn judgements(&self) -> Judgements<'_> {
-            Judgements {
-                relevance: Relevance::Labels {
-                    queries: &self.labels[0],
-                    documents: &self.labels[1],
-                },
-                candidates: None,
-                chosen: None,
-            }
+        fn judgements(&self) -> Judgements<'_, f32> {
+            Judgements::of(Relevance::Labels {
+                queries: &self.labels[0],
+                documents: &self.labels[1],
+            })
         }
 
         fn matrix(&self, side: usize) -> Matrix<'_, f32> {
@@ -494,7 +551,9 @@ mod tests {
                 scores,
                 positives,
                 candidates: None,
+                weights: None,
                 chosen: None,
+                request: Self::request(),
             };
             let (table, slopes) = case.expected();
             let mut of = [0, 1].map(|side| vec![0.0f64; self.embeddings[side].len()]);

@@ -5,8 +5,8 @@ use cubecl::prelude::*;
 use super::{
     documents::Documents,
     row::{
-        HARDEST_COLUMN, Rows, STRONGEST_COLUMN, STRONGEST_LOG_SUM, STRONGEST_SCORE, WEAKEST_COLUMN,
-        WEAKEST_LOG_SUM, WEAKEST_SCORE, WIDTH, relative, unpack,
+        HARDEST_COLUMN, POWER_LOG_SUM, Rows, STRONGEST_COLUMN, STRONGEST_LOG_SUM, STRONGEST_SCORE,
+        Scale, WEAKEST_COLUMN, WEAKEST_SCORE, WIDTH, relative, unpack,
     },
 };
 use crate::kernels::table::{POSITIVE_COUNT, REFERENCE, Statistic};
@@ -24,7 +24,7 @@ pub fn row_statistics_backward<F: Float, B: Int, C: Int, N: Size>(
     gradient: &mut Tensor<Vector<F, N>>,
     rows: &Rows,
     segments: usize,
-    factor: f32,
+    scale: &Scale,
     #[comptime] ahead: usize,
     #[comptime] single: bool,
     #[define(F, B, C)] _dtypes: [ElemType; 3],
@@ -43,7 +43,7 @@ pub fn row_statistics_backward<F: Float, B: Int, C: Int, N: Size>(
             i += step;
         }
     } else {
-        let slope = Slope::new(table, upstream, row * comptime![WIDTH], factor);
+        let slope = Slope::new(table, upstream, row * comptime![WIDTH], scale);
         while i < rows.vectors {
             let loaded = Documents::<F, B, C, N>::load_ahead(
                 scores,
@@ -71,12 +71,12 @@ pub fn row_statistics_backward<F: Float, B: Int, C: Int, N: Size>(
 /// The gradient of a row of statistics and what else the gradients of its scores depend on.
 #[derive(CubeType)]
 struct Slope {
-    factor: f32,
+    scale: Scale,
     /// Gradients of statistics, divided by the temperature.
     negatives: f32,
     hardest: f32,
+    mean: f32,
     positives: f32,
-    weak_positives: f32,
     excess: f32,
     weakest: f32,
     strongest: f32,
@@ -88,20 +88,24 @@ struct Slope {
     strongest_log_sum: f32,
     strongest_column: u32,
     weakest_score: f32,
-    weakest_log_sum: f32,
+    power_log_sum: f32,
     weakest_column: u32,
 }
 
 #[cube]
 impl Slope {
-    fn new(table: &Tensor<f32>, upstream: &Tensor<f32>, start: usize, factor: f32) -> Slope {
-        let rate = factor * 0.5;
+    fn new(table: &Tensor<f32>, upstream: &Tensor<f32>, start: usize, scale: &Scale) -> Slope {
+        let rate = scale.factor * 0.5;
         Slope {
-            factor,
+            scale: Scale {
+                factor: scale.factor,
+                negative_factor: scale.negative_factor,
+                exponent: scale.exponent,
+            },
             negatives: upstream[start + comptime![Statistic::Negatives as usize]] * rate,
             hardest: upstream[start + comptime![Statistic::HardestNegative as usize]] * rate,
-            positives: upstream[start + comptime![Statistic::Positives as usize]] * rate,
-            weak_positives: upstream[start + comptime![Statistic::WeakPositives as usize]] * rate,
+            mean: upstream[start + comptime![Statistic::PositiveMean as usize]] * rate,
+            positives: upstream[start + comptime![Statistic::UnweightedPositives as usize]] * rate,
             excess: upstream[start + comptime![Statistic::PositiveExcess as usize]] * rate,
             weakest: upstream[start + comptime![Statistic::WeakestPositive as usize]] * rate,
             strongest: upstream[start + comptime![Statistic::StrongestPositive as usize]] * rate,
@@ -113,7 +117,7 @@ impl Slope {
             strongest_log_sum: table[start + comptime![STRONGEST_LOG_SUM]],
             strongest_column: unpack(table[start + comptime![STRONGEST_COLUMN]]),
             weakest_score: table[start + comptime![WEAKEST_SCORE]],
-            weakest_log_sum: table[start + comptime![WEAKEST_LOG_SUM]],
+            power_log_sum: table[start + comptime![POWER_LOG_SUM]],
             weakest_column: unpack(table[start + comptime![WEAKEST_COLUMN]]),
         }
     }
@@ -157,25 +161,30 @@ impl Slope {
 
     /// Without what the hardest negative has more.
     fn of_negative(&self, score: f32) -> f32 {
-        let x = relative(score, self.reference, self.factor) - self.negatives_log_sum;
+        let x =
+            relative(score, self.reference, self.scale.negative_factor) - self.negatives_log_sum;
         // What nobody asked for must not become NaN by a factor of 0.
         select(self.negatives != 0.0, x.exp() * self.negatives, 0.0)
     }
 
     fn of_positive(&self, score: f32, column: u32) -> f32 {
-        let below = relative(score, self.strongest_score, self.factor) - self.strongest_log_sum;
-        let above = relative(self.weakest_score, score, self.factor) - self.weakest_log_sum;
+        let below = relative(self.strongest_score, score, self.scale.factor);
+        let above = relative(score, self.weakest_score, self.scale.factor);
+        // How far it lies behind the one that the sum with the exponent is measured from.
+        let behind = select(self.scale.exponent > 0.0, below, above);
+        let power = -behind * self.scale.exponent.abs() - self.power_log_sum;
+        let plain = -below - self.strongest_log_sum;
         // One positive has all the weight, exactly.
-        let softmax = select(below == 0.0, 1.0, below.exp());
-        let weak_softmax = select(above == 0.0, 1.0, above.exp());
+        let softmax = select(plain == 0.0, 1.0, plain.exp());
+        let share = select(power == 0.0, 1.0, power.exp());
 
         // As in `of_negative`.
         let mut gradient = 0.0f32.runtime();
         if self.positives != 0.0 {
             gradient += self.positives * softmax;
         }
-        if self.weak_positives != 0.0 {
-            gradient -= self.weak_positives * weak_softmax;
+        if self.mean != 0.0 {
+            gradient += self.mean * share;
         }
         if self.excess != 0.0 {
             gradient += self.excess * (self.count * softmax - 1.0);

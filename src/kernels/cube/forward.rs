@@ -5,16 +5,18 @@ use cubecl::prelude::*;
 use super::{
     documents::Documents,
     row::{
-        HARDEST_COLUMN, NO_COLUMN, Rows, STRONGEST_COLUMN, STRONGEST_LOG_SUM, STRONGEST_SCORE,
-        WEAKEST_COLUMN, WEAKEST_LOG_SUM, WEAKEST_SCORE, WIDTH, log, pack, relative,
+        HARDEST_COLUMN, NO_COLUMN, POWER_LOG_SUM, Rows, STRONGEST_COLUMN, STRONGEST_LOG_SUM,
+        STRONGEST_SCORE, Scale, WEAKEST_COLUMN, WEAKEST_SCORE, WIDTH, log, pack, relative,
     },
     summary::{SUMMARY_WORDS, Summary},
 };
-use crate::kernels::table::{NEGATIVE_COUNT, POSITIVE_COUNT, REFERENCE, Statistic};
+use crate::kernels::table::{
+    NEGATIVE_COUNT, POSITIVE_COUNT, POSITIVE_WEIGHT, REFERENCE, Statistic,
+};
 
 /// Writes a row of the table for each row of scores, which is read once.
 ///
-/// `factor` is 2 / temperature, `units` the size of a cube, a power of two, `ahead` how many vectors
+/// `units` is the size of a cube, a power of two, `ahead` how many vectors
 /// a unit reads at a time, and `sum` says whether the log-sum-exp over the negatives is wanted.
 #[cube(launch_unchecked, address_type = "dynamic")]
 pub fn row_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
@@ -24,7 +26,7 @@ pub fn row_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
     chosen: ComptimeOption<&Tensor<I>>,
     table: &mut Tensor<f32>,
     rows: &Rows,
-    factor: f32,
+    scale: &Scale,
     nan: f32,
     #[comptime] units: usize,
     #[comptime] ahead: usize,
@@ -44,15 +46,15 @@ pub fn row_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
         row,
         UNIT_POS as usize,
         units,
-        factor,
+        scale,
         ahead,
         sum,
     );
-    summary.combine(units, factor);
+    summary.combine(units, scale);
     if UNIT_POS == 0 {
         let hardest =
             hardest_column::<F, B, C, N>(&summary, scores, positives, &candidates, rows, row);
-        write(&summary, hardest, table, row, factor, nan, sum);
+        write(&summary, hardest, table, row, scale, nan, sum);
     }
 }
 
@@ -66,7 +68,7 @@ pub fn segment_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
     chosen: ComptimeOption<&Tensor<I>>,
     parts: &mut Tensor<u32>,
     rows: &Rows,
-    factor: f32,
+    scale: &Scale,
     #[comptime] units: usize,
     #[comptime] segments: usize,
     #[comptime] ahead: usize,
@@ -87,11 +89,11 @@ pub fn segment_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
         row,
         segment * comptime![units] + UNIT_POS as usize,
         comptime![segments * units],
-        factor,
+        scale,
         ahead,
         sum,
     );
-    summary.combine(units, factor);
+    summary.combine(units, scale);
     if UNIT_POS == 0 {
         summary.store(
             parts.as_mut_slice(),
@@ -111,7 +113,7 @@ pub fn join_segments<F: Float, B: Int, C: Int, N: Size>(
     parts: &Tensor<u32>,
     table: &mut Tensor<f32>,
     rows: &Rows,
-    factor: f32,
+    scale: &Scale,
     nan: f32,
     #[comptime] segments: usize,
     #[comptime] sum: bool,
@@ -123,11 +125,11 @@ pub fn join_segments<F: Float, B: Int, C: Int, N: Size>(
     }
     let part = row * comptime![segments] + UNIT_POS as usize;
     let mut summary = Summary::load(parts.as_slice(), part * comptime![SUMMARY_WORDS], 1usize);
-    summary.combine(segments, factor);
+    summary.combine(segments, scale);
     if UNIT_POS == 0 {
         let hardest =
             hardest_column::<F, B, C, N>(&summary, scores, positives, &candidates, rows, row);
-        write(&summary, hardest, table, row, factor, nan, sum);
+        write(&summary, hardest, table, row, scale, nan, sum);
     }
 }
 
@@ -142,7 +144,7 @@ fn see<F: Float, B: Int, C: Int, I: Int, N: Size>(
     row: usize,
     start: usize,
     #[comptime] step: usize,
-    factor: f32,
+    scale: &Scale,
     #[comptime] ahead: usize,
     #[comptime] sum: bool,
 ) -> Summary {
@@ -162,7 +164,7 @@ fn see<F: Float, B: Int, C: Int, I: Int, N: Size>(
         #[unroll]
         for k in 0..ahead {
             if i + k * step < rows.vectors {
-                summary.add::<F, B, C, I, N>(loaded.index(k), chosen, row, factor, sum);
+                summary.add::<F, B, C, I, N>(loaded.index(k), chosen, row, scale, sum);
             }
         }
         i += comptime![ahead * step];
@@ -203,7 +205,7 @@ fn write(
     hardest_column: u32,
     table: &mut Tensor<f32>,
     row: usize,
-    factor: f32,
+    scale: &Scale,
     nan: f32,
     #[comptime] sum: bool,
 ) {
@@ -220,6 +222,7 @@ fn write(
         let count = f32::cast_from(positives.count);
         let unknown = positives.count == 0;
         table[start + comptime![POSITIVE_COUNT]] = select(unknown, 1.0, count);
+        table[start + comptime![POSITIVE_WEIGHT]] = select(unknown, 1.0, count);
         table[start + comptime![NEGATIVE_COUNT]] = f32::cast_from(negatives.count);
 
         let mut reference = positives.max;
@@ -239,14 +242,15 @@ fn write(
         let strongest = select(unknown, nan, positives.max);
         let weakest = select(unknown, nan, positives.min);
         let strongest_log_sum = log(positives.sum);
-        let weakest_log_sum = log(positives.weak_sum);
-        let strongest_above = relative(strongest, reference, factor);
-        let weakest_above = relative(weakest, reference, factor);
+        let power_log_sum = log(positives.power_sum);
+        let strongest_above = relative(strongest, reference, scale.factor);
+        let weakest_above = relative(weakest, reference, scale.factor);
         let excess = count * strongest_log_sum + positives.deficit;
-        table[start + comptime![Statistic::Positives as usize]] =
+        let from = select(scale.exponent > 0.0, strongest_above, weakest_above);
+        table[start + comptime![Statistic::PositiveMean as usize]] =
+            from + (power_log_sum - log(count)) / scale.exponent;
+        table[start + comptime![Statistic::UnweightedPositives as usize]] =
             strongest_above + strongest_log_sum;
-        table[start + comptime![Statistic::WeakPositives as usize]] =
-            weakest_log_sum - weakest_above;
         table[start + comptime![Statistic::PositiveExcess as usize]] = select(unknown, nan, excess);
         table[start + comptime![Statistic::WeakestPositive as usize]] = weakest_above;
         table[start + comptime![Statistic::StrongestPositive as usize]] = strongest_above;
@@ -254,7 +258,7 @@ fn write(
         table[start + comptime![STRONGEST_SCORE]] = strongest;
         table[start + comptime![STRONGEST_LOG_SUM]] = strongest_log_sum;
         table[start + comptime![WEAKEST_SCORE]] = weakest;
-        table[start + comptime![WEAKEST_LOG_SUM]] = weakest_log_sum;
+        table[start + comptime![POWER_LOG_SUM]] = power_log_sum;
         table[start + comptime![STRONGEST_COLUMN]] = pack(positives.max_column);
         table[start + comptime![WEAKEST_COLUMN]] = pack(positives.min_column);
     }

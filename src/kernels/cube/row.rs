@@ -10,10 +10,10 @@ pub const STRONGEST_SCORE: usize = table::WIDTH;
 /// The log-sum-exp over the positives, measured from the strongest.
 pub const STRONGEST_LOG_SUM: usize = STRONGEST_SCORE + 1;
 pub const WEAKEST_SCORE: usize = STRONGEST_LOG_SUM + 1;
-/// The log-sum-exp of the negated values over the positives, measured from the weakest.
-pub const WEAKEST_LOG_SUM: usize = WEAKEST_SCORE + 1;
+/// The log-sum-exp over the positives times the exponent, measured from the strongest or the weakest.
+pub const POWER_LOG_SUM: usize = WEAKEST_SCORE + 1;
 /// Columns of the scores, [packed](pack).
-pub const STRONGEST_COLUMN: usize = WEAKEST_LOG_SUM + 1;
+pub const STRONGEST_COLUMN: usize = POWER_LOG_SUM + 1;
 pub const WEAKEST_COLUMN: usize = STRONGEST_COLUMN + 1;
 pub const HARDEST_COLUMN: usize = WEAKEST_COLUMN + 1;
 
@@ -37,6 +37,26 @@ pub struct Rows {
     pub scores: usize,
     pub positives: usize,
     pub candidates: usize,
+}
+
+/// What scores are multiplied by.
+#[derive(CubeType, CubeLaunch, Clone, Copy)]
+pub struct Scale {
+    /// 2 / temperature.
+    pub factor: f32,
+    /// The same for negatives, whose hardness is part of it.
+    pub negative_factor: f32,
+    /// Of the mean of the positives; not 0.
+    pub exponent: f32,
+}
+
+#[cube]
+impl Scale {
+    /// What a positive has in the sum with the exponent, given how far it lies behind the one that this is
+    /// measured from.
+    pub fn power(&self, gap: f32) -> f32 {
+        (-gap * self.exponent.abs()).exp()
+    }
 }
 
 /// `(score - reference) / temperature`, by way of halves, whose difference is finite;

@@ -2,7 +2,12 @@
 
 use cubecl::prelude::*;
 
-use super::{documents::Documents, negatives::Negatives, positives::Positives, row::stays};
+use super::{
+    documents::Documents,
+    negatives::Negatives,
+    positives::Positives,
+    row::{Scale, stays},
+};
 
 /// The places of the words in which a summary is written down.
 mod word {
@@ -15,8 +20,8 @@ mod word {
     pub const POSITIVE_SUM: usize = POSITIVE_MAX + 1;
     pub const POSITIVE_DEFICIT: usize = POSITIVE_SUM + 1;
     pub const POSITIVE_MIN: usize = POSITIVE_DEFICIT + 1;
-    pub const POSITIVE_WEAK_SUM: usize = POSITIVE_MIN + 1;
-    pub const POSITIVE_MAX_COLUMN: usize = POSITIVE_WEAK_SUM + 1;
+    pub const POSITIVE_POWER_SUM: usize = POSITIVE_MIN + 1;
+    pub const POSITIVE_MAX_COLUMN: usize = POSITIVE_POWER_SUM + 1;
     pub const POSITIVE_MIN_COLUMN: usize = POSITIVE_MAX_COLUMN + 1;
     pub const POSITIVE_COUNT: usize = POSITIVE_MIN_COLUMN + 1;
     pub const POSITIVE_MAGNITUDE: usize = POSITIVE_COUNT + 1;
@@ -52,20 +57,22 @@ impl Summary {
         documents: &Documents<F, B, C, N>,
         chosen: &ComptimeOption<&Tensor<I>>,
         row: usize,
-        factor: f32,
+        scale: &Scale,
         #[comptime] sum: bool,
     ) {
         if documents.are_negatives() {
-            self.negatives.add_all::<F, B, C, N>(documents, factor, sum);
+            self.negatives
+                .add_all::<F, B, C, N>(documents, scale.negative_factor, sum);
         } else {
-            self.negatives.add::<F, B, C, N>(documents, factor, sum);
+            self.negatives
+                .add::<F, B, C, N>(documents, scale.negative_factor, sum);
             #[unroll]
             for k in 0..N::value() {
                 if documents.is_positive(k) {
                     let column = documents.column + comptime![k as u32];
                     self.positives.candidates += 1;
                     if stays::<I>(chosen, row, column) {
-                        self.positives.add(documents.score(k), column, factor);
+                        self.positives.add(documents.score(k), column, scale);
                     }
                 }
             }
@@ -73,7 +80,7 @@ impl Summary {
     }
 
     /// Puts together what the `units` units of the cube have seen, a power of two, for the first.
-    pub fn combine(&mut self, #[comptime] units: usize, factor: f32) {
+    pub fn combine(&mut self, #[comptime] units: usize, scale: &Scale) {
         if comptime![units > 1] {
             let unit = UNIT_POS as usize;
             let mut exchange = Shared::<[u32]>::new_slice(comptime![SUMMARY_WORDS * units]);
@@ -83,8 +90,9 @@ impl Summary {
             while half > 0 {
                 if unit < half {
                     let other = Summary::load(&exchange, unit + half, units);
-                    self.negatives.merge(&other.negatives, factor);
-                    self.positives.merge(&other.positives, factor);
+                    self.negatives
+                        .merge(&other.negatives, scale.negative_factor);
+                    self.positives.merge(&other.positives, scale);
                     self.store(&mut exchange, unit, units);
                 }
                 sync_cube();
@@ -105,8 +113,8 @@ impl Summary {
         words[start + comptime![word::POSITIVE_DEFICIT * step]] =
             u32::reinterpret(self.positives.deficit);
         words[start + comptime![word::POSITIVE_MIN * step]] = u32::reinterpret(self.positives.min);
-        words[start + comptime![word::POSITIVE_WEAK_SUM * step]] =
-            u32::reinterpret(self.positives.weak_sum);
+        words[start + comptime![word::POSITIVE_POWER_SUM * step]] =
+            u32::reinterpret(self.positives.power_sum);
         words[start + comptime![word::POSITIVE_MAX_COLUMN * step]] = self.positives.max_column;
         words[start + comptime![word::POSITIVE_MIN_COLUMN * step]] = self.positives.min_column;
         words[start + comptime![word::POSITIVE_COUNT * step]] = self.positives.count;
@@ -129,8 +137,8 @@ impl Summary {
                 sum: f32::reinterpret(words[start + comptime![word::POSITIVE_SUM * step]]),
                 deficit: f32::reinterpret(words[start + comptime![word::POSITIVE_DEFICIT * step]]),
                 min: f32::reinterpret(words[start + comptime![word::POSITIVE_MIN * step]]),
-                weak_sum: f32::reinterpret(
-                    words[start + comptime![word::POSITIVE_WEAK_SUM * step]],
+                power_sum: f32::reinterpret(
+                    words[start + comptime![word::POSITIVE_POWER_SUM * step]],
                 ),
                 max_column: words[start + comptime![word::POSITIVE_MAX_COLUMN * step]],
                 min_column: words[start + comptime![word::POSITIVE_MIN_COLUMN * step]],

@@ -1,14 +1,17 @@
 //! Targets in memory that the kernels read.
 
 use burn::{
-    backend::{Backend, tensor::IntTensor},
-    tensor::read_sync,
+    backend::{
+        Backend, TensorMetadata,
+        tensor::{FloatTensor, IntTensor},
+    },
+    tensor::{DType, read_sync},
 };
 
-use super::CpuBackend;
+use super::{CpuBackend, Entry};
 use crate::{
     kernels::cpu::{Judgements, Relevance},
-    statistics::judged::{self, Candidates, Chosen, Judged},
+    statistics::judged::{self, Candidates, Ceilings, Chosen, Judged, Weights},
     targets::Lists,
 };
 
@@ -17,6 +20,8 @@ use crate::{
 pub struct HostJudged<B: Backend> {
     relevance: HostRelevance<B>,
     candidates: Candidates<B>,
+    weights: Weights<B>,
+    ceilings: Ceilings<B>,
     chosen: Option<Vec<i64>>,
 }
 
@@ -47,10 +52,26 @@ impl<B: CpuBackend> HostJudged<B> {
                 Candidates::All => Candidates::All,
                 Candidates::Mask(mask) => Candidates::Mask(B::mask_with_contiguous_rows(mask)),
             },
+            weights: match judged.weights {
+                Weights::All => Weights::All,
+                Weights::Matrix(weights) => Weights::Matrix(B::with_contiguous_rows(weights)),
+            },
+            ceilings: match judged.ceilings {
+                Ceilings::None => Ceilings::None,
+                Ceilings::Each(ceilings) => Ceilings::Each(B::without_gaps(ceilings)),
+            },
             chosen: match judged.chosen {
                 Chosen::All => None,
                 Chosen::Column(columns) => Some(integers::<B>(columns)),
             },
+        }
+    }
+
+    /// Ignores negatives above the ceiling of their query, `[1, queries]`.
+    pub fn with_ceilings(self, ceilings: FloatTensor<B>) -> Self {
+        Self {
+            ceilings: Ceilings::Each(ceilings),
+            ..self
         }
     }
 
@@ -63,7 +84,16 @@ impl<B: CpuBackend> HostJudged<B> {
         }
     }
 
-    pub fn judgements(&self) -> Judgements<'_> {
+    /// The type of the weights, if there are any.
+    pub fn weights_dtype(&self) -> Option<DType> {
+        match &self.weights {
+            Weights::All => None,
+            Weights::Matrix(weights) => Some(weights.dtype()),
+        }
+    }
+
+    /// The targets, whose weights are in `R`.
+    pub fn judgements<R: Entry>(&self) -> Judgements<'_, R> {
         Judgements {
             relevance: match &self.relevance {
                 HostRelevance::Mask(mask) => Relevance::Mask(B::mask(mask)),
@@ -72,12 +102,21 @@ impl<B: CpuBackend> HostJudged<B> {
                 }
                 HostRelevance::Lists(lists) => Relevance::Columns {
                     positives: lists.columns(),
+                    weights: lists.weights(),
                     ignored: lists.ignored(),
                 },
             },
             candidates: match &self.candidates {
                 Candidates::All => None,
                 Candidates::Mask(mask) => Some(B::mask(mask)),
+            },
+            weights: match &self.weights {
+                Weights::All => None,
+                Weights::Matrix(weights) => Some(B::matrix(weights)),
+            },
+            ceilings: match &self.ceilings {
+                Ceilings::None => None,
+                Ceilings::Each(ceilings) => Some(B::matrix(ceilings).row(0)),
             },
             chosen: self.chosen.as_deref(),
         }

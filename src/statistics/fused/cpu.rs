@@ -13,6 +13,7 @@ use burn::{
 
 use crate::{
     kernels::{
+        ceiling::FalseNegatives,
         cpu::{self, Matrix},
         table::{Request, WIDTH},
     },
@@ -43,6 +44,14 @@ macro_rules! statistics_ops {
                 request: Request,
             ) -> FloatTensor<Self> {
                 backward::<Self>(scores, judged, table, upstream, request)
+            }
+
+            fn row_ceilings(
+                scores: FloatTensor<Self>,
+                judged: Judged<Self>,
+                rule: FalseNegatives,
+            ) -> FloatTensor<Self> {
+                ceilings::<Self>(scores, judged, rule)
             }
 
             fn drawn_columns(draws: FloatTensor<Self>, judged: Judged<Self>) -> IntTensor<Self> {
@@ -126,12 +135,43 @@ fn backward_of<B: CpuBackend, E: Storage>(
     }
 }
 
+fn ceilings<B: CpuBackend>(
+    scores: FloatTensor<B>,
+    judged: Judged<B>,
+    rule: FalseNegatives,
+) -> FloatTensor<B> {
+    let run = match scores.dtype() {
+        DType::F64 => ceilings_of::<B, f64>,
+        DType::F32 => ceilings_of::<B, f32>,
+        DType::F16 => ceilings_of::<B, f16>,
+        DType::BF16 => ceilings_of::<B, bf16>,
+        dtype => panic!("row_ceilings: expected scores of a float type, got {dtype:?}"),
+    };
+    run(scores, HostJudged::new(judged), rule)
+}
+
+fn ceilings_of<B: CpuBackend, E: Storage>(
+    scores: FloatTensor<B>,
+    judged: HostJudged<B>,
+    rule: FalseNegatives,
+) -> FloatTensor<B> {
+    let device = scores.device();
+    let scores = B::with_contiguous_rows(scores);
+    let ceilings = cpu::ceilings::<E>(B::matrix(&scores), judged.judgements(), rule);
+    let shape = [1, ceilings.len()];
+    from_entries::<B, E::Real>(ceilings, shape, &device)
+}
+
 fn drawn_columns<B: CpuBackend>(draws: FloatTensor<B>, judged: Judged<B>) -> IntTensor<B> {
     let device = draws.device();
     let draws = read_sync(B::float_into_data(draws)).expect("a CPU's tensor can be read");
     let draws: Vec<f32> = draws.iter().collect();
     let judged = HostJudged::new(judged);
-    let columns = cpu::drawn_columns(judged.judgements(), judged.documents(), &draws);
+    let documents = judged.documents();
+    let columns = match judged.weights_dtype() {
+        Some(DType::F64) => cpu::drawn_columns(judged.judgements::<f64>(), documents, &draws),
+        _ => cpu::drawn_columns(judged.judgements::<f32>(), documents, &draws),
+    };
     let shape = [columns.len()];
     B::int_from_data(TensorData::new(columns, shape), &device)
 }
@@ -151,7 +191,7 @@ mod tests {
         },
         statistics::{
             Statistics,
-            judged::{self, Candidates, Chosen},
+            judged::{self, Candidates, Ceilings, Chosen, Weights},
         },
     };
 
@@ -178,14 +218,10 @@ mod tests {
     fn the_fused_form_is_taken_unasked() {
         let (scores, positives) = batch();
         let targets = positives.clone().into();
-        let statistics = Statistics::new(scores.clone(), &targets, 0.1, &Statistic::ALL);
-        let composed = Statistics::composed(scores.clone(), &targets, 0.1, &Statistic::ALL);
+        let statistics = Statistics::new(scores.clone(), &targets, request());
+        let composed = Statistics::composed(scores.clone(), &targets, request());
         let (scores, positives) = primitives(scores, positives);
-        let judgements = Judgements {
-            relevance: Relevance::Mask(Flex::mask(&positives)),
-            candidates: None,
-            chosen: None,
-        };
+        let judgements = Judgements::of(Relevance::Mask(Flex::mask(&positives)));
         let kernel = cpu::forward::<f32>(Flex::matrix(&scores), judgements, request());
         let bits = |statistics: Statistics| -> Vec<f32> {
             statistics.table.into_data().iter::<f32>().collect()
@@ -200,6 +236,8 @@ mod tests {
         let judged = || Judged {
             relevance: judged::Relevance::Mask(positives.clone()),
             candidates: Candidates::All,
+            weights: Weights::All,
+            ceilings: Ceilings::None,
             chosen: Chosen::All,
         };
         let table = Flex::row_statistics(scores.clone(), judged(), request());

@@ -5,22 +5,40 @@ mod cpu;
 #[cfg(feature = "cubecl")]
 mod cube;
 
-use burn::{backend::Dispatch, tensor::Tensor};
+use burn::{
+    backend::Dispatch,
+    tensor::{DType, Tensor},
+};
 
-use super::{composed, judged::Judged, operations::StatisticsOps};
-use crate::{Targets, device::Processor, kernels::table::Request, targets::Chosen};
+use super::{composed, judged::Judged, operations::StatisticsOps, wide};
+use crate::{
+    Targets,
+    device::Processor,
+    kernels::table::{Request, Statistic},
+    targets::Chosen,
+};
 
 /// The table of statistics, `[queries, WIDTH]` or wider, fused where the device has it, else composed.
 pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> Tensor<2> {
     let processor = Processor::of(&scores.device());
-    if !processor.has_kernels(scores.dtype()) || scores.dims().contains(&0) {
+    if !has_kernels(processor, scores.dtype(), targets, request) || scores.dims().contains(&0) {
         return composed::table(scores, targets, request);
     }
+    let judged = judged_by_scores(&scores, targets, request);
     Tensor::from_dispatch(Dispatch::row_statistics(
         scores.into_dispatch(),
-        judged(targets, processor),
+        judged,
         request,
     ))
+}
+
+/// Whether there are kernels for the scores and for what is asked of them.
+fn has_kernels(processor: Processor, dtype: DType, targets: &Targets, request: Request) -> bool {
+    let is_plain = !targets.has_weights()
+        && request.false_negatives().is_none()
+        && !request.wants(Statistic::PositiveLosses)
+        && request.exponent().abs() >= 0.5;
+    processor.has_kernels(dtype) && (is_plain || processor.has_every_option())
 }
 
 /// The gradient of scores without autodiff, given what [`table`] returned for them and its gradient.
@@ -32,21 +50,34 @@ pub(super) fn gradient(
     upstream: Tensor<2>,
 ) -> Tensor<2> {
     let processor = Processor::of(&scores.device());
-    if !processor.has_kernels(scores.dtype()) {
+    if !has_kernels(processor, scores.dtype(), targets, request) {
         return composed::gradient(scores, targets, request, table, upstream);
     }
+    let judged = judged_by_scores(&scores, targets, request);
     Tensor::from_dispatch(Dispatch::row_statistics_backward(
         scores.into_dispatch(),
-        judged(targets, processor),
+        judged,
         table.into_dispatch(),
         upstream.into_dispatch(),
         request,
     ))
 }
 
-/// The targets as the kernels of a processor take them: a draw becomes the column of a positive.
-pub(super) fn judged(targets: &Targets, processor: Processor) -> Judged<Dispatch> {
-    let all = Judged::of_all_positives(targets, processor.reads_lists());
+/// The targets of scores, less the false negatives of a request.
+fn judged_by_scores(scores: &Tensor<2>, targets: &Targets, request: Request) -> Judged<Dispatch> {
+    let judged = judged(targets, Processor::of(&scores.device()), scores.dtype());
+    let Some(rule) = request.false_negatives() else {
+        return judged;
+    };
+    let scores = scores.clone().without_autodiff().into_dispatch();
+    let ceilings = Dispatch::row_ceilings(scores, judged.clone(), rule);
+    judged.with_ceilings(ceilings)
+}
+
+/// The targets as the kernels of a processor take them for scores in `dtype`: a draw becomes the column
+/// of a positive.
+pub(super) fn judged(targets: &Targets, processor: Processor, dtype: DType) -> Judged<Dispatch> {
+    let all = Judged::of_all_positives(targets, processor.reads_lists(), wide(dtype));
     let columns = match targets.chosen() {
         None => return all,
         Some(Chosen::Columns(columns)) => columns.clone().into_dispatch(),

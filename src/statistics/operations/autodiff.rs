@@ -13,7 +13,7 @@ use burn::backend::{
     tensor::{FloatTensor, IntTensor},
 };
 
-use super::{Gradients, Judged, Request, StatisticsOps, graph};
+use super::{FalseNegatives, Gradients, Judged, Request, StatisticsOps, graph};
 
 #[derive(Debug)]
 struct RowStatistics;
@@ -59,6 +59,15 @@ where
                 prep.finish(B::row_statistics(scores.into_primitive(), judged, request))
             }
         }
+    }
+
+    fn row_ceilings(
+        scores: FloatTensor<Self>,
+        judged: Judged<Self>,
+        rule: FalseNegatives,
+    ) -> FloatTensor<Self> {
+        let ceilings = B::row_ceilings(scores.into_primitive(), judged.into_inner(), rule);
+        FloatTensor::<Self>::new(ceilings)
     }
 
     fn drawn_columns(draws: FloatTensor<Self>, judged: Judged<Self>) -> IntTensor<Self> {

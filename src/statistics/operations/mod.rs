@@ -18,7 +18,7 @@ use burn::{
 };
 
 use super::judged::Judged;
-use crate::kernels::table::Request;
+use crate::kernels::{ceiling::FalseNegatives, table::Request};
 
 /// The gradients of the embeddings, queries and documents, given that of the table.
 pub trait Gradients: Debug + Send + Sync {
@@ -45,6 +45,12 @@ pub fn connect(
 #[cfg(feature = "cubecl")]
 pub fn table_shape(scores: &burn::tensor::Shape) -> burn::tensor::Shape {
     burn::tensor::Shape::new([scores[0], crate::kernels::cube::WIDTH])
+}
+
+/// The shape of ceilings.
+#[cfg(feature = "cubecl")]
+pub fn ceilings_shape(scores: &burn::tensor::Shape) -> burn::tensor::Shape {
+    burn::tensor::Shape::new([1, scores[0]])
 }
 
 #[backend_extension(
@@ -74,6 +80,19 @@ pub trait StatisticsOps: Backend {
         request: Request,
     ) -> FloatTensor<Self> {
         unreachable!("autodiff is of first order")
+    }
+
+    /// The ceilings of the negatives of each query, `[1, queries]`, in the type of the statistics; any
+    /// number where a query has no positive. Only backends whose kernels have
+    /// [every option](crate::device::Processor::has_every_option) are asked.
+    #[allow(unused_variables)]
+    #[fusion(dtype = burn::tensor::DType::F32, shape = ceilings_shape(scores))]
+    fn row_ceilings(
+        scores: FloatTensor<Self>,
+        #[extension_type] judged: Judged<Self>,
+        rule: FalseNegatives,
+    ) -> FloatTensor<Self> {
+        unreachable!("this backend composes ceilings")
     }
 
     /// The columns of the positives that [draws](crate::kernels::draw) name, one of each query; any other

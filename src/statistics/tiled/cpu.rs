@@ -63,7 +63,7 @@ where
     fn forward(batch: Batch) -> (Tensor<2>, Arc<dyn Gradients>) {
         let counts = batch.targets.dims();
         let processor = Processor::of(&batch.queries.device());
-        let judged = fused::judged(&batch.targets, processor);
+        let judged = fused::judged(&batch.targets, processor, batch.queries.dtype());
         let mut tiles = Self {
             queries: B::with_contiguous_rows(float::<B>(batch.queries)),
             documents: B::with_contiguous_rows(float::<B>(batch.documents)),
@@ -73,6 +73,12 @@ where
             table: Vec::new(),
             summaries: Vec::new(),
         };
+        if let Some(rule) = batch.request.false_negatives() {
+            let judgements = tiles.judged.judgements();
+            let ceilings = tiles::ceilings(tiles.embeddings(), judgements, rule);
+            let ceilings = from_entries::<B, R>(ceilings, [1, counts[0]], &tiles.device());
+            tiles.judged = tiles.judged.with_ceilings(ceilings);
+        }
         tiles.summaries = tiles::forward(tiles.embeddings(), tiles.plan());
         tiles.table = tiles::table(&tiles.summaries, batch.request);
         let shape = [counts[0], WIDTH];
@@ -87,7 +93,7 @@ where
         }
     }
 
-    fn plan(&self) -> Plan<'_> {
+    fn plan(&self) -> Plan<'_, R> {
         let counts = [&self.queries, &self.documents].map(|x| x.shape()[0]);
         Plan::new(self.judged.judgements(), self.request, self.tile, counts)
     }

@@ -7,7 +7,7 @@ mod rows;
 
 use burn::tensor::{DType, Tensor};
 
-use super::{fused, operations};
+use super::{fused, operations, wide};
 use crate::{Embeddings, Targets, Tile, device::Processor, kernels::table::Request};
 
 /// The table of statistics, `[queries, WIDTH]` or wider.

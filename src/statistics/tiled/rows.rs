@@ -2,9 +2,9 @@
 
 use std::{ops::Range, sync::Arc};
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 
-use super::{Batch, fused, operations::Gradients};
+use super::{Batch, fused, operations::Gradients, wide};
 
 /// The table, and the way back from its gradient.
 pub(super) fn forward(batch: Batch) -> (Tensor<2>, Arc<dyn Gradients>) {
@@ -68,7 +68,7 @@ impl Gradients for Rows {
                 // Many small parts: their sum keeps more digits than half precision has.
                 let part = queries
                     .sum(weights.transpose())
-                    .cast(wide(&batch.documents));
+                    .cast(wide(batch.documents.dtype()));
                 of_documents = Some(match of_documents {
                     Some(sum) => sum.add(part),
                     None => part,
@@ -79,13 +79,6 @@ impl Gradients for Rows {
             needed[0].then(|| Tensor::cat(of_queries, 0)),
             of_documents.map(|sum| sum.cast(batch.documents.dtype())),
         ]
-    }
-}
-
-fn wide(embeddings: &Tensor<2>) -> DType {
-    match embeddings.dtype() {
-        DType::F64 => DType::F64,
-        _ => DType::F32,
     }
 }
 

@@ -18,7 +18,10 @@ use burn::{
     nn::loss::Reduction,
     tensor::{DType, Device, Tensor},
 };
-use burn_multi_positive::{Embeddings, Targets, Tile, statistics::Statistics};
+use burn_multi_positive::{
+    Embeddings, Targets, Tile,
+    statistics::{Request, Statistics},
+};
 use proptest::{
     prelude::*,
     sample::select,
@@ -541,10 +544,14 @@ fn statistics_of_embeddings_are_those_of_their_products() {
                             if index % 2 == 1 {
                                 embeddings = embeddings.with_tile([11, 17]);
                             }
-                            Statistics::from_embeddings(embeddings, &targets, 0.5, &ALL)
+                            Statistics::from_embeddings(
+                                embeddings,
+                                &targets,
+                                Request::new(0.5, &ALL),
+                            )
                         } else {
                             let scores = queries.matmul(documents.transpose());
-                            Statistics::new(scores, &targets, 0.5, &ALL)
+                            Statistics::new(scores, &targets, Request::new(0.5, &ALL))
                         };
                         assert!(!statistics.positive_counts().is_tracked());
                         Tensor::cat(

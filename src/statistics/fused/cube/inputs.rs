@@ -11,7 +11,7 @@ use cubecl::{
 
 use crate::{
     kernels::{
-        cube::{self, RowsLaunch},
+        cube::{self, RowsLaunch, ScaleLaunch},
         table::Request,
     },
     statistics::judged::{Candidates, Chosen, Judged, Relevance},
@@ -156,8 +156,12 @@ impl Inputs {
         [scores, positives, candidates, chosen]
     }
 
-    pub fn factor(&self) -> f32 {
-        (2.0 / self.request.temperature) as f32
+    pub fn scale(&self) -> ScaleLaunch {
+        ScaleLaunch::new(
+            (2.0 / self.request.temperature()) as f32,
+            (2.0 / self.request.negative_temperature()) as f32,
+            self.request.exponent() as f32,
+        )
     }
 
     fn matrices(&self) -> impl Iterator<Item = &CubeTensor> + Clone {

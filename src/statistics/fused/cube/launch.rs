@@ -29,7 +29,7 @@ impl Inputs {
     fn table_of_rows(self) -> CubeTensor {
         let table = self.empty(Shape::new([self.shape[0], WIDTH]), DType::F32);
         let (address, rows, dtypes) = (self.address(), self.rows(), self.dtypes());
-        let factor = self.factor();
+        let scale = self.scale();
         // SAFETY: the kernel reads `vectors` vectors of each of the `count` rows of matrices that
         // have this shape, an entry of `chosen` for each row, and writes the row of the table.
         #[allow(unsafe_code)]
@@ -46,11 +46,11 @@ impl Inputs {
                 optional(self.chosen),
                 table.clone().into_tensor_arg(),
                 rows,
-                factor,
+                scale,
                 f32::NAN,
                 self.units,
                 self.ahead,
-                self.request.wants(Statistic::Negatives),
+                self.request.computes(Statistic::Negatives),
                 dtypes,
             );
         }
@@ -67,8 +67,8 @@ impl Inputs {
         );
         let (address, rows, dtypes) = (self.address(), self.rows(), self.dtypes());
         let [of_scores, of_positives, of_candidates, _] = dtypes;
-        let factor = self.factor();
-        let sum = self.request.wants(Statistic::Negatives);
+        let scale = self.scale();
+        let sum = self.request.computes(Statistic::Negatives);
         // SAFETY: as in `table_of_rows`; each cube writes its row of `parts`, and those of a row are
         // read by the cube that writes the row of the table.
         #[allow(unsafe_code)]
@@ -85,7 +85,7 @@ impl Inputs {
                 optional(self.chosen.clone()),
                 parts.clone().into_tensor_arg(),
                 self.rows(),
-                factor,
+                self.scale(),
                 self.units,
                 segments,
                 self.ahead,
@@ -104,7 +104,7 @@ impl Inputs {
                 parts.into_tensor_arg(),
                 table.clone().into_tensor_arg(),
                 rows,
-                factor,
+                scale,
                 f32::NAN,
                 segments,
                 sum,
@@ -121,7 +121,7 @@ impl Inputs {
             .div_ceil(self.shape[0])
             .min(self.vectors() / self.units)
             .max(1);
-        let (address, rows, factor) = (self.address(), self.rows(), self.factor());
+        let (address, rows, scale) = (self.address(), self.rows(), self.scale());
         let [of_scores, of_positives, of_candidates, _] = self.dtypes();
         // SAFETY: as in `table`; the gradient has the shape of the scores and no gaps.
         #[allow(unsafe_code)]
@@ -140,7 +140,7 @@ impl Inputs {
                 gradient.clone().into_tensor_arg(),
                 rows,
                 segments,
-                factor,
+                scale,
                 self.ahead,
                 self.chosen.is_some(),
                 [of_scores, of_positives, of_candidates],

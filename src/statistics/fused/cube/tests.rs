@@ -22,9 +22,20 @@ use crate::{
     },
     statistics::{
         Statistic, Statistics,
-        judged::{Candidates, Chosen, Relevance},
+        judged::{Candidates, Ceilings, Chosen, Relevance, Weights},
     },
 };
+
+/// What the kernels have: all but the losses of single positives.
+const OF_KERNELS: [Statistic; 7] = [
+    Statistic::Negatives,
+    Statistic::PositiveMean,
+    Statistic::UnweightedPositives,
+    Statistic::PositiveExcess,
+    Statistic::WeakestPositive,
+    Statistic::StrongestPositive,
+    Statistic::HardestNegative,
+];
 
 #[derive(Clone)]
 struct Batch {
@@ -48,7 +59,9 @@ impl Batch {
                 .map(|i| positive(&mut random, i))
                 .collect(),
             candidates: None,
+            weights: None,
             chosen: None,
+            request: Request::new(TEMPERATURE, &OF_KERNELS),
         };
         Self {
             case,
@@ -93,8 +106,14 @@ impl Batch {
         self
     }
 
+    fn with_options(mut self, exponent: f64, hardness: f64) -> Self {
+        let request = self.case.request.with_exponent(exponent);
+        self.case.request = request.with_hardness(hardness);
+        self
+    }
+
     fn request(&self) -> Request {
-        Request::new(TEMPERATURE, &Statistic::ALL)
+        self.case.request
     }
 
     /// The gradient of the table.
@@ -114,6 +133,8 @@ impl Batch {
                 Some(candidates) => Candidates::Mask(mask(candidates, self.case.shape)),
                 None => Candidates::All,
             },
+            weights: Weights::All,
+            ceilings: Ceilings::None,
             chosen: match &self.case.chosen {
                 Some(columns) => {
                     let columns: Vec<i32> = columns.iter().map(|&column| column as i32).collect();
@@ -253,6 +274,17 @@ fn draws() {
 }
 
 #[test]
+fn exponents_and_hardness() {
+    for (exponent, hardness) in [(-1.0, 0.0), (0.5, 0.3), (-3.0, 1.0), (2.0, 5.0)] {
+        for shape in [[3, 31], [8, 300], [4, 4096]] {
+            Batch::new(shape).with_options(exponent, hardness).check();
+        }
+        let batch = Batch::new([2, 5000]).with_options(exponent, hardness);
+        batch.check_with_cubes(8, 4, 2);
+    }
+}
+
+#[test]
 fn choices_that_are_no_positive_or_no_column() {
     let mut batch = Batch::new([6, 8]);
     batch.case.positives = (0..48).map(|i| i % 8 == 3 || i % 8 == 5).collect();
@@ -265,7 +297,7 @@ fn choices_that_are_no_positive_or_no_column() {
         let table = numbers(table);
         for row in table.chunks(WIDTH) {
             assert_eq!(row[table::POSITIVE_COUNT], 1.0, "{choice}");
-            assert!(row[Statistic::Positives as usize].is_nan(), "{choice}");
+            assert!(row[Statistic::PositiveMean as usize].is_nan(), "{choice}");
             assert!(row[Statistic::Negatives as usize].is_finite(), "{choice}");
         }
     }
@@ -345,6 +377,8 @@ fn masks_that_are_broadcast() {
     let judged = Judged {
         relevance: Relevance::Mask(spread(&row, [1, columns])),
         candidates: Candidates::Mask(spread(&kept, [1, columns])),
+        weights: Weights::All,
+        ceilings: Ceilings::None,
         chosen: Chosen::All,
     };
     batch.check_inputs(batch.scores(), judged);
@@ -366,7 +400,7 @@ fn between_lazy_neighbours() {
         device.clone().autodiff(),
         device.autodiff().gradient_checkpointing(),
     ] {
-        let run = |form: fn(Tensor<2>, &Targets, f64, &[Statistic]) -> Statistics| {
+        let run = |form: fn(Tensor<2>, &Targets, Request) -> Statistics| {
             let wave = |factor: f32| {
                 let values: Vec<f32> = (0..7 * 300).map(|i| (i as f32 * factor).sin()).collect();
                 Tensor::<2>::from_data(TensorData::new(values, [7, 300]), &device)
@@ -375,9 +409,9 @@ fn between_lazy_neighbours() {
             let scores = (leaf.clone() * 3.0 + wave(1.3)).tanh() * 2.0;
             let positives = wave(2.1).without_autodiff().greater_scalar(0.95);
             let targets = Targets::new(positives);
-            let statistics = form(scores, &targets, TEMPERATURE, &Statistic::ALL);
+            let statistics = form(scores, &targets, Request::new(TEMPERATURE, &OF_KERNELS));
             let mut loss = Tensor::<1>::zeros([7], &device);
-            for (weight, statistic) in Statistic::ALL.into_iter().enumerate() {
+            for (weight, statistic) in OF_KERNELS.into_iter().enumerate() {
                 loss = loss + (statistics.get(statistic) * (0.01 * weight as f32 + 0.01)).sin();
             }
             let gradients = (loss.clone() * 0.5).sum().backward();

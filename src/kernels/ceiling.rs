@@ -1,0 +1,73 @@
+//! Negatives that score too high to be believed.
+
+use burn::config::Config;
+
+/// Which score of a query's positives its negatives are compared with.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PositiveThreshold {
+    /// The smallest.
+    Weakest,
+    /// The largest.
+    Strongest,
+    /// The arithmetic mean.
+    Mean,
+}
+
+/// When a negative is taken for a positive that nobody labelled, and ignored: if its score lies above a
+/// threshold `t` made of the scores of its query's positives.
+///
+/// ```text
+/// absolute margin     score > t + margin          0.1: Qwen3-Embedding (arXiv 2506.05176)
+/// relative margin     score > t - margin |t|      0.05: NV-Retriever (arXiv 2407.15831), which keeps
+///                                                 negatives of less than 95% of the positive's score
+/// ```
+///
+/// Scores are those before the temperature, and constants: no gradient flows through the decision.
+/// Positives are never ignored. Where a positive is NaN, nothing is.
+///
+/// # Example
+///
+/// ```
+/// use burn_multi_positive::{FalseNegatives, LsePairLossConfig, PositiveThreshold};
+///
+/// let false_negatives = FalseNegatives::new(PositiveThreshold::Weakest).with_margin(0.1);
+/// let loss_fn = LsePairLossConfig::new()
+///     .with_temperature(0.05)
+///     .with_false_negatives(Some(false_negatives))
+///     .init();
+/// ```
+#[derive(Config, Debug, Copy, PartialEq)]
+pub struct FalseNegatives {
+    /// Which score of the positives is `t`.
+    pub threshold: PositiveThreshold,
+    /// How far above `t` a negative is believed, in the unit of the scores; or, if it is relative, how far
+    /// below `t` it is not, as a share of `|t|`. Default: 0.
+    #[config(default = 0.0)]
+    pub margin: f64,
+    /// Whether the margin is a share of `|t|`. Default: false.
+    #[config(default = false)]
+    pub relative: bool,
+}
+
+impl FalseNegatives {
+    /// The largest score that is believed.
+    #[cfg(any(feature = "cpu", test))]
+    pub(crate) fn ceiling(&self, scores: impl ExactSizeIterator<Item = f64>) -> f64 {
+        let count = scores.len() as f64;
+        // Not `min` and `max`, which pass over NaN.
+        let pick = |better: fn(f64, f64) -> bool| {
+            move |a: f64, b: f64| if better(b, a) || b.is_nan() { b } else { a }
+        };
+        let threshold = match self.threshold {
+            PositiveThreshold::Weakest => scores.reduce(pick(|b, a| b < a)),
+            PositiveThreshold::Strongest => scores.reduce(pick(|b, a| b > a)),
+            PositiveThreshold::Mean => scores.reduce(|a, b| a + b).map(|sum| sum / count),
+        };
+        let threshold = threshold.unwrap_or(f64::NAN);
+        match self.relative {
+            true => threshold - self.margin * threshold.abs(),
+            false => threshold + self.margin,
+        }
+    }
+}

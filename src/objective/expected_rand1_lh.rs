@@ -1,0 +1,154 @@
+use burn::{
+    config::Config,
+    module::{Content, DisplaySettings, Module, ModuleDisplay},
+    tensor::Tensor,
+};
+
+use super::{Objective, assert_negatives, assert_temperature, inherent_forward, per_positive};
+use crate::{
+    FalseNegatives,
+    statistics::{Request, Statistic, Statistics},
+};
+
+/// Configuration of [`ExpectedRand1LhLoss`].
+#[derive(Config, Debug)]
+pub struct ExpectedRand1LhLossConfig {
+    /// What the scores are divided by. Default: 1.
+    #[config(default = 1.0)]
+    pub temperature: f64,
+    /// Divides the loss of a query by its number of positives: the expectation. Default: true; without it,
+    /// the sum.
+    #[config(default = true)]
+    pub normalize_by_positives: bool,
+    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the score before
+    /// the temperature, which should be a cosine. Default: 0.
+    #[config(default = 0.0)]
+    pub hardness: f64,
+    /// Which negatives are ignored because they score too high to be believed. Default: none.
+    #[config(default = "None")]
+    pub false_negatives: Option<FalseNegatives>,
+}
+
+impl ExpectedRand1LhLossConfig {
+    /// Initializes the loss.
+    ///
+    /// # Panics
+    ///
+    /// If the temperature is not positive and finite or has no inverse in f32, or if the hardness is
+    /// negative or not finite, or the margin of false negatives not finite.
+    pub fn init(&self) -> ExpectedRand1LhLoss {
+        assert_temperature("ExpectedRand1LhLossConfig", self.temperature);
+        assert_negatives(
+            "ExpectedRand1LhLossConfig",
+            self.hardness,
+            self.false_negatives,
+        );
+        ExpectedRand1LhLoss {
+            temperature: self.temperature,
+            normalize_by_positives: self.normalize_by_positives,
+            hardness: self.hardness,
+            false_negatives: self.false_negatives,
+        }
+    }
+}
+
+/// What [`Rand1LhLoss`](crate::Rand1LhLoss) is on average: InfoNCE on each positive, without the query's
+/// other positives in the denominator. Nothing is drawn, so it has no variance.
+///
+/// For one query with `m` positives `P`, negatives `N` and `s = score / temperature`:
+///
+/// ```text
+/// loss = 1/m sum_p -log e^s_p / (e^s_p + sum_n e^s_n) = 1/m sum_p softplus(lse_N(s) - s_p)
+///
+/// gradient   s_p   -1/m sigmoid(u_p)                        u_p = lse_N(s) - s_p
+///            s_n    1/m sum_p sigmoid(u_p) softmax_N(s)
+/// ```
+///
+/// Every positive is pushed until it lies above the negatives by itself. The sum instead of the mean is
+/// what NT-Xent of pytorch-metric-learning and the unique softmax of rax and TF-Ranking sum up. With
+/// [weights](crate::Targets::with_weights) the terms are weighed and divided by the sum of the weights.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_multi_positive::ExpectedRand1LhLossConfig;
+///
+/// let device = Device::default();
+/// let scores = Tensor::<2>::from_floats([[1.0, 1.0, 1.0]], &device);
+/// let positives = Tensor::from_bool([[true, true, false]], &device);
+///
+/// let loss = ExpectedRand1LhLossConfig::new().init().forward(scores, positives);
+/// assert!((loss.into_scalar::<f32>() - 2f32.ln()).abs() < 1e-6);
+/// ```
+#[doc(alias = "NTXent")]
+#[doc(alias = "UniqueSoftmax")]
+#[derive(Module, Debug)]
+#[module(custom_display)]
+pub struct ExpectedRand1LhLoss {
+    temperature: f64,
+    normalize_by_positives: bool,
+    hardness: f64,
+    #[module(skip)]
+    false_negatives: Option<FalseNegatives>,
+}
+
+inherent_forward!(ExpectedRand1LhLoss);
+
+impl ExpectedRand1LhLoss {
+    /// What the scores are divided by.
+    pub fn temperature(&self) -> f64 {
+        self.temperature
+    }
+
+    /// Whether the loss of a query is divided by its number of positives.
+    pub fn normalize_by_positives(&self) -> bool {
+        self.normalize_by_positives
+    }
+
+    /// How much harder negatives weigh more.
+    pub fn hardness(&self) -> f64 {
+        self.hardness
+    }
+
+    /// Which negatives are ignored because they score too high to be believed.
+    pub fn false_negatives(&self) -> Option<FalseNegatives> {
+        self.false_negatives
+    }
+}
+
+impl Objective for ExpectedRand1LhLoss {
+    fn request(&self) -> Request {
+        Request::new(self.temperature, &[Statistic::PositiveLosses])
+            .with_hardness(self.hardness)
+            .with_false_negatives(self.false_negatives)
+    }
+
+    fn losses(&self, statistics: &Statistics) -> Tensor<1> {
+        let losses = statistics.get(Statistic::PositiveLosses);
+        match self.normalize_by_positives {
+            true => per_positive(losses, statistics),
+            false => losses,
+        }
+    }
+}
+
+impl ModuleDisplay for ExpectedRand1LhLoss {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        DisplaySettings::new()
+            .with_new_line_after_attribute(false)
+            .optional()
+    }
+
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        content
+            .add("temperature", &self.temperature)
+            .add("normalize_by_positives", &self.normalize_by_positives)
+            .add("hardness", &self.hardness)
+            .add(
+                "false_negatives",
+                format!("{:?}", self.false_negatives).as_str(),
+            )
+            .optional()
+    }
+}

@@ -1,0 +1,202 @@
+use burn::{
+    config::Config,
+    module::{Content, DisplaySettings, Module, ModuleDisplay},
+    tensor::Tensor,
+};
+
+use super::{
+    Objective, assert_negatives, assert_temperature, contrast, gap, inherent_forward,
+    log_positive_weights,
+};
+use crate::{
+    FalseNegatives,
+    statistics::{Request, Statistic, Statistics},
+};
+
+/// Configuration of [`PowerMeanLoss`].
+#[derive(Config, Debug)]
+pub struct PowerMeanLossConfig {
+    /// Which positives count most, from the weakest at minus infinity to the strongest at infinity.
+    /// Default: -1, which is LSEPair.
+    #[config(default = "-1.0")]
+    pub exponent: f64,
+    /// What the scores are divided by. Default: 1.
+    #[config(default = 1.0)]
+    pub temperature: f64,
+    /// Takes the mean of the positives instead of their sum, so that their number does not count.
+    /// Default: false.
+    #[config(default = false)]
+    pub normalized: bool,
+    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the score before
+    /// the temperature, which should be a cosine. Default: 0.
+    #[config(default = 0.0)]
+    pub hardness: f64,
+    /// Which negatives are ignored because they score too high to be believed. Default: none.
+    #[config(default = "None")]
+    pub false_negatives: Option<FalseNegatives>,
+}
+
+impl PowerMeanLossConfig {
+    /// Initializes the loss.
+    ///
+    /// # Panics
+    ///
+    /// If the exponent is NaN, or 0 or without an inverse in f32 where the loss is not normalized, if the
+    /// temperature is not positive and finite or has no inverse in f32, or if the hardness is negative or
+    /// not finite, or the margin of false negatives not finite.
+    pub fn init(&self) -> PowerMeanLoss {
+        assert_temperature("PowerMeanLossConfig", self.temperature);
+        assert_negatives("PowerMeanLossConfig", self.hardness, self.false_negatives);
+        let exponent = self.exponent;
+        assert!(
+            !exponent.is_nan(),
+            "PowerMeanLossConfig: exponent must be a number, got {exponent}"
+        );
+        assert!(
+            self.normalized || ((1.0 / exponent) as f32).is_finite(),
+            "PowerMeanLossConfig: exponent must not be 0 and must have an inverse in f32 unless the loss is \
+             normalized, got {exponent}"
+        );
+        PowerMeanLoss {
+            exponent,
+            temperature: self.temperature,
+            normalized: self.normalized,
+            hardness: self.hardness,
+            false_negatives: self.false_negatives,
+        }
+    }
+}
+
+/// The family that LSEPair and SumMargLH belong to: all negatives against an exponential mean of the
+/// positives.
+///
+/// For one query with positives `P`, negatives `N`, `s = score / temperature` and the exponent `b`:
+///
+/// ```text
+/// loss = softplus(u),   u = lse_N(s) - A_b,   A_b = lse_P(b s) / b
+///        normalized     u = lse_N(s) - M_b,   M_b = A_b - log(m) / b
+///
+/// gradient   s_p   -sigmoid(u) softmax_P(b s)
+///            s_n    sigmoid(u) softmax_N(s)
+/// ```
+///
+/// | `b` | `A_b` | loss |
+/// |---|---|---|
+/// | minus infinity | the weakest positive | [`LsePairLoss`](crate::LsePairLoss) of the weakest |
+/// | -1 | `-lse_P(-s)` | `LsePairLoss` |
+/// | 0 | normalized: the mean score | |
+/// | 1 | `lse_P(s)` | [`SumMargLhLoss`](crate::SumMargLhLoss) |
+/// | infinity | the strongest positive | `LsePairLoss` of the strongest |
+///
+/// `M_b` rises with `b`, and so the normalized loss falls: a small `b` asks that all positives be found, a
+/// large one is content with one of them. Between equal scores at the ends the first gets the gradient.
+/// With [weights](crate::Targets::with_weights) `A_b = lse_P(b s + log w) / b`, and their sum stands for
+/// `m`.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_multi_positive::PowerMeanLossConfig;
+///
+/// let device = Device::default();
+/// let scores = Tensor::<2>::from_floats([[0.9, 0.5, 0.3]], &device);
+/// let positives = Tensor::from_bool([[true, true, false]], &device);
+///
+/// let losses = [-4.0, 0.0, 4.0].map(|exponent| {
+///     let config = PowerMeanLossConfig::new().with_exponent(exponent);
+///     let loss_fn = config.with_normalized(true).with_temperature(0.1).init();
+///     loss_fn.forward(scores.clone(), positives.clone()).into_scalar::<f32>()
+/// });
+/// assert!(losses[0] > losses[1] && losses[1] > losses[2]);
+/// ```
+#[derive(Module, Debug)]
+#[module(custom_display)]
+pub struct PowerMeanLoss {
+    exponent: f64,
+    temperature: f64,
+    normalized: bool,
+    hardness: f64,
+    #[module(skip)]
+    false_negatives: Option<FalseNegatives>,
+}
+
+inherent_forward!(PowerMeanLoss);
+
+impl PowerMeanLoss {
+    /// Which positives count most.
+    pub fn exponent(&self) -> f64 {
+        self.exponent
+    }
+
+    /// What the scores are divided by.
+    pub fn temperature(&self) -> f64 {
+        self.temperature
+    }
+
+    /// Whether the number of positives does not count.
+    pub fn normalized(&self) -> bool {
+        self.normalized
+    }
+
+    /// How much harder negatives weigh more.
+    pub fn hardness(&self) -> f64 {
+        self.hardness
+    }
+
+    /// Which negatives are ignored because they score too high to be believed.
+    pub fn false_negatives(&self) -> Option<FalseNegatives> {
+        self.false_negatives
+    }
+
+    fn positive_statistic(&self) -> Statistic {
+        match self.exponent {
+            f64::INFINITY => Statistic::StrongestPositive,
+            f64::NEG_INFINITY => Statistic::WeakestPositive,
+            _ => Statistic::PositiveMean,
+        }
+    }
+}
+
+impl Objective for PowerMeanLoss {
+    fn request(&self) -> Request {
+        let wanted = [Statistic::Negatives, self.positive_statistic()];
+        let request = Request::new(self.temperature, &wanted)
+            .with_hardness(self.hardness)
+            .with_false_negatives(self.false_negatives);
+        match self.exponent.is_finite() {
+            true => request.with_exponent(self.exponent),
+            false => request,
+        }
+    }
+
+    fn losses(&self, statistics: &Statistics) -> Tensor<1> {
+        let gap = gap(self.positive_statistic(), statistics);
+        let gap = match self.normalized || self.exponent.is_infinite() {
+            true => gap,
+            false => gap - log_positive_weights(statistics) / self.exponent,
+        };
+        contrast(gap, statistics)
+    }
+}
+
+impl ModuleDisplay for PowerMeanLoss {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        DisplaySettings::new()
+            .with_new_line_after_attribute(false)
+            .optional()
+    }
+
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        content
+            .add("exponent", &self.exponent)
+            .add("temperature", &self.temperature)
+            .add("normalized", &self.normalized)
+            .add("hardness", &self.hardness)
+            .add(
+                "false_negatives",
+                format!("{:?}", self.false_negatives).as_str(),
+            )
+            .optional()
+    }
+}

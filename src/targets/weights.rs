@@ -1,0 +1,162 @@
+//! How much pairs and queries count.
+
+use burn::tensor::{DType, Tensor, assert_shape};
+
+use super::{Relevance, Targets, assert_device};
+
+impl Targets {
+    /// Weighs every pair of a query and a document: graded judgements, how sure an annotator is, how
+    /// hard a negative is.
+    ///
+    /// A weight of 0 ignores the pair, 1 is as without weights, 2 as if the document stood there
+    /// twice. Weights of a query may differ by a factor of up to 1e25. With `w` the weights,
+    /// `s = score / temperature` and `W` the sum of `w` over the positives:
+    ///
+    /// ```text
+    /// SumMargLH   softplus(lse_N(s + log w) - lse_P(s + log w))
+    /// LSEPair     log(1 + sum_p sum_n w_p w_n exp(s_n - s_p))
+    /// JointLH     sum_p w_p log((sum_P exp(s) + sum_N w_n exp(s)) / exp(s_p))
+    /// Rand1LH     the positive is drawn with probability w_p / W
+    /// ```
+    ///
+    /// `normalize_by_positives` divides by `W`, and a query is active if `W > 0`. A selection such as
+    /// the weakest positive is that of scores, among those of a weight above 0. Called twice, the
+    /// weights are multiplied.
+    ///
+    /// Weights are constants: no gradient reaches them. They must be finite and not negative. They are
+    /// not read back to see to it: NaN, and a negative weight that a sum runs over, make the loss of
+    /// their query NaN.
+    ///
+    /// # Shapes
+    ///
+    /// - `weights`: `[queries, documents]`, held in f32, or in f64 if given so
+    ///
+    /// # Panics
+    ///
+    /// If the shape or the device of `weights` differs from that of the targets.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_multi_positive::{LsePairLossConfig, Targets};
+    ///
+    /// let device = Device::default();
+    /// let scores = Tensor::<2>::from_floats([[1.0, 1.0, 1.0, 1.0]], &device);
+    /// let positives = Tensor::from_bool([[true, true, false, false]], &device);
+    /// // The first document is twice as relevant, the last is ignored.
+    /// let weights = Tensor::from_floats([[2.0, 1.0, 1.0, 0.0]], &device);
+    /// let targets = Targets::new(positives).with_weights(weights);
+    ///
+    /// let loss = LsePairLossConfig::new().init().forward(scores, targets);
+    /// assert!((loss.into_scalar::<f32>() - 4f32.ln()).abs() < 1e-6);
+    /// ```
+    #[must_use]
+    pub fn with_weights(mut self, weights: Tensor<2>) -> Self {
+        let [queries, documents] = self.dims();
+        assert_shape!(weights, [queries, documents]);
+        assert_device("weights", &weights.device(), &self.device());
+        let weights = constant(weights);
+        self.weights = Some(match self.weights {
+            Some(already) => product(already, weights),
+            None => weights,
+        });
+        self
+    }
+
+    /// Weighs the queries: the mean is `sum v_q l_q / sum v_q` over the active queries, and the other
+    /// reductions have `v_q l_q` in the place of `l_q`. Losses without a reduction stay as they are.
+    ///
+    /// A query of weight 0 is left out, whatever its loss; its gradient is 0 unless its loss is NaN. If all
+    /// are left out, the mean is 0. Called twice, the weights are multiplied. No gradient reaches them; multiply the losses of
+    /// `forward_no_reduction` by your weights where you learn them. They must be finite and not
+    /// negative, and are not read back to see to it: NaN makes the mean NaN.
+    ///
+    /// # Shapes
+    ///
+    /// - `weights`: `[queries]`
+    ///
+    /// # Panics
+    ///
+    /// If the number or the device of `weights` differs from that of the queries.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_multi_positive::{LsePairLossConfig, Targets};
+    ///
+    /// let device = Device::default();
+    /// let scores = Tensor::<2>::from_floats([[1.0, 1.0], [5.0, 1.0]], &device);
+    /// let positives = Tensor::from_bool([[true, false], [true, false]], &device);
+    /// let weights = Tensor::from_floats([1.0, 0.0], &device);
+    /// let targets = Targets::new(positives).with_query_weights(weights);
+    ///
+    /// let loss = LsePairLossConfig::new().init().forward(scores, targets);
+    /// assert!((loss.into_scalar::<f32>() - 2f32.ln()).abs() < 1e-6);
+    /// ```
+    #[must_use]
+    pub fn with_query_weights(mut self, weights: Tensor<1>) -> Self {
+        let [queries, _] = self.dims();
+        let query_weights = weights;
+        assert_shape!(query_weights, [queries]);
+        assert_device("query_weights", &query_weights.device(), &self.device());
+        let weights = constant(query_weights);
+        self.query_weights = Some(match self.query_weights {
+            Some(already) => product(already, weights),
+            None => weights,
+        });
+        self
+    }
+
+    /// The weight of every pair, if any was given.
+    pub(crate) fn weights(&self) -> Option<Tensor<2>> {
+        let listed = match &self.relevance {
+            Relevance::Lists(lists) => lists.weight_matrix(),
+            _ => None,
+        };
+        match (self.weights.clone(), listed) {
+            (Some(given), Some(listed)) => Some(product(given, listed)),
+            (given, listed) => given.or(listed),
+        }
+    }
+
+    /// Whether any pair was given a weight.
+    #[cfg(any(feature = "cpu", feature = "cubecl"))]
+    pub(crate) fn has_weights(&self) -> bool {
+        let listed = match &self.relevance {
+            Relevance::Lists(lists) => lists.has_weights(),
+            _ => false,
+        };
+        listed || self.weights.is_some()
+    }
+
+    /// The weights that [`with_weights`](Targets::with_weights) left, if it was called.
+    #[cfg(any(feature = "cpu", feature = "cubecl"))]
+    pub(crate) fn given_weights(&self) -> Option<Tensor<2>> {
+        self.weights.clone()
+    }
+
+    /// The weight of every query, if any was given.
+    pub(crate) fn query_weights(&self) -> Option<Tensor<1>> {
+        self.query_weights.clone()
+    }
+}
+
+/// Without autodiff, and in no less than f32.
+fn constant<const D: usize>(weights: Tensor<D>) -> Tensor<D> {
+    let weights = weights.without_autodiff();
+    match weights.dtype() {
+        DType::F64 | DType::F32 => weights,
+        _ => weights.cast(DType::F32),
+    }
+}
+
+/// In the wider of their types.
+fn product<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
+    let dtype = match [a.dtype(), b.dtype()].contains(&DType::F64) {
+        true => DType::F64,
+        false => DType::F32,
+    };
+    a.cast(dtype).mul(b.cast(dtype))
+}
