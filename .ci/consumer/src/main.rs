@@ -16,7 +16,10 @@ struct Hinge;
 
 impl Objective for Hinge {
     fn request(&self) -> Request {
-        Request::new(0.1, &[Statistic::WeakestPositive, Statistic::HardestNegative])
+        Request::new(
+            0.1,
+            &[Statistic::WeakestPositive, Statistic::HardestNegative],
+        )
     }
 
     fn losses(&self, statistics: &Statistics) -> Tensor<1> {
@@ -64,7 +67,7 @@ fn main() -> Result<(), TargetsError> {
         joint.forward_embeddings(embeddings.clone(), embeddings.clone(), diagonal.clone()),
         Hinge.forward(scores.clone(), mask.clone()),
     ];
-    // Tile, shards, chosen positives and reductions combine freely, for every objective.
+    // Tile, shards, chosen positives, weights and reductions combine freely, for every objective.
     let objectives: Vec<Box<dyn Objective>> = vec![
         Box::new(lse_pair),
         Box::new(joint),
@@ -72,7 +75,10 @@ fn main() -> Result<(), TargetsError> {
         Box::new(rand1),
         Box::new(Hinge),
     ];
-    let targets = Targets::new(diagonal).with_chosen(labels(&[0, 1]));
+    let targets = Targets::new(diagonal)
+        .with_chosen(labels(&[0, 1]))
+        .with_weights(Tensor::from_floats([[1.0, 0.5], [2.0, 1.5]], &device))
+        .with_query_weights(Tensor::from_floats([1.0, 3.0], &device));
     let [queries, documents] = [embeddings.clone(), embeddings].map(|x| vec![x]);
     let given: [Scores; 3] = [
         queries[0]
