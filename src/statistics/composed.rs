@@ -326,9 +326,7 @@ impl Set {
                 match b < 0.5 {
                     // Near 1 a share has not the digits of its distance from 1.
                     true => {
-                        // exp(y) - 1 = 2 t / (1 - t) with t = tanh(y / 2)
-                        let t = below.mul_scalar(0.5 * b).tanh();
-                        let rise = t.clone().mul_scalar(2.0).div(t.neg().add_scalar(1.0));
+                        let rise = exp_minus_one(below.mul_scalar(b));
                         let rise = self.sum(rise).div(weight);
                         let is_small = rise.clone().greater_scalar(-0.5);
                         let small = rise.mask_fill(is_small.clone().bool_not(), 0.0);
@@ -458,6 +456,19 @@ fn drawn_by_weight(
     let behind = behind.bool_and(positives);
     let rank = ones(behind.clone(), DType::F32).cumsum(1);
     behind.bool_and(rank.equal_scalar(1.0))
+}
+
+/// `exp(y) - 1` for `y <= 0`: near 0 by its series, of which sixteen terms give all digits of f64.
+fn exp_minus_one(y: Tensor<2>) -> Tensor<2> {
+    let near = y.clone().greater_scalar(-0.5);
+    let small = y.clone().mask_fill(near.clone().bool_not(), 0.0);
+    let one = small.clone().mul_scalar(0.0).add_scalar(1.0);
+    let series = (2..=16).rev().fold(one, |sum, k| {
+        let term = sum.mul(small.clone()).mul_scalar(1.0 / f64::from(k));
+        term.add_scalar(1.0)
+    });
+    let far = y.exp().sub_scalar(1.0);
+    far.mask_where(near, small.mul(series))
 }
 
 /// 1 for true, 0 for false, whatever the device's default type is.
