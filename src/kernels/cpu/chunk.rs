@@ -45,6 +45,24 @@ fn for_each<R: Real>(scores: &[R], excluded: &[u8], mut each: impl FnMut(usize, 
     }
 }
 
+/// Excludes the documents whose `values` say so.
+#[inline(always)]
+pub fn exclude<R: Real>(excluded: &mut [u8], values: &[R], is_out: impl Fn(R) -> bool) {
+    let (excluded, last_excluded) = excluded.as_chunks_mut::<LANES>();
+    let (values, last_values) = values.as_chunks::<LANES>();
+    for (excluded, values) in excluded.iter_mut().zip(values) {
+        // A new value, as in `max`.
+        let mut flags = [0; LANES];
+        for lane in 0..LANES {
+            flags[lane] = excluded[lane] | u8::from(is_out(values[lane]));
+        }
+        *excluded = flags;
+    }
+    for (excluded, &value) in last_excluded.iter_mut().zip(last_values) {
+        *excluded |= u8::from(is_out(value));
+    }
+}
+
 /// The largest score of a negative, minus infinity if there is none; passes over NaN.
 #[inline(always)]
 pub fn max<R: Real>(scores: &[R], excluded: &[u8]) -> R {

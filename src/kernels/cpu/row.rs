@@ -2,8 +2,13 @@
 
 use std::ops::Range;
 
-use super::{chunk::CHUNK, element::Element, positives::Positive, real::Real};
-use crate::kernels::{ceiling::FalseNegatives, draw};
+use super::{
+    chunk::{self, CHUNK},
+    element::Element,
+    positives::Positive,
+    real::Real,
+};
+use crate::kernels::draw;
 
 /// The targets of one query; a mask entry is true unless it is 0.
 #[derive(Clone, Copy)]
@@ -135,19 +140,6 @@ impl<R: Real> Row<'_, R> {
         }
     }
 
-    /// The ceiling of the negatives, given the scores of all documents; any number if there is no
-    /// positive.
-    pub fn ceiling_of<E: Element<Real = R>>(
-        self,
-        scores: &[E],
-        rule: FalseNegatives,
-        scratch: &mut Scratch<E>,
-    ) -> R {
-        scratch.collect(self, 0, scores);
-        let positives = scratch.positives.iter();
-        R::from_f64(rule.ceiling(positives.map(|positive| positive.score)))
-    }
-
     /// The column that a draw means; none if there is no positive.
     pub fn drawn(self, documents: usize, draw: f32) -> Option<usize> {
         let mut columns = Vec::new();
@@ -215,14 +207,10 @@ impl<R: Real> Row<'_, R> {
             None => excluded.copy_from_slice(relevant),
         }
         if let Some(weights) = self.weights {
-            for (excluded, weight) in excluded.iter_mut().zip(&weights[columns]) {
-                *excluded |= u8::from(*weight == R::default());
-            }
+            chunk::exclude(excluded, &weights[columns], |weight| weight == R::default());
         }
         if let Some(ceiling) = self.ceiling {
-            for (excluded, score) in excluded.iter_mut().zip(scores) {
-                *excluded |= u8::from(*score > ceiling);
-            }
+            chunk::exclude(excluded, scores, |score| score > ceiling);
         }
         excluded
     }

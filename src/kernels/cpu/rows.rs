@@ -3,8 +3,14 @@
 use rayon::prelude::*;
 
 use super::{
-    element::Element, isa::Isa, judgements::Judgements, matrix::Matrix, real::Real, row::Scratch,
-    slope::Backward, summary::Forward,
+    element::Element,
+    isa::{Isa, Kernel},
+    judgements::Judgements,
+    matrix::Matrix,
+    real::Real,
+    row::{Row, Scratch},
+    slope::Backward,
+    summary::Forward,
 };
 use crate::kernels::{
     ceiling::FalseNegatives,
@@ -93,13 +99,38 @@ pub fn ceilings<E: Element>(
     judgements: Judgements<E::Real>,
     rule: FalseNegatives,
 ) -> Vec<E::Real> {
+    let isa = Isa::best();
     let [queries, documents] = scores.shape();
     let mut ceilings = vec![E::Real::default(); queries];
     for_rows(&mut ceilings, 1, documents, |scratch, query, ceiling| {
-        let row = judgements.row(query);
-        ceiling[0] = row.ceiling_of(scores.row(query), rule, scratch);
+        ceiling[0] = isa.run(Ceiling {
+            scores: scores.row(query),
+            row: judgements.row(query),
+            rule,
+            scratch,
+        });
     });
     ceilings
+}
+
+/// The ceiling of the negatives of one query.
+struct Ceiling<'a, E: Element> {
+    scores: &'a [E],
+    row: Row<'a, E::Real>,
+    rule: FalseNegatives,
+    scratch: &'a mut Scratch<E>,
+}
+
+impl<E: Element> Kernel for Ceiling<'_, E> {
+    type Output = E::Real;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> E::Real {
+        self.scratch.collect(self.row, 0, self.scores);
+        let positives = self.scratch.positives.iter();
+        let scores = positives.map(|positive| positive.score);
+        E::Real::from_f64(self.rule.ceiling(scores))
+    }
 }
 
 /// The columns of the drawn positives, given a [draw](crate::kernels::draw) for each query; -1 where there
