@@ -10,9 +10,10 @@ pub fn place(draw: f32, count: usize) -> usize {
     ((draw.floor() / DRAWS * count as f32) as usize).min(count.saturating_sub(1))
 }
 
-/// The place of the drawn positive among those of these weights: each as likely as its weight says.
+/// The place of the drawn positive among those of these weights, each as likely as its weight says; none
+/// if a weight is NaN.
 #[cfg(feature = "cpu")]
-pub fn weighted_place(draw: f32, weights: impl Iterator<Item = f64> + Clone) -> usize {
+pub fn weighted_place(draw: f32, weights: impl Iterator<Item = f64> + Clone) -> Option<usize> {
     let share = f64::from(draw.floor() / DRAWS) * weights.clone().sum::<f64>();
     let sums = weights.scan(0.0, |sum, weight| {
         *sum += weight;
@@ -20,5 +21,5 @@ pub fn weighted_place(draw: f32, weights: impl Iterator<Item = f64> + Clone) -> 
     });
     // Rounding may lift the share to the sum itself.
     let last = sums.clone().count().saturating_sub(1);
-    sums.take(last).take_while(|&sum| sum <= share).count()
+    (!share.is_nan()).then(|| sums.take(last).take_while(|&sum| sum <= share).count())
 }

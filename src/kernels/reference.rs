@@ -78,9 +78,11 @@ impl Case {
             let weight = |&column: &usize| self.weight(query * self.shape[1] + column);
             let place = match self.weights {
                 Some(_) => super::draw::weighted_place(draws[query], positives.iter().map(weight)),
-                None => super::draw::place(draws[query], positives.len()),
+                None => Some(super::draw::place(draws[query], positives.len())),
             };
-            positives.get(place).map_or(-1, |&column| column as i64)
+            place
+                .and_then(|place| positives.get(place))
+                .map_or(-1, |&column| column as i64)
         };
         (0..self.shape[0]).map(drawn).collect()
     }

@@ -110,6 +110,8 @@ impl Sets {
             negatives = negatives.bool_and(candidates);
         }
         let weights = targets.weights().map(|weights| weights.cast(dtype));
+        // A negative weight is an error.
+        let weights = weights.map(|w| w.clone().mask_fill(w.lower_scalar(0.0), f64::NAN));
         if let Some(weights) = &weights {
             negatives = negatives.bool_and(weights.clone().not_equal_scalar(0.0));
         }
@@ -119,8 +121,6 @@ impl Sets {
             let believed = scores.greater(ceiling.expand(dims)).bool_not();
             negatives = negatives.bool_and(believed);
         }
-        // A negative weight is an error.
-        let weights = weights.map(|w| w.clone().mask_fill(w.lower_scalar(0.0), f64::NAN));
         let positives = chosen_positives;
         let unknown_choice = active.bool_and(positives.clone().any_dim(1).bool_not());
         Self {
@@ -434,7 +434,7 @@ fn drawn(draws: Tensor<1>, positives: Tensor<2, Bool>) -> Tensor<2, Bool> {
     positives.bool_and(rank.equal(place.add_scalar(1.0).expand(dims)))
 }
 
-/// The same where each positive is as likely as its weight says.
+/// The same where each positive is as likely as its weight says; none where a weight is NaN.
 fn drawn_by_weight(
     draws: Tensor<1>,
     positives: Tensor<2, Bool>,

@@ -24,8 +24,8 @@ impl Targets {
     /// weights are multiplied.
     ///
     /// Weights are constants: no gradient reaches them. They must be finite and not negative. They are
-    /// not read back to see to it: NaN, and a negative weight that a sum runs over, make the loss of
-    /// their query NaN.
+    /// not read back to see to it: where a sum or a draw runs over a NaN or a negative weight, the loss of
+    /// its query is NaN.
     ///
     /// # Shapes
     ///

@@ -726,6 +726,24 @@ fn rand1_draws_in_proportion_to_the_weights() {
 }
 
 #[test]
+fn a_draw_by_weights_that_are_no_weights_is_nan() {
+    let device = device();
+    let scores = Tensor::<2>::from_floats([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]], &device);
+    let positives = Tensor::from_bool([[true, true, false]; 2], &device);
+    let _turn = turn_to_draw();
+    for wrong in [f32::NAN, -1.0] {
+        let weights = Tensor::from_floats([[1.0, 2.0, 1.0], [3.0, wrong, 1.0]], &device);
+        let targets = Targets::new(positives.clone()).with_weights(weights);
+        let loss = Rand1LhLossConfig::new().init();
+        for form in [Statistics::new as Form, Statistics::composed] {
+            let targets = loss.choose_positives(targets.clone());
+            let rows = numbers(loss.losses(&form(scores.clone(), &targets, loss.request())));
+            assert!(rows[0].is_finite() && rows[1].is_nan(), "{wrong}: {rows:?}");
+        }
+    }
+}
+
+#[test]
 fn graded_ids_and_groups_are_their_matrix() {
     let device = &autodiff_devices()[0];
     let relevant = [

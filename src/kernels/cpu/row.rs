@@ -147,7 +147,7 @@ impl<R: Real> Row<'_, R> {
         let place = match self.has_weights() {
             true => {
                 let weights = columns.iter().map(|&column| self.positive_weight(column));
-                draw::weighted_place(draw, weights)
+                draw::weighted_place(draw, weights)?
             }
             false => draw::place(draw, columns.len()),
         };
