@@ -9,7 +9,7 @@ impl Targets {
     /// hard a negative is.
     ///
     /// A weight of 0 ignores the pair, 1 is as without weights, 2 as if the document stood there
-    /// twice. Weights of a query may differ by a factor of up to 1e25. With `w` the weights,
+    /// twice. Weights of a query may differ by a factor of up to 1e25, and reach 1e30. With `w` the weights,
     /// `s = score / temperature` and `W` the sum of `w` over the positives:
     ///
     /// ```text
