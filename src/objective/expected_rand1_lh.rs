@@ -1,10 +1,6 @@
-use burn::{
-    config::Config,
-    module::{Content, DisplaySettings, Module, ModuleDisplay},
-    tensor::Tensor,
-};
+use burn::{config::Config, module::Module, tensor::Tensor};
 
-use super::{Objective, assert_negatives, assert_temperature, inherent_forward, per_positive};
+use super::{Objective, assert_options, inherent_forward, options, per_positive};
 use crate::{
     FalseNegatives,
     statistics::{Request, Statistic, Statistics},
@@ -37,17 +33,23 @@ impl ExpectedRand1LhLossConfig {
     /// If the temperature is not positive and finite or has no inverse in f32, or if the hardness is
     /// negative or not finite, or the margin of false negatives not finite.
     pub fn init(&self) -> ExpectedRand1LhLoss {
-        assert_temperature("ExpectedRand1LhLossConfig", self.temperature);
-        assert_negatives(
+        let Self {
+            temperature,
+            hardness,
+            false_negatives,
+            ..
+        } = *self;
+        assert_options(
             "ExpectedRand1LhLossConfig",
-            self.hardness,
-            self.false_negatives,
+            temperature,
+            hardness,
+            false_negatives,
         );
         ExpectedRand1LhLoss {
-            temperature: self.temperature,
+            temperature,
             normalize_by_positives: self.normalize_by_positives,
-            hardness: self.hardness,
-            false_negatives: self.false_negatives,
+            hardness,
+            false_negatives,
         }
     }
 }
@@ -94,26 +96,12 @@ pub struct ExpectedRand1LhLoss {
 }
 
 inherent_forward!(ExpectedRand1LhLoss);
+options!(ExpectedRand1LhLoss: temperature, normalize_by_positives, hardness, false_negatives);
 
 impl ExpectedRand1LhLoss {
-    /// What the scores are divided by.
-    pub fn temperature(&self) -> f64 {
-        self.temperature
-    }
-
     /// Whether the loss of a query is divided by its number of positives.
     pub fn normalize_by_positives(&self) -> bool {
         self.normalize_by_positives
-    }
-
-    /// How much harder negatives weigh more.
-    pub fn hardness(&self) -> f64 {
-        self.hardness
-    }
-
-    /// Which negatives are ignored because they score too high to be believed.
-    pub fn false_negatives(&self) -> Option<FalseNegatives> {
-        self.false_negatives
     }
 }
 
@@ -130,25 +118,5 @@ impl Objective for ExpectedRand1LhLoss {
             true => per_positive(losses, statistics),
             false => losses,
         }
-    }
-}
-
-impl ModuleDisplay for ExpectedRand1LhLoss {
-    fn custom_settings(&self) -> Option<DisplaySettings> {
-        DisplaySettings::new()
-            .with_new_line_after_attribute(false)
-            .optional()
-    }
-
-    fn custom_content(&self, content: Content) -> Option<Content> {
-        content
-            .add("temperature", &self.temperature)
-            .add("normalize_by_positives", &self.normalize_by_positives)
-            .add("hardness", &self.hardness)
-            .add(
-                "false_negatives",
-                format!("{:?}", self.false_negatives).as_str(),
-            )
-            .optional()
     }
 }

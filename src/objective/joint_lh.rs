@@ -1,12 +1,6 @@
-use burn::{
-    config::Config,
-    module::{Content, DisplaySettings, Module, ModuleDisplay},
-    tensor::Tensor,
-};
+use burn::{config::Config, module::Module, tensor::Tensor};
 
-use super::{
-    Objective, assert_negatives, assert_temperature, contrast, gap, inherent_forward, per_positive,
-};
+use super::{Objective, assert_options, contrast, gap, inherent_forward, options, per_positive};
 use crate::{
     FalseNegatives,
     statistics::{Request, Statistic, Statistics},
@@ -39,13 +33,18 @@ impl JointLhLossConfig {
     /// If the temperature is not positive and finite or has no inverse in f32, or if the hardness is
     /// negative or not finite, or the margin of false negatives not finite.
     pub fn init(&self) -> JointLhLoss {
-        assert_temperature("JointLhLossConfig", self.temperature);
-        assert_negatives("JointLhLossConfig", self.hardness, self.false_negatives);
+        let Self {
+            temperature,
+            hardness,
+            false_negatives,
+            ..
+        } = *self;
+        assert_options("JointLhLossConfig", temperature, hardness, false_negatives);
         JointLhLoss {
-            temperature: self.temperature,
+            temperature,
             normalize_by_positives: self.normalize_by_positives,
-            hardness: self.hardness,
-            false_negatives: self.false_negatives,
+            hardness,
+            false_negatives,
         }
     }
 }
@@ -81,23 +80,9 @@ pub struct JointLhLoss {
 }
 
 inherent_forward!(JointLhLoss);
+options!(JointLhLoss: temperature, normalize_by_positives, hardness, false_negatives);
 
 impl JointLhLoss {
-    /// What the scores are divided by.
-    pub fn temperature(&self) -> f64 {
-        self.temperature
-    }
-
-    /// How much harder negatives weigh more.
-    pub fn hardness(&self) -> f64 {
-        self.hardness
-    }
-
-    /// Which negatives are ignored because they score too high to be believed.
-    pub fn false_negatives(&self) -> Option<FalseNegatives> {
-        self.false_negatives
-    }
-
     /// Whether the loss of a query is divided by its number of positives.
     pub fn normalize_by_positives(&self) -> bool {
         self.normalize_by_positives
@@ -124,25 +109,5 @@ impl Objective for JointLhLoss {
         } else {
             contrast * statistics.positive_weights() + excess
         }
-    }
-}
-
-impl ModuleDisplay for JointLhLoss {
-    fn custom_settings(&self) -> Option<DisplaySettings> {
-        DisplaySettings::new()
-            .with_new_line_after_attribute(false)
-            .optional()
-    }
-
-    fn custom_content(&self, content: Content) -> Option<Content> {
-        content
-            .add("temperature", &self.temperature)
-            .add("normalize_by_positives", &self.normalize_by_positives)
-            .add("hardness", &self.hardness)
-            .add(
-                "false_negatives",
-                format!("{:?}", self.false_negatives).as_str(),
-            )
-            .optional()
     }
 }

@@ -1,12 +1,8 @@
-use burn::{
-    config::Config,
-    module::{Content, DisplaySettings, Module, ModuleDisplay},
-    tensor::Tensor,
-};
+use burn::{config::Config, module::Module, tensor::Tensor};
 
 use super::{
-    Objective, assert_negatives, assert_temperature, contrast, inherent_forward,
-    log_positive_weights, per_positive,
+    Objective, assert_options, contrast, inherent_forward, log_positive_weights, options,
+    per_positive,
 };
 use crate::{
     FalseNegatives,
@@ -71,8 +67,13 @@ impl LsePairLossConfig {
     /// finite or not in f32 once divided by the temperature, or if the hardness is negative or not
     /// finite, or the margin of false negatives not finite.
     pub fn init(&self) -> LsePairLoss {
-        assert_temperature("LsePairLossConfig", self.temperature);
-        assert_negatives("LsePairLossConfig", self.hardness, self.false_negatives);
+        let Self {
+            temperature,
+            hardness,
+            false_negatives,
+            ..
+        } = *self;
+        assert_options("LsePairLossConfig", temperature, hardness, false_negatives);
         assert!(
             self.margin.is_finite(),
             "LsePairLossConfig: margin must be finite, got {}",
@@ -85,13 +86,13 @@ impl LsePairLossConfig {
             self.margin
         );
         LsePairLoss {
-            temperature: self.temperature,
+            temperature,
             margin: self.margin,
             positives: self.positives,
             negatives: self.negatives,
             normalize_by_positives: self.normalize_by_positives,
-            hardness: self.hardness,
-            false_negatives: self.false_negatives,
+            hardness,
+            false_negatives,
         }
     }
 }
@@ -134,23 +135,9 @@ pub struct LsePairLoss {
 }
 
 inherent_forward!(LsePairLoss);
+options!(LsePairLoss: temperature, margin, positives, negatives, normalize_by_positives, hardness, false_negatives);
 
 impl LsePairLoss {
-    /// What the scores are divided by.
-    pub fn temperature(&self) -> f64 {
-        self.temperature
-    }
-
-    /// How much harder negatives weigh more.
-    pub fn hardness(&self) -> f64 {
-        self.hardness
-    }
-
-    /// Which negatives are ignored because they score too high to be believed.
-    pub fn false_negatives(&self) -> Option<FalseNegatives> {
-        self.false_negatives
-    }
-
     /// How far a positive should lie above a negative.
     pub fn margin(&self) -> f64 {
         self.margin
@@ -212,28 +199,5 @@ impl Objective for LsePairLoss {
             true => per_positive(losses, statistics),
             false => losses,
         }
-    }
-}
-
-impl ModuleDisplay for LsePairLoss {
-    fn custom_settings(&self) -> Option<DisplaySettings> {
-        DisplaySettings::new()
-            .with_new_line_after_attribute(false)
-            .optional()
-    }
-
-    fn custom_content(&self, content: Content) -> Option<Content> {
-        content
-            .add("temperature", &self.temperature)
-            .add("margin", &self.margin)
-            .add("positives", format!("{:?}", self.positives).as_str())
-            .add("negatives", format!("{:?}", self.negatives).as_str())
-            .add("normalize_by_positives", &self.normalize_by_positives)
-            .add("hardness", &self.hardness)
-            .add(
-                "false_negatives",
-                format!("{:?}", self.false_negatives).as_str(),
-            )
-            .optional()
     }
 }

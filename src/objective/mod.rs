@@ -4,6 +4,7 @@ mod expected_rand1_lh;
 mod forward;
 mod joint_lh;
 mod lse_pair;
+mod options;
 mod power_mean;
 mod rand1_lh;
 mod sum_marg_lh;
@@ -11,7 +12,7 @@ mod sum_marg_lh;
 use burn::tensor::Tensor;
 
 use crate::{
-    FalseNegatives, Targets,
+    Targets,
     statistics::{Request, Statistic, Statistics, softplus},
 };
 
@@ -20,6 +21,7 @@ pub use forward::Forward;
 use forward::inherent_forward;
 pub use joint_lh::{JointLhLoss, JointLhLossConfig};
 pub use lse_pair::{LsePairLoss, LsePairLossConfig, NegativeSelection, PositiveSelection};
+use options::{assert_options, options};
 pub use power_mean::{PowerMeanLoss, PowerMeanLossConfig};
 pub use rand1_lh::{Rand1LhLoss, Rand1LhLossConfig};
 pub use sum_marg_lh::{SumMargLhLoss, SumMargLhLossConfig};
@@ -82,32 +84,6 @@ fn contrast(gap: Tensor<1>, statistics: &Statistics) -> Tensor<1> {
     let gap = gap.clone().mask_fill(gap.is_inf().bool_and(pointless), 0.0);
     // A factor, not a mask: a mask would hide a NaN.
     softplus(gap.mul(any_negative.clone())).mul(any_negative)
-}
-
-fn assert_temperature(config: &str, temperature: f64) {
-    assert!(
-        temperature > 0.0 && temperature.is_finite(),
-        "{config}: temperature must be positive and finite, got {temperature}"
-    );
-    // What kernels multiply by, and what they divide gradients by.
-    let factors = [2.0, 1.0].map(|x| (x / temperature) as f32);
-    assert!(
-        factors.iter().all(|factor| factor.is_normal()),
-        "{config}: temperature must have an inverse in f32, between 6e-39 and 8e37, got {temperature}"
-    );
-}
-
-fn assert_negatives(config: &str, hardness: f64, false_negatives: Option<FalseNegatives>) {
-    assert!(
-        hardness >= 0.0 && (hardness as f32).is_finite(),
-        "{config}: hardness must be finite and not negative, got {hardness}"
-    );
-    if let Some(FalseNegatives { margin, .. }) = false_negatives {
-        assert!(
-            margin.is_finite(),
-            "{config}: false_negatives.margin must be finite, got {margin}"
-        );
-    }
 }
 
 /// `losses`, divided by the summed weights of the positives.

@@ -1,12 +1,7 @@
-use burn::{
-    config::Config,
-    module::{Content, DisplaySettings, Module, ModuleDisplay},
-    tensor::Tensor,
-};
+use burn::{config::Config, module::Module, tensor::Tensor};
 
 use super::{
-    Objective, assert_negatives, assert_temperature, contrast, gap, inherent_forward,
-    log_positive_weights,
+    Objective, assert_options, contrast, gap, inherent_forward, log_positive_weights, options,
 };
 use crate::{
     FalseNegatives,
@@ -45,8 +40,18 @@ impl PowerMeanLossConfig {
     /// temperature is not positive and finite or has no inverse in f32, or if the hardness is negative or
     /// not finite, or the margin of false negatives not finite.
     pub fn init(&self) -> PowerMeanLoss {
-        assert_temperature("PowerMeanLossConfig", self.temperature);
-        assert_negatives("PowerMeanLossConfig", self.hardness, self.false_negatives);
+        let Self {
+            temperature,
+            hardness,
+            false_negatives,
+            ..
+        } = *self;
+        assert_options(
+            "PowerMeanLossConfig",
+            temperature,
+            hardness,
+            false_negatives,
+        );
         let exponent = self.exponent;
         assert!(
             !exponent.is_nan(),
@@ -59,10 +64,10 @@ impl PowerMeanLossConfig {
         );
         PowerMeanLoss {
             exponent,
-            temperature: self.temperature,
+            temperature,
             normalized: self.normalized,
-            hardness: self.hardness,
-            false_negatives: self.false_negatives,
+            hardness,
+            false_negatives,
         }
     }
 }
@@ -122,6 +127,7 @@ pub struct PowerMeanLoss {
 }
 
 inherent_forward!(PowerMeanLoss);
+options!(PowerMeanLoss: exponent, temperature, normalized, hardness, false_negatives);
 
 impl PowerMeanLoss {
     /// Which positives count most.
@@ -129,24 +135,9 @@ impl PowerMeanLoss {
         self.exponent
     }
 
-    /// What the scores are divided by.
-    pub fn temperature(&self) -> f64 {
-        self.temperature
-    }
-
     /// Whether the number of positives does not count.
     pub fn normalized(&self) -> bool {
         self.normalized
-    }
-
-    /// How much harder negatives weigh more.
-    pub fn hardness(&self) -> f64 {
-        self.hardness
-    }
-
-    /// Which negatives are ignored because they score too high to be believed.
-    pub fn false_negatives(&self) -> Option<FalseNegatives> {
-        self.false_negatives
     }
 
     fn positive_statistic(&self) -> Statistic {
@@ -177,26 +168,5 @@ impl Objective for PowerMeanLoss {
             false => gap - log_positive_weights(statistics) / self.exponent,
         };
         contrast(gap, statistics)
-    }
-}
-
-impl ModuleDisplay for PowerMeanLoss {
-    fn custom_settings(&self) -> Option<DisplaySettings> {
-        DisplaySettings::new()
-            .with_new_line_after_attribute(false)
-            .optional()
-    }
-
-    fn custom_content(&self, content: Content) -> Option<Content> {
-        content
-            .add("exponent", &self.exponent)
-            .add("temperature", &self.temperature)
-            .add("normalized", &self.normalized)
-            .add("hardness", &self.hardness)
-            .add(
-                "false_negatives",
-                format!("{:?}", self.false_negatives).as_str(),
-            )
-            .optional()
     }
 }

@@ -1,10 +1,10 @@
 use burn::{
     config::Config,
-    module::{Content, DisplaySettings, Module, ModuleDisplay},
+    module::Module,
     tensor::{Int, Tensor},
 };
 
-use super::{Objective, assert_negatives, assert_temperature, contrast, gap, inherent_forward};
+use super::{Objective, assert_options, contrast, gap, inherent_forward, options};
 use crate::{
     FalseNegatives, Scores, Targets,
     statistics::{Request, Statistic, Statistics},
@@ -33,12 +33,17 @@ impl Rand1LhLossConfig {
     /// If the temperature is not positive and finite or has no inverse in f32, or if the hardness is
     /// negative or not finite, or the margin of false negatives not finite.
     pub fn init(&self) -> Rand1LhLoss {
-        assert_temperature("Rand1LhLossConfig", self.temperature);
-        assert_negatives("Rand1LhLossConfig", self.hardness, self.false_negatives);
+        let Self {
+            temperature,
+            hardness,
+            false_negatives,
+            ..
+        } = *self;
+        assert_options("Rand1LhLossConfig", temperature, hardness, false_negatives);
         Rand1LhLoss {
-            temperature: self.temperature,
-            hardness: self.hardness,
-            false_negatives: self.false_negatives,
+            temperature,
+            hardness,
+            false_negatives,
         }
     }
 }
@@ -72,23 +77,9 @@ pub struct Rand1LhLoss {
 }
 
 inherent_forward!(Rand1LhLoss);
+options!(Rand1LhLoss: temperature, hardness, false_negatives);
 
 impl Rand1LhLoss {
-    /// What the scores are divided by.
-    pub fn temperature(&self) -> f64 {
-        self.temperature
-    }
-
-    /// How much harder negatives weigh more.
-    pub fn hardness(&self) -> f64 {
-        self.hardness
-    }
-
-    /// Which negatives are ignored because they score too high to be believed.
-    pub fn false_negatives(&self) -> Option<FalseNegatives> {
-        self.false_negatives
-    }
-
     /// The mean loss of the queries that have a positive, on positives of the caller's choice: the short
     /// form of [`Targets::with_chosen`].
     ///
@@ -144,24 +135,5 @@ impl Objective for Rand1LhLoss {
 
     fn choose_positives(&self, targets: Targets) -> Targets {
         targets.with_draw()
-    }
-}
-
-impl ModuleDisplay for Rand1LhLoss {
-    fn custom_settings(&self) -> Option<DisplaySettings> {
-        DisplaySettings::new()
-            .with_new_line_after_attribute(false)
-            .optional()
-    }
-
-    fn custom_content(&self, content: Content) -> Option<Content> {
-        content
-            .add("temperature", &self.temperature)
-            .add("hardness", &self.hardness)
-            .add(
-                "false_negatives",
-                format!("{:?}", self.false_negatives).as_str(),
-            )
-            .optional()
     }
 }

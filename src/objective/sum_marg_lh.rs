@@ -1,12 +1,7 @@
-use burn::{
-    config::Config,
-    module::{Content, DisplaySettings, Module, ModuleDisplay},
-    tensor::Tensor,
-};
+use burn::{config::Config, module::Module, tensor::Tensor};
 
 use super::{
-    Objective, assert_negatives, assert_temperature, contrast, gap, inherent_forward,
-    log_positive_weights,
+    Objective, assert_options, contrast, gap, inherent_forward, log_positive_weights, options,
 };
 use crate::{
     FalseNegatives,
@@ -36,12 +31,22 @@ impl SumMargLhLossConfig {
     /// If the temperature is not positive and finite or has no inverse in f32, or if the hardness is
     /// negative or not finite, or the margin of false negatives not finite.
     pub fn init(&self) -> SumMargLhLoss {
-        assert_temperature("SumMargLhLossConfig", self.temperature);
-        assert_negatives("SumMargLhLossConfig", self.hardness, self.false_negatives);
+        let Self {
+            temperature,
+            hardness,
+            false_negatives,
+            ..
+        } = *self;
+        assert_options(
+            "SumMargLhLossConfig",
+            temperature,
+            hardness,
+            false_negatives,
+        );
         SumMargLhLoss {
-            temperature: self.temperature,
-            hardness: self.hardness,
-            false_negatives: self.false_negatives,
+            temperature,
+            hardness,
+            false_negatives,
         }
     }
 }
@@ -74,23 +79,7 @@ pub struct SumMargLhLoss {
 }
 
 inherent_forward!(SumMargLhLoss);
-
-impl SumMargLhLoss {
-    /// What the scores are divided by.
-    pub fn temperature(&self) -> f64 {
-        self.temperature
-    }
-
-    /// How much harder negatives weigh more.
-    pub fn hardness(&self) -> f64 {
-        self.hardness
-    }
-
-    /// Which negatives are ignored because they score too high to be believed.
-    pub fn false_negatives(&self) -> Option<FalseNegatives> {
-        self.false_negatives
-    }
-}
+options!(SumMargLhLoss: temperature, hardness, false_negatives);
 
 impl Objective for SumMargLhLoss {
     fn request(&self) -> Request {
@@ -103,24 +92,5 @@ impl Objective for SumMargLhLoss {
     fn losses(&self, statistics: &Statistics) -> Tensor<1> {
         let gap = gap(Statistic::PositiveMean, statistics) - log_positive_weights(statistics);
         contrast(gap, statistics)
-    }
-}
-
-impl ModuleDisplay for SumMargLhLoss {
-    fn custom_settings(&self) -> Option<DisplaySettings> {
-        DisplaySettings::new()
-            .with_new_line_after_attribute(false)
-            .optional()
-    }
-
-    fn custom_content(&self, content: Content) -> Option<Content> {
-        content
-            .add("temperature", &self.temperature)
-            .add("hardness", &self.hardness)
-            .add(
-                "false_negatives",
-                format!("{:?}", self.false_negatives).as_str(),
-            )
-            .optional()
     }
 }
