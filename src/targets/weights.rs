@@ -67,8 +67,9 @@ impl Targets {
     /// Weighs the queries: the mean is `sum v_q l_q / sum v_q` over the active queries, and the other
     /// reductions have `v_q l_q` in the place of `l_q`. Losses without a reduction stay as they are.
     ///
-    /// A query of weight 0 is left out, whatever its loss; its gradient is 0 unless its loss is NaN. If all
-    /// are left out, the mean is 0. Called twice, the weights are multiplied. No gradient reaches them; multiply the losses of
+    /// A query of weight 0 is left out, whatever its loss; its gradient is 0 unless its loss is
+    /// NaN. If all are left out, the mean is 0. Called twice, the weights are multiplied. No gradient
+    /// reaches them; multiply the losses of
     /// `forward_no_reduction` by your weights where you learn them. They must be finite and not
     /// negative, and are not read back to see to it: NaN makes the mean NaN.
     ///
