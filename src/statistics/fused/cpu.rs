@@ -66,18 +66,25 @@ statistics_ops!(burn::backend::Flex);
 #[cfg(feature = "ndarray")]
 statistics_ops!(burn::backend::NdArray);
 
+/// A function of a backend and the type that scores are stored in, for a type that is known now.
+macro_rules! for_type {
+    ($dtype:expr, $run:ident::<$backend:ident>) => {
+        match $dtype {
+            DType::F64 => $run::<$backend, f64>,
+            DType::F32 => $run::<$backend, f32>,
+            DType::F16 => $run::<$backend, f16>,
+            DType::BF16 => $run::<$backend, bf16>,
+            dtype => panic!("statistics: expected scores of a float type, got {dtype:?}"),
+        }
+    };
+}
+
 fn forward<B: CpuBackend>(
     scores: FloatTensor<B>,
     judged: Judged<B>,
     request: Request,
 ) -> FloatTensor<B> {
-    let run = match scores.dtype() {
-        DType::F64 => forward_of::<B, f64>,
-        DType::F32 => forward_of::<B, f32>,
-        DType::F16 => forward_of::<B, f16>,
-        DType::BF16 => forward_of::<B, bf16>,
-        dtype => panic!("row_statistics: expected scores of a float type, got {dtype:?}"),
-    };
+    let run = for_type!(scores.dtype(), forward_of::<B>);
     run(scores, HostJudged::new(judged), request)
 }
 
@@ -100,13 +107,7 @@ fn backward<B: CpuBackend>(
     upstream: FloatTensor<B>,
     request: Request,
 ) -> FloatTensor<B> {
-    let run = match scores.dtype() {
-        DType::F64 => backward_of::<B, f64>,
-        DType::F32 => backward_of::<B, f32>,
-        DType::F16 => backward_of::<B, f16>,
-        DType::BF16 => backward_of::<B, bf16>,
-        dtype => panic!("row_statistics: expected scores of a float type, got {dtype:?}"),
-    };
+    let run = for_type!(scores.dtype(), backward_of::<B>);
     run(scores, HostJudged::new(judged), table, upstream, request)
 }
 
@@ -140,13 +141,7 @@ fn ceilings<B: CpuBackend>(
     judged: Judged<B>,
     rule: FalseNegatives,
 ) -> FloatTensor<B> {
-    let run = match scores.dtype() {
-        DType::F64 => ceilings_of::<B, f64>,
-        DType::F32 => ceilings_of::<B, f32>,
-        DType::F16 => ceilings_of::<B, f16>,
-        DType::BF16 => ceilings_of::<B, bf16>,
-        dtype => panic!("row_ceilings: expected scores of a float type, got {dtype:?}"),
-    };
+    let run = for_type!(scores.dtype(), ceilings_of::<B>);
     run(scores, HostJudged::new(judged), rule)
 }
 
