@@ -53,8 +53,8 @@ impl Processor {
         }
     }
 
-    /// Whether the kernels have every option: weights, ceilings, the losses of single positives and means
-    /// of small exponents. The others compose what they have not.
+    /// Whether the kernels have every option: weights, ceilings, the losses of single
+    /// positives and means of small exponents. The others compose what they have not.
     #[cfg(any(feature = "cpu", feature = "cubecl"))]
     pub fn has_every_option(self) -> bool {
         self.is_cpu()
@@ -76,8 +76,8 @@ impl Processor {
         self.is_cpu()
     }
 
-    /// Whether to multiply embeddings in their type. Half precision buys a CPU nothing and rounds the
-    /// scores; f16 has no numbers as small as the gradients of many scores.
+    /// Whether to multiply embeddings in their type. Half precision buys a CPU nothing and
+    /// rounds the scores; f16 has no numbers as small as the gradients of many scores.
     pub fn has_fast_products(self, dtype: DType) -> bool {
         match dtype {
             DType::F32 | DType::F64 => true,

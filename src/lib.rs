@@ -27,18 +27,20 @@
 //! | [`PowerMeanLoss`] | `softplus(lse_N(s) - lse_P(b s) / b)` | as the exponent `b` says |
 //!
 //! Every loss has `forward` (the mean over the queries that have a positive),
-//! `forward_with_reduction` and `forward_no_reduction`. They take a matrix of scores, or [`Embeddings`],
-//! whose scores are never held together; [`Objective`] is the trait behind them, for objectives of your
-//! own, and [`statistics`] is what objectives are formulas on. The device of the scores decides how
-//! these are computed: by fused kernels on Burn's CPU backends and on the CubeCL backends (wgpu,
-//! Vulkan, Metal, CUDA, ROCm), by composed Burn operations elsewhere.
+//! `forward_with_reduction` and `forward_no_reduction`. They take a matrix of scores, or
+//! [`Embeddings`], whose scores are never held together; [`Objective`] is the trait behind
+//! them, for objectives of your own, and [`statistics`] is what objectives are formulas on.
+//! The device of the scores decides how these are computed: by fused kernels on Burn's CPU
+//! backends and on the CubeCL backends (wgpu, Vulkan, Metal, CUDA, ROCm), by composed Burn
+//! operations elsewhere.
 //!
 //! Graded judgements and other weights are a matter of [`Targets`], suspected false negatives
 //! ([`FalseNegatives`]) and hardness one of each loss, and [`LearnableTemperature`] learns what the
 //! scores are divided by.
 //!
-//! [`GradientCache`] makes a step of a batch whose activations do not fit, [`MemoryBank`] keeps documents
-//! of earlier batches as candidates, and [`Shards`] are embeddings that are on several devices.
+//! [`GradientCache`] makes a step of a batch whose activations do not fit, [`MemoryBank`]
+//! keeps documents of earlier batches as candidates, and [`Shards`] are embeddings that are on
+//! several devices.
 //!
 //! Losses are in f32 for scores in f16, bf16 and f32, and in f64 for scores in f64. Gradients are
 //! of first order.

@@ -1,4 +1,5 @@
-//! From losses per query to one number: the only place that knows which queries count, and how much.
+//! From losses per query to one number: the only place that knows which queries count, and how
+//! much.
 
 use burn::{nn::loss::Reduction, tensor::Tensor};
 

@@ -8,8 +8,8 @@ use crate::{Targets, Tile, targets::assert_device};
 
 /// The scores of queries and documents, by what they come from.
 ///
-/// A matrix `[queries, documents]`, [`Embeddings`] and [`Shards`] convert by themselves, so that every
-/// `forward` of a loss takes any of them.
+/// A matrix `[queries, documents]`, [`Embeddings`] and [`Shards`] convert by themselves, so
+/// that every `forward` of a loss takes any of them.
 #[derive(Clone, Debug)]
 pub struct Scores(Source);
 
@@ -43,8 +43,8 @@ impl From<Shards> for Scores {
 /// Embeddings whose dot products are the scores.
 ///
 /// The scores are computed tile by tile and never held together: memory grows with queries and
-/// documents, not with their product. Labels, ids and groups in [`Targets`] stay as they are; a mask of
-/// your own is a matrix of that size.
+/// documents, not with their product. Labels, ids and groups in [`Targets`] stay as they are;
+/// a mask of your own is a matrix of that size.
 ///
 /// # Example
 ///
@@ -97,8 +97,9 @@ impl Embeddings {
         }
     }
 
-    /// Holds at most a [`Tile`] of scores at a time: a side, or queries and documents. It is a bound on
-    /// memory and changes results by rounding only. Without one it is chosen for shapes and device.
+    /// Holds at most a [`Tile`] of scores at a time: a side, or queries and documents. It is a
+    /// bound on memory and changes results by rounding only. Without one it is chosen for
+    /// shapes and device.
     ///
     /// # Panics
     ///
@@ -114,19 +115,20 @@ impl Embeddings {
 
 /// Embeddings that are on several devices, every query scored against the documents of all of them.
 ///
-/// The documents of all devices are copied to each device that has queries, which computes the losses
-/// of its own queries, tile by tile. Only these losses, one number a query, are brought together,
-/// on the device of the first queries, and reduced there. Loss and gradients are those of
-/// [`Embeddings`] on one device, up to rounding: the mean is over all active queries, so nothing is to
-/// be multiplied by the number of devices.
+/// The documents of all devices are copied to each device that has queries, which computes the
+/// losses of its own queries, tile by tile. Only these losses, one number a query, are brought
+/// together, on the device of the first queries, and reduced there. Loss and gradients are
+/// those of [`Embeddings`] on one device, up to rounding: the mean is over all active queries,
+/// so nothing is to be multiplied by the number of devices.
 ///
-/// The copies (`Tensor::to_device`) are differentiable: the gradients of documents find their way back
-/// to the device that embedded them, and are added up there. The devices may belong to different
-/// backends.
+/// The copies (`Tensor::to_device`) are differentiable: the gradients of documents find their
+/// way back to the device that embedded them, and are added up there. The devices may belong
+/// to different backends.
 ///
-/// Targets are those of the whole batch, as if the shards were one behind the other; there are no
-/// offsets to get right. Shards may differ in size and be empty (an empty one gets no gradient), and a
-/// device may have several or none of a side. Rand1LH draws on the device of the targets.
+/// Targets are those of the whole batch, as if the shards were one behind the other; there are
+/// no offsets to get right. Shards may differ in size and be empty (an empty one gets no
+/// gradient), and a device may have several or none of a side. Rand1LH draws on the device of
+/// the targets.
 ///
 /// # Example
 ///

@@ -14,12 +14,12 @@ pub struct LearnableTemperatureConfig {
     /// The temperature at the beginning. Default: 0.07, CLIP's.
     #[config(default = 0.07)]
     pub initial: f64,
-    /// The temperature below which [`clamp`](LearnableTemperature::clamp) lets none fall. Default: 0.01,
-    /// CLIP's.
+    /// The temperature below which [`clamp`](LearnableTemperature::clamp) lets none fall.
+    /// Default: 0.01, CLIP's.
     #[config(default = 0.01)]
     pub min: f64,
-    /// The temperature above which [`clamp`](LearnableTemperature::clamp) lets none rise. Default: 1,
-    /// CLIP's.
+    /// The temperature above which [`clamp`](LearnableTemperature::clamp) lets none rise.
+    /// Default: 1, CLIP's.
     #[config(default = 1.0)]
     pub max: f64,
 }
@@ -48,13 +48,14 @@ impl LearnableTemperatureConfig {
 
 /// A temperature that is learned with the encoders: its logarithm is a parameter of your model.
 ///
-/// [`apply`](Self::apply) divides the scores by it, `exp(log_scale) * score`, and the loss keeps its own
-/// temperature of 1. The gradient is the exact one, `sum of score times gradient`, from matrices, tiles and
-/// shards alike. From embeddings only the queries are multiplied.
+/// [`apply`](Self::apply) divides the scores by it, `exp(log_scale) * score`, and the loss
+/// keeps its own temperature of 1. The gradient is the exact one, `sum of score times
+/// gradient`, from matrices, tiles and shards alike. From embeddings only the queries are
+/// multiplied.
 ///
-/// Call [`clamp`](Self::clamp) after each step of the optimizer, as CLIP does: the gradient at the bounds
-/// stays alive. Leave it out of weight decay, which would pull the temperature towards 1: step it with an
-/// optimizer of its own, or one without decay.
+/// Call [`clamp`](Self::clamp) after each step of the optimizer, as CLIP does: the gradient at
+/// the bounds stays alive. Leave it out of weight decay, which would pull the temperature
+/// towards 1: step it with an optimizer of its own, or one without decay.
 ///
 /// Hardness and margins of a loss then apply to scores that are divided already.
 ///
@@ -90,8 +91,8 @@ pub struct LearnableTemperature {
 impl LearnableTemperature {
     /// The scores, divided by the temperature.
     ///
-    /// Half precision is multiplied in f32: a matrix stays in it, embeddings of queries are rounded to
-    /// their type again.
+    /// Half precision is multiplied in f32: a matrix stays in it, embeddings of queries are
+    /// rounded to their type again.
     pub fn apply(&self, scores: impl Into<Scores>) -> Scores {
         scores.into().scaled(self.log_scale.val().exp())
     }

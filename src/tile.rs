@@ -3,10 +3,10 @@ use crate::device::Processor;
 /// How many scores are held at a time where a loss starts from embeddings: those of at most
 /// `queries` queries against at most `documents` documents.
 ///
-/// It is a bound on memory and changes results by rounding only. Burn's CPU backends tile both ways,
-/// and hold a block of the tile, at most 256 queries by 512 documents, for each thread besides; other
-/// devices need whole rows of scores, and take as many queries against all documents as
-/// the tile has scores for, at least one.
+/// It is a bound on memory and changes results by rounding only. Burn's CPU backends tile both
+/// ways, and hold a block of the tile, at most 256 queries by 512 documents, for each thread
+/// besides; other devices need whole rows of scores, and take as many queries against all
+/// documents as the tile has scores for, at least one.
 ///
 /// A number converts to a square tile, a pair to one of queries and documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

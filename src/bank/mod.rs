@@ -18,10 +18,10 @@ pub use record::MemoryBankRecord;
 /// The embeddings of the latest documents, first in, first out: candidates that cost no encoding
 /// (cross-batch memory, [arXiv 1912.06798](https://arxiv.org/abs/1912.06798)).
 ///
-/// Stored embeddings get no gradient and grow old while the encoder learns; the paper finds that they
-/// drift slowly once training has settled, and begins to use them then. Ids say what is relevant: a
-/// stored document that is relevant to a query is its positive or ignored, as [`Stored`] chooses,
-/// and never a negative.
+/// Stored embeddings get no gradient and grow old while the encoder learns; the paper finds
+/// that they drift slowly once training has settled, and begins to use them then. Ids say what
+/// is relevant: a stored document that is relevant to a query is its positive or ignored, as
+/// [`Stored`] chooses, and never a negative.
 ///
 /// Ids may repeat, in the bank and between bank and batch. Each copy is a candidate of its own, as
 /// in [`Targets::from_ids`].
@@ -29,8 +29,9 @@ pub use record::MemoryBankRecord;
 /// The store is one tensor of `capacity` rows on the device of the first documents, made when they
 /// come and overwritten in place where no graph still holds it.
 ///
-/// Embeddings are stored as they are, NaN and infinities included: a document that has one is a negative
-/// of every query that it is not relevant to, and makes their losses NaN until it leaves the bank.
+/// Embeddings are stored as they are, NaN and infinities included: a document that has one is
+/// a negative of every query that it is not relevant to, and makes their losses NaN until it
+/// leaves the bank.
 ///
 /// # Example
 ///
@@ -130,8 +131,8 @@ impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
     ///
     /// # Errors
     ///
-    /// Ids and embeddings that differ in number, dimensions other than the stored ones, and a capacity
-    /// that no memory holds; the bank is then what it was.
+    /// Ids and embeddings that differ in number, dimensions other than the stored ones, and a
+    /// capacity that no memory holds; the bank is then what it was.
     pub fn push(&mut self, embeddings: Tensor<2>, ids: &[Id]) -> Result<(), BankError> {
         self.check(&embeddings, ids)?;
         let [documents, dimensions] = embeddings.dims();
@@ -174,9 +175,9 @@ impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
         Ok(())
     }
 
-    /// The documents of a batch and then the stored ones, and who is relevant to whom among them,
-    /// for a loss from embeddings. `relevant` has the ids of the documents that are relevant to each
-    /// query, `ids` those of the batch.
+    /// The documents of a batch and then the stored ones, and who is relevant to whom among
+    /// them, for a loss from embeddings. `relevant` has the ids of the documents that are
+    /// relevant to each query, `ids` those of the batch.
     ///
     /// No mask of queries and documents is made where the loss makes none.
     ///
@@ -187,8 +188,8 @@ impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
     ///
     /// # Errors
     ///
-    /// Ids and documents that differ in number, dimensions other than the stored ones, no query, and
-    /// no document in either batch or bank.
+    /// Ids and documents that differ in number, dimensions other than the stored ones, no
+    /// query, and no document in either batch or bank.
     pub fn candidates(
         &self,
         documents: Tensor<2>,

@@ -143,9 +143,9 @@ impl<'a, M: Module> GradientCache<'a, M> {
 
     /// The loss of a batch, and its gradients.
     ///
-    /// No parameter is changed: after an error the model, and the optimizer that never saw gradients,
-    /// learned nothing. What encoders change themselves, such as running statistics, is changed, lazy
-    /// parameters are made, and the generators have moved.
+    /// No parameter is changed: after an error the model, and the optimizer that never saw
+    /// gradients, learned nothing. What encoders change themselves, such as running
+    /// statistics, is changed, lazy parameters are made, and the generators have moved.
     ///
     /// # Shapes
     ///

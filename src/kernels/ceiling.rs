@@ -14,8 +14,8 @@ pub enum PositiveThreshold {
     Mean,
 }
 
-/// When a negative is taken for a positive that nobody labelled, and ignored: if its score lies above a
-/// threshold `t` made of the scores of its query's positives.
+/// When a negative is taken for a positive that nobody labelled, and ignored: if its score
+/// lies above a threshold `t` made of the scores of its query's positives.
 ///
 /// ```text
 /// absolute margin     score > t + margin          0.1: Qwen3-Embedding (arXiv 2506.05176)
@@ -41,8 +41,8 @@ pub enum PositiveThreshold {
 pub struct FalseNegatives {
     /// Which score of the positives is `t`.
     pub threshold: PositiveThreshold,
-    /// How far above `t` a negative is believed, in the unit of the scores; or, if it is relative, how far
-    /// below `t` it is not, as a share of `|t|`. Default: 0.
+    /// How far above `t` a negative is believed, in the unit of the scores; or, if it is
+    /// relative, how far below `t` it is not, as a share of `|t|`. Default: 0.
     #[config(default = 0.0)]
     pub margin: f64,
     /// Whether the margin is a share of `|t|`. Default: false.

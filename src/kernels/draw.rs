@@ -10,8 +10,8 @@ pub fn place(draw: f32, count: usize) -> usize {
     ((draw.floor() / DRAWS * count as f32) as usize).min(count.saturating_sub(1))
 }
 
-/// The place of the drawn positive among those of these weights, each as likely as its weight says; none
-/// if a weight is NaN.
+/// The place of the drawn positive among those of these weights, each as likely as its weight
+/// says; none if a weight is NaN.
 #[cfg(feature = "cpu")]
 pub fn weighted_place(draw: f32, weights: impl Iterator<Item = f64> + Clone) -> Option<usize> {
     let share = f64::from(draw.floor() / DRAWS) * weights.clone().sum::<f64>();

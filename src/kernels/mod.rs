@@ -1,6 +1,6 @@
-//! The arithmetic of the statistics: plain slices on CPUs, CubeCL on GPUs. Kernels know neither Burn's
-//! tensors nor an objective; they share the layout of the [`table`], the meaning of a [`draw`] and that of a
-//! [`ceiling`].
+//! The arithmetic of the statistics: plain slices on CPUs, CubeCL on GPUs. Kernels know
+//! neither Burn's tensors nor an objective; they share the layout of the [`table`], the
+//! meaning of a [`draw`] and that of a [`ceiling`].
 
 pub mod ceiling;
 #[cfg(feature = "cpu")]

@@ -1,5 +1,5 @@
-//! The statistics and their gradients as they are defined: in f64, one query after the other and one
-//! score after the other. Every kernel runs against it, and it stays naive.
+//! The statistics and their gradients as they are defined: in f64, one query after the other
+//! and one score after the other. Every kernel runs against it, and it stays naive.
 
 use super::table::{
     NEGATIVE_COUNT, POSITIVE_COUNT, POSITIVE_WEIGHT, REFERENCE, Request, Statistic, WIDTH,

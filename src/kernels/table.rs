@@ -13,8 +13,8 @@ pub enum Statistic {
     PositiveMean,
     /// Log-sum-exp over the positives without weights and exponent.
     UnweightedPositives,
-    /// How far the positives lie below their unweighted log-sum-exp, summed with their weights; 0 for
-    /// one positive.
+    /// How far the positives lie below their unweighted log-sum-exp, summed with their
+    /// weights; 0 for one positive.
     PositiveExcess,
     /// The loss of each positive alone against all negatives, summed with the weights.
     PositiveLosses,
@@ -79,8 +79,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// The statistics that are `wanted`, of scores that are divided by `temperature`. The exponent is 1
-    /// and the hardness 0.
+    /// The statistics that are `wanted`, of scores that are divided by `temperature`. The
+    /// exponent is 1 and the hardness 0.
     pub fn new(temperature: f64, wanted: &[Statistic]) -> Self {
         let bits = wanted
             .iter()
@@ -94,8 +94,8 @@ impl Request {
         }
     }
 
-    /// The exponent of [`Statistic::PositiveMean`]: the larger, the more the strongest positives count. At
-    /// 0 all count alike, below it the weakest count most.
+    /// The exponent of [`Statistic::PositiveMean`]: the larger, the more the strongest
+    /// positives count. At 0 all count alike, below it the weakest count most.
     ///
     /// # Panics
     ///

@@ -12,12 +12,12 @@ pub struct ExpectedRand1LhLossConfig {
     /// What the scores are divided by. Default: 1.
     #[config(default = 1.0)]
     pub temperature: f64,
-    /// Divides the loss of a query by its number of positives: the expectation. Default: true; without it,
-    /// the sum.
+    /// Divides the loss of a query by its number of positives: the expectation. Default: true;
+    /// without it, the sum.
     #[config(default = true)]
     pub normalize_by_positives: bool,
-    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the score before
-    /// the temperature, which should be a cosine. Default: 0.
+    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the
+    /// score before the temperature, which should be a cosine. Default: 0.
     #[config(default = 0.0)]
     pub hardness: f64,
     /// Which negatives are ignored because they score too high to be believed. Default: none.
@@ -30,8 +30,8 @@ impl ExpectedRand1LhLossConfig {
     ///
     /// # Panics
     ///
-    /// If the temperature is not positive and finite or has no inverse in f32, or if the hardness is
-    /// negative or not finite, or the margin of false negatives not finite.
+    /// If the temperature is not positive and finite or has no inverse in f32, or if the
+    /// hardness is negative or not finite, or the margin of false negatives not finite.
     pub fn init(&self) -> ExpectedRand1LhLoss {
         let Self {
             temperature,
@@ -54,8 +54,8 @@ impl ExpectedRand1LhLossConfig {
     }
 }
 
-/// What [`Rand1LhLoss`](crate::Rand1LhLoss) is on average: InfoNCE on each positive, without the query's
-/// other positives in the denominator. Nothing is drawn, so it has no variance.
+/// What [`Rand1LhLoss`](crate::Rand1LhLoss) is on average: InfoNCE on each positive, without
+/// the query's other positives in the denominator. Nothing is drawn, so it has no variance.
 ///
 /// For one query with `m` positives `P`, negatives `N` and `s = score / temperature`:
 ///
@@ -66,9 +66,10 @@ impl ExpectedRand1LhLossConfig {
 ///            s_n    1/m sum_p sigmoid(u_p) softmax_N(s)
 /// ```
 ///
-/// Every positive is pushed until it lies above the negatives by itself. The sum instead of the mean is
-/// what NT-Xent of pytorch-metric-learning and the unique softmax of rax and TF-Ranking sum up. With
-/// [weights](crate::Targets::with_weights) the terms are weighed and divided by the sum of the weights.
+/// Every positive is pushed until it lies above the negatives by itself. The sum instead of
+/// the mean is what NT-Xent of pytorch-metric-learning and the unique softmax of rax and
+/// TF-Ranking sum up. With [weights](crate::Targets::with_weights) the terms are weighed and
+/// divided by the sum of the weights.
 ///
 /// # Example
 ///

@@ -5,7 +5,8 @@ use burn::{nn::loss::Reduction, tensor::Tensor};
 use super::Objective;
 use crate::{Embeddings, Scores, Targets, reduction::reduce, scores::Part, statistics::Statistics};
 
-/// The losses of an [`Objective`], from a matrix of scores, [`Embeddings`] or [`Shards`](crate::Shards).
+/// The losses of an [`Objective`], from a matrix of scores, [`Embeddings`] or
+/// [`Shards`](crate::Shards).
 ///
 /// Every objective has them, and none can have them in another way.
 pub trait Forward: Objective {
@@ -22,10 +23,10 @@ pub trait Forward: Objective {
     /// If the targets have another shape or device than the scores.
     fn forward(&self, scores: impl Into<Scores>, targets: impl Into<Targets>) -> Tensor<1>;
 
-    /// The losses of the queries, reduced to shape `[1]`: `Mean` and `Auto` divide the sum by the
-    /// number of queries that have a positive, `BatchMean` by the number of all queries. With
-    /// [`Targets::with_query_weights`] the losses are multiplied by these, and `Mean` and `Auto` divide by
-    /// the sum of the weights of the queries that have a positive.
+    /// The losses of the queries, reduced to shape `[1]`: `Mean` and `Auto` divide the sum by
+    /// the number of queries that have a positive, `BatchMean` by the number of all queries.
+    /// With [`Targets::with_query_weights`] the losses are multiplied by these, and `Mean` and
+    /// `Auto` divide by the sum of the weights of the queries that have a positive.
     ///
     /// # Shapes and panics
     ///
@@ -189,7 +190,8 @@ macro_rules! inherent_forward {
             ///
             /// - `scores`: `[queries, documents]`, a matrix, [`Embeddings`](crate::Embeddings) or
             ///   [`Shards`](crate::Shards)
-            /// - `targets`: `[queries, documents]`, a mask of the positives or [`Targets`](crate::Targets)
+            /// - `targets`: `[queries, documents]`, a mask of the positives or
+            ///   [`Targets`](crate::Targets)
             /// - output: `[1]`, in f32, or in f64 for scores in f64
             ///
             /// # Panics

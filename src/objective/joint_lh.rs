@@ -16,8 +16,8 @@ pub struct JointLhLossConfig {
     /// in which a query weighs in proportion to its number of positives.
     #[config(default = false)]
     pub normalize_by_positives: bool,
-    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the score before
-    /// the temperature, which should be a cosine. Default: 0.
+    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the
+    /// score before the temperature, which should be a cosine. Default: 0.
     #[config(default = 0.0)]
     pub hardness: f64,
     /// Which negatives are ignored because they score too high to be believed. Default: none.
@@ -30,8 +30,8 @@ impl JointLhLossConfig {
     ///
     /// # Panics
     ///
-    /// If the temperature is not positive and finite or has no inverse in f32, or if the hardness is
-    /// negative or not finite, or the margin of false negatives not finite.
+    /// If the temperature is not positive and finite or has no inverse in f32, or if the
+    /// hardness is negative or not finite, or the margin of false negatives not finite.
     pub fn init(&self) -> JointLhLoss {
         let Self {
             temperature,

@@ -49,8 +49,8 @@ pub struct LsePairLossConfig {
     /// Divides the loss of a query by its number of positives. Default: false.
     #[config(default = false)]
     pub normalize_by_positives: bool,
-    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the score before
-    /// the temperature, which should be a cosine. Default: 0.
+    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the
+    /// score before the temperature, which should be a cosine. Default: 0.
     #[config(default = 0.0)]
     pub hardness: f64,
     /// Which negatives are ignored because they score too high to be believed. Default: none.
@@ -63,9 +63,9 @@ impl LsePairLossConfig {
     ///
     /// # Panics
     ///
-    /// If the temperature is not positive and finite or has no inverse in f32, or if the margin is not
-    /// finite or not in f32 once divided by the temperature, or if the hardness is negative or not
-    /// finite, or the margin of false negatives not finite.
+    /// If the temperature is not positive and finite or has no inverse in f32, or if the
+    /// margin is not finite or not in f32 once divided by the temperature, or if the hardness
+    /// is negative or not finite, or the margin of false negatives not finite.
     pub fn init(&self) -> LsePairLoss {
         let Self {
             temperature,

@@ -28,9 +28,10 @@ pub use sum_marg_lh::{SumMargLhLoss, SumMargLhLossConfig};
 
 /// A loss for a batch of queries, as a formula on the [`Statistics`] of their scores.
 ///
-/// An implementation names its statistics and combines them. What follows from that is in [`Forward`], for
-/// every objective alike: means, tiles, shards, differentiable and on every device. `dyn Objective` and the
-/// losses of this crate have the same methods as their own, without importing anything.
+/// An implementation names its statistics and combines them. What follows from that is in
+/// [`Forward`], for every objective alike: means, tiles, shards, differentiable and on every
+/// device. `dyn Objective` and the losses of this crate have the same methods as their own,
+/// without importing anything.
 ///
 /// Objectives of several types compare as `Vec<Box<dyn Objective>>`.
 ///
@@ -62,15 +63,16 @@ pub use sum_marg_lh::{SumMargLhLoss, SumMargLhLossConfig};
 /// assert_eq!(Hinge.forward(scores, positives).into_scalar::<f32>(), 1.5);
 /// ```
 pub trait Objective {
-    /// The statistics that [`losses`](Objective::losses) reads, and of what: what the scores are divided
-    /// by, the exponent of the positives, the hardness of negatives.
+    /// The statistics that [`losses`](Objective::losses) reads, and of what: what the scores
+    /// are divided by, the exponent of the positives, the hardness of negatives.
     fn request(&self) -> Request;
 
     /// The loss of every query, `[queries]`, and 0 for a query whose counts are 0.
     fn losses(&self, statistics: &Statistics) -> Tensor<1>;
 
-    /// The targets that the statistics are taken with: the caller's, or some of their positives, such as a
-    /// drawn one a query ([`Rand1LhLoss`]). Those who compute statistics of their own call it first.
+    /// The targets that the statistics are taken with: the caller's, or some of their
+    /// positives, such as a drawn one a query ([`Rand1LhLoss`]). Those who compute statistics
+    /// of their own call it first.
     fn choose_positives(&self, targets: Targets) -> Targets {
         targets
     }

@@ -22,8 +22,8 @@ pub struct PowerMeanLossConfig {
     /// Default: false.
     #[config(default = false)]
     pub normalized: bool,
-    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the score before
-    /// the temperature, which should be a cosine. Default: 0.
+    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the
+    /// score before the temperature, which should be a cosine. Default: 0.
     #[config(default = 0.0)]
     pub hardness: f64,
     /// Which negatives are ignored because they score too high to be believed. Default: none.
@@ -36,9 +36,9 @@ impl PowerMeanLossConfig {
     ///
     /// # Panics
     ///
-    /// If the exponent is NaN, or 0 or without an inverse in f32 where the loss is not normalized, if the
-    /// temperature is not positive and finite or has no inverse in f32, or if the hardness is negative or
-    /// not finite, or the margin of false negatives not finite.
+    /// If the exponent is NaN, or 0 or without an inverse in f32 where the loss is not
+    /// normalized, if the temperature is not positive and finite or has no inverse in f32, or
+    /// if the hardness is negative or not finite, or the margin of false negatives not finite.
     pub fn init(&self) -> PowerMeanLoss {
         let Self {
             temperature,
@@ -72,8 +72,8 @@ impl PowerMeanLossConfig {
     }
 }
 
-/// The family that LSEPair and SumMargLH belong to: all negatives against an exponential mean of the
-/// positives.
+/// The family that LSEPair and SumMargLH belong to: all negatives against an exponential mean
+/// of the positives.
 ///
 /// For one query with positives `P`, negatives `N`, `s = score / temperature` and the exponent `b`:
 ///
@@ -93,10 +93,10 @@ impl PowerMeanLossConfig {
 /// | 1 | `lse_P(s)` | [`SumMargLhLoss`](crate::SumMargLhLoss) |
 /// | infinity | the strongest positive | `LsePairLoss` of the strongest |
 ///
-/// `M_b` rises with `b`, and so the normalized loss falls: a small `b` asks that all positives be found, a
-/// large one is content with one of them. Between equal scores at the ends the first gets the gradient.
-/// With [weights](crate::Targets::with_weights) `A_b = lse_P(b s + log w) / b`, and their sum stands for
-/// `m`.
+/// `M_b` rises with `b`, and so the normalized loss falls: a small `b` asks that all positives
+/// be found, a large one is content with one of them. Between equal scores at the ends the
+/// first gets the gradient. With [weights](crate::Targets::with_weights) `A_b = lse_P(b s +
+/// log w) / b`, and their sum stands for `m`.
 ///
 /// # Example
 ///

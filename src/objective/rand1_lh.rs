@@ -16,8 +16,8 @@ pub struct Rand1LhLossConfig {
     /// What the scores are divided by. Default: 1.
     #[config(default = 1.0)]
     pub temperature: f64,
-    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the score before
-    /// the temperature, which should be a cosine. Default: 0.
+    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the
+    /// score before the temperature, which should be a cosine. Default: 0.
     #[config(default = 0.0)]
     pub hardness: f64,
     /// Which negatives are ignored because they score too high to be believed. Default: none.
@@ -30,8 +30,8 @@ impl Rand1LhLossConfig {
     ///
     /// # Panics
     ///
-    /// If the temperature is not positive and finite or has no inverse in f32, or if the hardness is
-    /// negative or not finite, or the margin of false negatives not finite.
+    /// If the temperature is not positive and finite or has no inverse in f32, or if the
+    /// hardness is negative or not finite, or the margin of false negatives not finite.
     pub fn init(&self) -> Rand1LhLoss {
         let Self {
             temperature,
@@ -80,8 +80,8 @@ inherent_forward!(Rand1LhLoss);
 options!(Rand1LhLoss: temperature, hardness, false_negatives);
 
 impl Rand1LhLoss {
-    /// The mean loss of the queries that have a positive, on positives of the caller's choice: the short
-    /// form of [`Targets::with_chosen`].
+    /// The mean loss of the queries that have a positive, on positives of the caller's choice:
+    /// the short form of [`Targets::with_chosen`].
     ///
     /// An entry of a query without a positive is not read. A column that is no positive candidate
     /// of its query, or out of range, makes the loss of that query NaN.

@@ -14,8 +14,8 @@ pub struct SumMargLhLossConfig {
     /// What the scores are divided by. Default: 1.
     #[config(default = 1.0)]
     pub temperature: f64,
-    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the score before
-    /// the temperature, which should be a cosine. Default: 0.
+    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the
+    /// score before the temperature, which should be a cosine. Default: 0.
     #[config(default = 0.0)]
     pub hardness: f64,
     /// Which negatives are ignored because they score too high to be believed. Default: none.
@@ -28,8 +28,8 @@ impl SumMargLhLossConfig {
     ///
     /// # Panics
     ///
-    /// If the temperature is not positive and finite or has no inverse in f32, or if the hardness is
-    /// negative or not finite, or the margin of false negatives not finite.
+    /// If the temperature is not positive and finite or has no inverse in f32, or if the
+    /// hardness is negative or not finite, or the margin of false negatives not finite.
     pub fn init(&self) -> SumMargLhLoss {
         let Self {
             temperature,

@@ -167,7 +167,8 @@ impl Sets {
         value.mask_fill(self.unknown_choice.clone(), f64::NAN)
     }
 
-    /// Log-sum-exp over the negatives, whose hardness is a constant and measured from the reference.
+    /// Log-sum-exp over the negatives, whose hardness is a constant and measured from the
+    /// reference.
     fn hard_negatives(&self, half: Tensor<2>, from: &Scale, request: Request) -> Tensor<2> {
         if request.hardness() == 0.0 {
             return self.negatives.log_sum_exp(half, from);
@@ -301,8 +302,8 @@ impl Set {
         level.mask_fill(self.empty.clone(), 0.0).add(log)
     }
 
-    /// `log(sum w exp(b x) / sum w) / b` over the members, where `b >= 0`: their mean at 0. It is 0 for
-    /// an empty set.
+    /// `log(sum w exp(b x) / sum w) / b` over the members, where `b >= 0`: their mean at 0. It
+    /// is 0 for an empty set.
     fn mean(&self, half: Tensor<2>, from: &Scale, b: f64) -> Tensor<2> {
         let dims = half.dims();
         let largest = Scale {
@@ -392,8 +393,8 @@ fn chosen_of(
     }
 }
 
-/// The largest score of a negative that is believed, `[queries, 1]`; any number for a query without a
-/// positive.
+/// The largest score of a negative that is believed, `[queries, 1]`; any number for a query
+/// without a positive.
 pub(super) fn ceiling(
     scores: &Tensor<2>,
     positives: &Tensor<2, Bool>,

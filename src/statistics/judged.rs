@@ -66,7 +66,8 @@ pub enum Weights<B: Backend> {
 #[extension_type(fusion: cfg(feature = "cubecl"))]
 pub enum Ceilings<B: Backend> {
     None,
-    /// Those whose score is not above the query's ceiling, `[queries]`, in the type of the statistics.
+    /// Those whose score is not above the query's ceiling, `[queries]`, in the type of the
+    /// statistics.
     Each(FloatTensor<B>),
 }
 
@@ -80,8 +81,9 @@ pub enum Chosen<B: Backend> {
 }
 
 impl Judged<Dispatch> {
-    /// The targets with all their positives, chosen or not, and weights in `dtype`: with labels and lists
-    /// as they are, where the kernels read `lists`, else with the masks and weights that these stand for.
+    /// The targets with all their positives, chosen or not, and weights in `dtype`: with
+    /// labels and lists as they are, where the kernels read `lists`, else with the masks and
+    /// weights that these stand for.
     pub fn of_all_positives(targets: &Targets, lists: bool, dtype: DType) -> Self {
         let weights = match lists {
             true => targets.given_weights(),

@@ -20,8 +20,8 @@
 //!
 //! `b` is the [exponent](Request::with_exponent); at 0 the mean is the arithmetic one. With
 //! [weights](crate::Targets::with_weights) `w` every term of a sum is multiplied by its `w`
-//! (`UnweightedPositives` aside), and `W`, the sum over `P`, stands for `m` everywhere, `w_p` for the
-//! 1 beside it. A weight of 0 leaves its document out of both sets.
+//! (`UnweightedPositives` aside), and `W`, the sum over `P`, stands for `m` everywhere, `w_p`
+//! for the 1 beside it. A weight of 0 leaves its document out of both sets.
 //! [Hardness](Request::with_hardness) `alpha` multiplies the weights of negatives by
 //! `exp(alpha score)`, a constant.
 //!
@@ -99,13 +99,13 @@ impl Statistics {
         }
     }
 
-    /// The statistics of the dot products of embeddings, whose `[queries, documents]` matrix never
-    /// exists: the scores are computed tile by tile, and again for the gradient, and so are the masks
-    /// of targets that are labels, ids or groups.
+    /// The statistics of the dot products of embeddings, whose `[queries, documents]` matrix
+    /// never exists: the scores are computed tile by tile, and again for the gradient, and so
+    /// are the masks of targets that are labels, ids or groups.
     ///
-    /// The tile is chosen for shapes and device unless it is given. Embeddings of half precision are
-    /// multiplied in f32 on CPUs. With autodiff, backends other than Burn's CPU backends and the
-    /// CubeCL ones compute all scores at once.
+    /// The tile is chosen for shapes and device unless it is given. Embeddings of half
+    /// precision are multiplied in f32 on CPUs. With autodiff, backends other than Burn's CPU
+    /// backends and the CubeCL ones compute all scores at once.
     ///
     /// # Panics
     ///

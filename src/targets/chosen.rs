@@ -34,11 +34,12 @@ impl Chosen {
 }
 
 impl Targets {
-    /// Keeps one positive of each query, the one in the chosen column: its other positives leave the
-    /// candidate set, for every objective.
+    /// Keeps one positive of each query, the one in the chosen column: its other positives
+    /// leave the candidate set, for every objective.
     ///
-    /// An entry of a query without a positive is not read. A column that is no positive candidate of
-    /// its query, or out of range, makes the loss of that query NaN. Called twice, the last choice holds.
+    /// An entry of a query without a positive is not read. A column that is no positive
+    /// candidate of its query, or out of range, makes the loss of that query NaN. Called
+    /// twice, the last choice holds.
     ///
     /// # Shapes
     ///

@@ -247,8 +247,8 @@ impl Lists {
 /// Columns and their weights.
 type Weighted = Vec<(usize, f32)>;
 
-/// For each query the columns that have its ids, ascending, and their weights; and the number of documents.
-/// Of an id that is named twice the larger weight holds.
+/// For each query the columns that have its ids, ascending, and their weights; and the number
+/// of documents. Of an id that is named twice the larger weight holds.
 fn columns_of_ids<'a, Id: Eq + Hash + 'a, Ids: Iterator<Item = (&'a Id, f32)>>(
     relevant: impl ExactSizeIterator<Item = Ids>,
     documents: impl Iterator<Item = &'a Id>,

@@ -127,7 +127,8 @@ impl Targets {
     ///
     /// Pad shorter groups to one size and ignore the padding with
     /// [`with_candidates`](Targets::with_candidates). A document that stands in several groups
-    /// needs [`from_ids`](Targets::from_ids), or it becomes a negative of a query it is relevant to.
+    /// needs [`from_ids`](Targets::from_ids), or it becomes a negative of a query it is
+    /// relevant to.
     ///
     /// # Errors
     ///
@@ -171,8 +172,9 @@ impl Targets {
         Ok(Relevance::Lists(lists).into())
     }
 
-    /// As [`from_groups`](Targets::from_groups), with a [weight](Targets::with_weights) for each positive:
-    /// query `q` has as many positives as `weights[q]` has entries. All negatives have weight 1.
+    /// As [`from_groups`](Targets::from_groups), with a [weight](Targets::with_weights) for
+    /// each positive: query `q` has as many positives as `weights[q]` has entries. All
+    /// negatives have weight 1.
     ///
     /// # Errors
     ///
@@ -199,12 +201,12 @@ impl Targets {
         Ok(Relevance::Lists(lists).into())
     }
 
-    /// As [`from_ids`](Targets::from_ids), with a [weight](Targets::with_weights) for each id: graded
-    /// judgements. All negatives have weight 1.
+    /// As [`from_ids`](Targets::from_ids), with a [weight](Targets::with_weights) for each id:
+    /// graded judgements. All negatives have weight 1.
     ///
-    /// A document of weight 0 is ignored: neither positive nor negative. Of an id that is named twice the
-    /// larger weight holds. The weights are kept as lists; a loss from embeddings makes no matrix of
-    /// them on CPUs.
+    /// A document of weight 0 is ignored: neither positive nor negative. Of an id that is
+    /// named twice the larger weight holds. The weights are kept as lists; a loss from
+    /// embeddings makes no matrix of them on CPUs.
     ///
     /// # Errors
     ///
@@ -237,9 +239,9 @@ impl Targets {
 
     /// Targets from class labels: a document with the label of the query is a positive.
     ///
-    /// Labels are compared by their values, whatever integer types they have. They are kept, two short
-    /// vectors, until a mask is needed. Where one type is signed and the other is not, or one is u64,
-    /// they are read back and numbered anew.
+    /// Labels are compared by their values, whatever integer types they have. They are kept,
+    /// two short vectors, until a mask is needed. Where one type is signed and the other is
+    /// not, or one is u64, they are read back and numbered anew.
     ///
     /// # Shapes
     ///
@@ -262,8 +264,8 @@ impl Targets {
     ///
     /// # Panics
     ///
-    /// If positives were chosen or queries weighed: that says nothing of documents, which are the queries
-    /// of the other direction.
+    /// If positives were chosen or queries weighed: that says nothing of documents, which are
+    /// the queries of the other direction.
     #[must_use]
     pub fn transpose(self) -> Self {
         assert!(
@@ -289,8 +291,8 @@ impl Targets {
         }
     }
 
-    /// The same targets on another device. Labels and masks are copied there, masks through the host;
-    /// ids and groups are on the host anyway.
+    /// The same targets on another device. Labels and masks are copied there, masks through
+    /// the host; ids and groups are on the host anyway.
     #[must_use]
     pub fn to_device(self, device: &Device) -> Self {
         let device = device.clone().without_autodiff();

@@ -1,5 +1,6 @@
-//! Weights, query weights, hardness, false negatives, the power mean and the expected Rand1LH, against
-//! their definitions in f64 and against `tests/golden/options.json`, from 50-digit arithmetic.
+//! Weights, query weights, hardness, false negatives, the power mean and the expected Rand1LH,
+//! against their definitions in f64 and against `tests/golden/options.json`, from 50-digit
+//! arithmetic.
 
 use crate::{
     batch::{gradient_of, matrix, numbers},
@@ -201,8 +202,8 @@ impl Case {
         [positives, negatives]
     }
 
-    /// The loss of a query as it is defined, given the scores in the place of those that weights and
-    /// thresholds are made of.
+    /// The loss of a query as it is defined, given the scores in the place of those that
+    /// weights and thresholds are made of.
     fn defined(&self, q: usize, scores: &[f64]) -> f64 {
         let [positives, negatives] = self.members(q);
         let t = self.config.temperature;
@@ -333,7 +334,8 @@ impl Case {
         }
     }
 
-    /// Losses of the queries and the gradient of their sum, by kernels or composed of Burn operations.
+    /// Losses of the queries and the gradient of their sum, by kernels or composed of Burn
+    /// operations.
     fn rows_by(&self, form: Form, device: &Device, dtype: DType) -> (Vec<f64>, Vec<Vec<f64>>) {
         let scores = self.scores(device, dtype).require_grad();
         let loss = self.loss();
@@ -390,7 +392,8 @@ struct Outcome {
     mean: f64,
 }
 
-/// Every loss with every option, alone and together; the first row has no positive, the second no negative.
+/// Every loss with every option, alone and together; the first row has no positive, the second
+/// no negative.
 fn random_cases() -> Vec<Case> {
     let mut random = StdRng::seed_from_u64(15);
     let mut cases = Vec::new();
@@ -488,7 +491,8 @@ fn the_definitions_reproduce_the_golden_values_and_gradients() {
     }
 }
 
-/// All cases on CPUs; where most of them compose, of which a GPU's stand-in makes minutes, some of each kind.
+/// All cases on CPUs; where most of them compose, of which a GPU's stand-in makes minutes,
+/// some of each kind.
 fn some_cases() -> impl Iterator<Item = Case> {
     let step = if is_cpu() { 1 } else { 7 };
     golden().into_iter().chain(random_cases()).step_by(step)
@@ -939,8 +943,8 @@ fn an_infinite_margin_of_false_negatives_panics() {
         .init();
 }
 
-/// One positive: every objective is cross-entropy. Ends of the range, NaN and infinities as the contract
-/// has them.
+/// One positive: every objective is cross-entropy. Ends of the range, NaN and infinities as
+/// the contract has them.
 #[test]
 fn power_mean_and_expected_rand1_keep_the_contract() {
     let losses: Vec<(&str, Box<dyn Objective>)> = vec![

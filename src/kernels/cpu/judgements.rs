@@ -28,8 +28,8 @@ pub enum Relevance<'a> {
         queries: &'a [i64],
         documents: &'a [i64],
     },
-    /// For each query the columns of its positives and those that it ignores, ascending, and the weights
-    /// of its positives.
+    /// For each query the columns of its positives and those that it ignores, ascending, and
+    /// the weights of its positives.
     Columns {
         positives: &'a [Vec<usize>],
         weights: Option<&'a [Vec<f32>]>,

@@ -133,8 +133,8 @@ impl<E: Element> Kernel for Ceiling<'_, E> {
     }
 }
 
-/// The columns of the drawn positives, given a [draw](crate::kernels::draw) for each query; -1 where there
-/// is nothing to draw from.
+/// The columns of the drawn positives, given a [draw](crate::kernels::draw) for each query; -1
+/// where there is nothing to draw from.
 pub fn drawn_columns<R: Real>(
     judgements: Judgements<R>,
     documents: usize,

@@ -213,7 +213,8 @@ impl<'a, R: Real> Slope<'a, R> {
         if self.plain != 0.0 || self.excess != 0.0 {
             let softmax = self.positives.plain.softmax(score, self.temperature);
             gradient += self.plain * softmax;
-            // Of one positive exactly 0: the other part may be smaller than a rounding error of this one.
+            // Of one positive exactly 0: the other part may be smaller than a rounding error
+            // of this one.
             gradient += self.excess * (self.positives.weight * softmax - weight);
         }
         if self.mean != 0.0 {

@@ -158,8 +158,8 @@ pub fn forward<R: Element<Real = R> + Real>(
     summaries
 }
 
-/// The ceilings of the negatives of each query, from the products of its positives alone; any number where
-/// it has no positive.
+/// The ceilings of the negatives of each query, from the products of its positives alone; any
+/// number where it has no positive.
 pub fn ceilings<R: Element<Real = R> + Real>(
     embeddings: Embeddings<R>,
     judgements: Judgements<R>,

@@ -11,9 +11,9 @@ use super::{
 };
 use crate::kernels::table::{POSITIVE_COUNT, REFERENCE, Statistic};
 
-/// Writes the gradient of the scores, given the table and its gradient; `segments` cubes share a row,
-/// whose units read `ahead` vectors at a time, and `single` says whether only one positive of each
-/// row stayed.
+/// Writes the gradient of the scores, given the table and its gradient; `segments` cubes share
+/// a row, whose units read `ahead` vectors at a time, and `single` says whether only one
+/// positive of each row stayed.
 #[cube(launch_unchecked, address_type = "dynamic")]
 pub fn row_statistics_backward<F: Float, B: Int, C: Int, N: Size>(
     scores: &Tensor<Vector<F, N>>,

@@ -86,8 +86,8 @@ impl<F: Float, B: Int, C: Int, N: Size> Documents<F, B, C, N> {
         }
     }
 
-    /// `count` vectors of a row, from the `i`th on and `step` apart, on their way all at once; the last of
-    /// the row stands in for those behind it.
+    /// `count` vectors of a row, from the `i`th on and `step` apart, on their way all at once;
+    /// the last of the row stands in for those behind it.
     pub fn load_ahead(
         scores: &Tensor<Vector<F, N>>,
         positives: &Tensor<Vector<B, N>>,

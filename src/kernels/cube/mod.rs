@@ -2,9 +2,9 @@
 //! the row.
 //!
 //! Shading languages have no minus infinity, their compilers may take NaN and infinities for
-//! impossible, and their `max` may return either operand beside a NaN. So sets are known to be empty
-//! by their counts, finite values stand in for what has no weight, and NaN and infinities are told
-//! by their bits.
+//! impossible, and their `max` may return either operand beside a NaN. So sets are known to be
+//! empty by their counts, finite values stand in for what has no weight, and NaN and
+//! infinities are told by their bits.
 
 // CubeCL's macros expand to more arguments and casts than were written.
 #![allow(clippy::too_many_arguments)]

@@ -32,8 +32,8 @@ impl Negatives {
         }
     }
 
-    /// Adds documents that [are all negatives](Documents::are_negatives); `sum` says whether the sum
-    /// is wanted.
+    /// Adds documents that [are all negatives](Documents::are_negatives); `sum` says whether
+    /// the sum is wanted.
     pub fn add_all<F: Float, B: Int, C: Int, N: Size>(
         &mut self,
         documents: &Documents<F, B, C, N>,

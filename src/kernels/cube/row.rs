@@ -10,7 +10,8 @@ pub const STRONGEST_SCORE: usize = table::WIDTH;
 /// The log-sum-exp over the positives, measured from the strongest.
 pub const STRONGEST_LOG_SUM: usize = STRONGEST_SCORE + 1;
 pub const WEAKEST_SCORE: usize = STRONGEST_LOG_SUM + 1;
-/// The log-sum-exp over the positives times the exponent, measured from the strongest or the weakest.
+/// The log-sum-exp over the positives times the exponent, measured from the strongest or the
+/// weakest.
 pub const POWER_LOG_SUM: usize = WEAKEST_SCORE + 1;
 /// Columns of the scores, [packed](pack).
 pub const STRONGEST_COLUMN: usize = POWER_LOG_SUM + 1;
@@ -52,8 +53,8 @@ pub struct Scale {
 
 #[cube]
 impl Scale {
-    /// What a positive has in the sum with the exponent, given how far it lies behind the one that this is
-    /// measured from.
+    /// What a positive has in the sum with the exponent, given how far it lies behind the one
+    /// that this is measured from.
     pub fn power(&self, gap: f32) -> f32 {
         (-gap * self.exponent.abs()).exp()
     }

@@ -50,8 +50,8 @@ impl Summary {
         }
     }
 
-    /// Adds documents of a row; columns come in ascending order. Of the positives only a `chosen` one
-    /// stays, where one was chosen.
+    /// Adds documents of a row; columns come in ascending order. Of the positives only a
+    /// `chosen` one stays, where one was chosen.
     pub fn add<F: Float, B: Int, C: Int, I: Int, N: Size>(
         &mut self,
         documents: &Documents<F, B, C, N>,

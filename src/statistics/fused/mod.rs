@@ -18,7 +18,8 @@ use crate::{
     targets::Chosen,
 };
 
-/// The table of statistics, `[queries, WIDTH]` or wider, fused where the device has it, else composed.
+/// The table of statistics, `[queries, WIDTH]` or wider, fused where the device has it, else
+/// composed.
 pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> Tensor<2> {
     let processor = Processor::of(&scores.device());
     if !has_kernels(processor, scores.dtype(), targets, request) || scores.dims().contains(&0) {
@@ -41,7 +42,8 @@ fn has_kernels(processor: Processor, dtype: DType, targets: &Targets, request: R
     processor.has_kernels(dtype) && (is_plain || processor.has_every_option())
 }
 
-/// The gradient of scores without autodiff, given what [`table`] returned for them and its gradient.
+/// The gradient of scores without autodiff, given what [`table`] returned for them and its
+/// gradient.
 pub(super) fn gradient(
     scores: Tensor<2>,
     targets: &Targets,
@@ -74,8 +76,8 @@ fn judged_by_scores(scores: &Tensor<2>, targets: &Targets, request: Request) -> 
     judged.with_ceilings(ceilings)
 }
 
-/// The targets as the kernels of a processor take them for scores in `dtype`: a draw becomes the column
-/// of a positive.
+/// The targets as the kernels of a processor take them for scores in `dtype`: a draw becomes
+/// the column of a positive.
 pub(super) fn judged(targets: &Targets, processor: Processor, dtype: DType) -> Judged<Dispatch> {
     let all = Judged::of_all_positives(targets, processor.reads_lists(), wide(dtype));
     let columns = match targets.chosen() {

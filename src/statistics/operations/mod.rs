@@ -82,8 +82,8 @@ pub trait StatisticsOps: Backend {
         unreachable!("autodiff is of first order")
     }
 
-    /// The ceilings of the negatives of each query, `[1, queries]`, in the type of the statistics; any
-    /// number where a query has no positive. Only backends whose kernels have
+    /// The ceilings of the negatives of each query, `[1, queries]`, in the type of the
+    /// statistics; any number where a query has no positive. Only backends whose kernels have
     /// [every option](crate::device::Processor::has_every_option) are asked.
     #[allow(unused_variables)]
     #[fusion(dtype = burn::tensor::DType::F32, shape = ceilings_shape(scores))]
@@ -95,8 +95,8 @@ pub trait StatisticsOps: Backend {
         unreachable!("this backend composes ceilings")
     }
 
-    /// The columns of the positives that [draws](crate::kernels::draw) name, one of each query; any other
-    /// number where a query has none.
+    /// The columns of the positives that [draws](crate::kernels::draw) name, one of each
+    /// query; any other number where a query has none.
     #[fusion(dtype = burn::tensor::DType::U32, shape = draws)]
     fn drawn_columns(
         draws: FloatTensor<Self>,
