@@ -53,8 +53,8 @@ impl Processor {
         }
     }
 
-    /// Whether the kernels have every option: weights, ceilings, the losses of single
-    /// positives and means of small exponents. The others compose what they have not.
+    /// Whether the kernels have every option: weights, ceilings, and means of small exponents.
+    /// The others compose what they have not.
     #[cfg(any(feature = "cpu", feature = "cubecl"))]
     pub fn has_every_option(self) -> bool {
         self.is_cpu()

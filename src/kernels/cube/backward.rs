@@ -5,11 +5,11 @@ use cubecl::prelude::*;
 use super::{
     documents::Documents,
     row::{
-        HARDEST_COLUMN, POWER_LOG_SUM, Rows, STRONGEST_COLUMN, STRONGEST_LOG_SUM, STRONGEST_SCORE,
-        Scale, WEAKEST_COLUMN, WEAKEST_SCORE, WIDTH, relative, unpack,
+        HARDEST_COLUMN, POWER_LOG_SUM, PUSH, Rows, STRONGEST_COLUMN, STRONGEST_LOG_SUM,
+        STRONGEST_SCORE, Scale, WEAKEST_COLUMN, WEAKEST_SCORE, WIDTH, relative, sigmoid, unpack,
     },
 };
-use crate::kernels::table::{POSITIVE_COUNT, REFERENCE, Statistic};
+use crate::kernels::table::{NEGATIVE_COUNT, POSITIVE_COUNT, REFERENCE, Statistic};
 
 /// Writes the gradient of the scores, given the table and its gradient; `segments` cubes share
 /// a row, whose units read `ahead` vectors at a time, and `single` says whether only one
@@ -27,6 +27,7 @@ pub fn row_statistics_backward<F: Float, B: Int, C: Int, N: Size>(
     scale: &Scale,
     #[comptime] ahead: usize,
     #[comptime] single: bool,
+    #[comptime] losses: bool,
     #[define(F, B, C)] _dtypes: [ElemType; 3],
 ) {
     let row = CUBE_POS / segments;
@@ -43,7 +44,7 @@ pub fn row_statistics_backward<F: Float, B: Int, C: Int, N: Size>(
             i += step;
         }
     } else {
-        let slope = Slope::new(table, upstream, row * comptime![WIDTH], scale);
+        let slope = Slope::new(table, upstream, row * comptime![WIDTH], scale, losses);
         while i < rows.vectors {
             let loaded = Documents::<F, B, C, N>::load_ahead(
                 scores,
@@ -78,9 +79,12 @@ struct Slope {
     mean: f32,
     positives: f32,
     excess: f32,
+    losses: f32,
     weakest: f32,
     strongest: f32,
     reference: f32,
+    /// Log-sum-exp over the negatives as a positive alone has it against itself.
+    level: f32,
     negatives_log_sum: f32,
     hardest_column: u32,
     count: f32,
@@ -94,23 +98,45 @@ struct Slope {
 
 #[cube]
 impl Slope {
-    fn new(table: &Tensor<f32>, upstream: &Tensor<f32>, start: usize, scale: &Scale) -> Slope {
+    fn new(
+        table: &Tensor<f32>,
+        upstream: &Tensor<f32>,
+        start: usize,
+        scale: &Scale,
+        #[comptime] wants_losses: bool,
+    ) -> Slope {
         let rate = scale.factor * 0.5;
+        let reference = table[start + comptime![REFERENCE]];
+        let log_sum = table[start + comptime![Statistic::Negatives as usize]];
+        let mut losses = 0.0f32.runtime();
+        let mut negatives = upstream[start + comptime![Statistic::Negatives as usize]] * rate;
+        if comptime![wants_losses] {
+            if table[start + comptime![NEGATIVE_COUNT]] > 0.0 {
+                losses = upstream[start + comptime![Statistic::PositiveLosses as usize]] * rate;
+            }
+            // As in `of_negative`.
+            if losses != 0.0 {
+                negatives += losses * table[start + comptime![PUSH]];
+            }
+        }
         Slope {
             scale: Scale {
                 factor: scale.factor,
                 negative_factor: scale.negative_factor,
                 exponent: scale.exponent,
+                hardness: scale.hardness,
             },
-            negatives: upstream[start + comptime![Statistic::Negatives as usize]] * rate,
+            negatives,
+            losses,
             hardest: upstream[start + comptime![Statistic::HardestNegative as usize]] * rate,
             mean: upstream[start + comptime![Statistic::PositiveMean as usize]] * rate,
             positives: upstream[start + comptime![Statistic::UnweightedPositives as usize]] * rate,
             excess: upstream[start + comptime![Statistic::PositiveExcess as usize]] * rate,
             weakest: upstream[start + comptime![Statistic::WeakestPositive as usize]] * rate,
             strongest: upstream[start + comptime![Statistic::StrongestPositive as usize]] * rate,
-            reference: table[start + comptime![REFERENCE]],
-            negatives_log_sum: table[start + comptime![Statistic::Negatives as usize]],
+            reference,
+            level: log_sum + scale.hardness * reference,
+            negatives_log_sum: log_sum,
             hardest_column: unpack(table[start + comptime![HARDEST_COLUMN]]),
             count: table[start + comptime![POSITIVE_COUNT]],
             strongest_score: table[start + comptime![STRONGEST_SCORE]],
@@ -188,6 +214,10 @@ impl Slope {
         }
         if self.excess != 0.0 {
             gradient += self.excess * (self.count * softmax - 1.0);
+        }
+        if self.losses != 0.0 {
+            let above = relative(score, self.reference, self.scale.factor);
+            gradient -= self.losses * sigmoid(self.level - above);
         }
         if column == self.strongest_column {
             gradient += self.strongest;

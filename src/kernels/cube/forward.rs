@@ -5,8 +5,9 @@ use cubecl::prelude::*;
 use super::{
     documents::Documents,
     row::{
-        HARDEST_COLUMN, NO_COLUMN, POWER_LOG_SUM, Rows, STRONGEST_COLUMN, STRONGEST_LOG_SUM,
-        STRONGEST_SCORE, Scale, WEAKEST_COLUMN, WEAKEST_SCORE, WIDTH, log, pack, relative,
+        HARDEST_COLUMN, NO_COLUMN, POWER_LOG_SUM, PUSH, Rows, STRONGEST_COLUMN, STRONGEST_LOG_SUM,
+        STRONGEST_SCORE, Scale, WEAKEST_COLUMN, WEAKEST_SCORE, WIDTH, log, pack, relative, sigmoid,
+        softplus, stays,
     },
     summary::{SUMMARY_WORDS, Summary},
 };
@@ -17,7 +18,8 @@ use crate::kernels::table::{
 /// Writes a row of the table for each row of scores, which is read once.
 ///
 /// `units` is the size of a cube, a power of two, `ahead` how many vectors
-/// a unit reads at a time, and `sum` says whether the log-sum-exp over the negatives is wanted.
+/// a unit reads at a time, and `sum` says whether the log-sum-exp over the negatives is wanted,
+/// `losses` whether the losses of single positives are.
 #[cube(launch_unchecked, address_type = "dynamic")]
 pub fn row_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
     scores: &Tensor<Vector<F, N>>,
@@ -31,6 +33,7 @@ pub fn row_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
     #[comptime] units: usize,
     #[comptime] ahead: usize,
     #[comptime] sum: bool,
+    #[comptime] losses: bool,
     #[define(F, B, C, I)] _dtypes: [ElemType; 4],
 ) {
     let row = CUBE_POS;
@@ -55,6 +58,21 @@ pub fn row_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
         let hardest =
             hardest_column::<F, B, C, N>(&summary, scores, positives, &candidates, rows, row);
         write(&summary, hardest, table, row, scale, nan, sum);
+    }
+    if comptime![losses] {
+        write_losses::<F, B, C, I, N>(
+            &summary,
+            scores,
+            positives,
+            &candidates,
+            &chosen,
+            table,
+            rows,
+            row,
+            scale,
+            nan,
+            units,
+        );
     }
 }
 
@@ -261,5 +279,72 @@ fn write(
         table[start + comptime![POWER_LOG_SUM]] = power_log_sum;
         table[start + comptime![STRONGEST_COLUMN]] = pack(positives.max_column);
         table[start + comptime![WEAKEST_COLUMN]] = pack(positives.min_column);
+    }
+}
+
+/// Writes the summed losses of single positives and their slopes, given what the first unit knows.
+#[cube]
+fn write_losses<F: Float, B: Int, C: Int, I: Int, N: Size>(
+    summary: &Summary,
+    scores: &Tensor<Vector<F, N>>,
+    positives: &Tensor<Vector<B, N>>,
+    candidates: &ComptimeOption<&Tensor<Vector<C, N>>>,
+    chosen: &ComptimeOption<&Tensor<I>>,
+    table: &mut Tensor<f32>,
+    rows: &Rows,
+    row: usize,
+    scale: &Scale,
+    nan: f32,
+    #[comptime] units: usize,
+) {
+    let unit = UNIT_POS as usize;
+    let mut known = Shared::<[f32]>::new_slice(3usize);
+    if unit == 0 {
+        let reference = summary.negatives.max;
+        known[0] = reference;
+        known[1] = log(summary.negatives.sum) + scale.hardness * reference;
+        let any = summary.negatives.count > 0 && summary.positives.count > 0;
+        known[2] = select(any, 1.0, 0.0);
+    }
+    sync_cube();
+    let reference = known[0];
+    let level = known[1];
+    let mut loss = 0.0f32;
+    let mut push = 0.0f32;
+    if known[2] > 0.0 {
+        let mut i = unit;
+        while i < rows.vectors {
+            let documents =
+                Documents::<F, B, C, N>::load(scores, positives, candidates, rows, row, i);
+            #[unroll]
+            for k in 0..N::value() {
+                let column = documents.column + comptime![k as u32];
+                if documents.is_positive(k) && stays::<I>(chosen, row, column) {
+                    let gap = level - relative(documents.score(k), reference, scale.factor);
+                    loss += softplus(gap);
+                    push += sigmoid(gap);
+                }
+            }
+            i += comptime![units];
+        }
+    }
+    let mut parts = Shared::<[f32]>::new_slice(comptime![2 * units]);
+    parts[unit] = loss;
+    parts[unit + comptime![units]] = push;
+    sync_cube();
+    if unit == 0 && summary.positives.candidates > 0 {
+        let mut losses = 0.0f32;
+        let mut pushes = 0.0f32;
+        for other in 0..units {
+            losses += parts[other];
+            pushes += parts[other + comptime![units]];
+        }
+        let negatives = &summary.negatives;
+        let unknown = summary.positives.count == 0
+            || summary.positives.has_nan()
+            || (negatives.count > 0 && !negatives.is_finite());
+        let start = row * comptime![WIDTH];
+        table[start + comptime![Statistic::PositiveLosses as usize]] = select(unknown, nan, losses);
+        table[start + comptime![PUSH]] = select(unknown, nan, pushes);
     }
 }

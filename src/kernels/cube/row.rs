@@ -18,8 +18,11 @@ pub const STRONGEST_COLUMN: usize = POWER_LOG_SUM + 1;
 pub const WEAKEST_COLUMN: usize = STRONGEST_COLUMN + 1;
 pub const HARDEST_COLUMN: usize = WEAKEST_COLUMN + 1;
 
+/// The summed slopes of the losses of single positives.
+pub const PUSH: usize = HARDEST_COLUMN + 1;
+
 /// The number of columns of the table, private ones included.
-pub const WIDTH: usize = HARDEST_COLUMN + 1;
+pub const WIDTH: usize = PUSH + 1;
 
 /// No column of any score.
 pub const NO_COLUMN: u32 = 0x3fff_ffff;
@@ -49,6 +52,8 @@ pub struct Scale {
     pub negative_factor: f32,
     /// Of the mean of the positives; not 0.
     pub exponent: f32,
+    /// How much harder negatives weigh more.
+    pub hardness: f32,
 }
 
 #[cube]
@@ -97,6 +102,28 @@ pub fn stays<I: Int>(chosen: &ComptimeOption<&Tensor<I>>, row: usize, column: u3
         }
         ComptimeOption::None => true.runtime(),
     }
+}
+
+/// `log(1 + exp(gap))` with its relative accuracy at both ends: `log(1 + y) = 2 atanh(z)` with
+/// `z = y / (2 + y) <= 1/3`, of which seven terms give all digits.
+#[cube]
+pub fn softplus(gap: f32) -> f32 {
+    let y = (-gap.abs()).exp();
+    let z = y / (y + 2.0);
+    let square = z * z;
+    let mut series = 0.0f32;
+    #[unroll]
+    for i in 0..7u32 {
+        series = series * square + comptime![1.0 / (2 * (6 - i) + 1) as f32];
+    }
+    select(gap > 0.0, gap, 0.0) + 2.0 * z * series
+}
+
+/// The slope of [`softplus`].
+#[cube]
+pub fn sigmoid(gap: f32) -> f32 {
+    let y = (-gap.abs()).exp();
+    select(gap > 0.0, 1.0, y) / (1.0 + y)
 }
 
 /// `log x`, of which 1 has exactly 0.

@@ -31,8 +31,12 @@ mod word {
 /// The words that it takes to write down a summary.
 pub const SUMMARY_WORDS: usize = word::POSITIVE_CANDIDATES + 1;
 
+/// The words that it takes besides to sum up the losses of single positives, and what they are
+/// summed up from.
+const LOSS_WORDS: usize = 5;
+
 /// The shared memory that a unit takes.
-pub const SHARED_BYTES_PER_UNIT: usize = 4 * SUMMARY_WORDS;
+pub const SHARED_BYTES_PER_UNIT: usize = 4 * (SUMMARY_WORDS + LOSS_WORDS);
 
 /// The negatives and positives that were seen.
 #[derive(CubeType)]

@@ -11,12 +11,7 @@ use burn::{
 };
 
 use super::{composed, judged::Judged, operations::StatisticsOps, wide};
-use crate::{
-    Targets,
-    device::Processor,
-    kernels::table::{Request, Statistic},
-    targets::Chosen,
-};
+use crate::{Targets, device::Processor, kernels::table::Request, targets::Chosen};
 
 /// The table of statistics, `[queries, WIDTH]` or wider, fused where the device has it, else
 /// composed.
@@ -37,7 +32,6 @@ pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> T
 fn has_kernels(processor: Processor, dtype: DType, targets: &Targets, request: Request) -> bool {
     let is_plain = !targets.has_weights()
         && request.false_negatives().is_none()
-        && !request.wants(Statistic::PositiveLosses)
         && request.exponent().abs() >= 0.5;
     processor.has_kernels(dtype) && (is_plain || processor.has_every_option())
 }

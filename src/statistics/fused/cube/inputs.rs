@@ -161,6 +161,7 @@ impl Inputs {
             (2.0 / self.request.temperature()) as f32,
             (2.0 / self.request.negative_temperature()) as f32,
             self.request.exponent() as f32,
+            self.request.hardness() as f32,
         )
     }
 

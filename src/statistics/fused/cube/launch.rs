@@ -19,9 +19,11 @@ use crate::{
 impl Inputs {
     /// The table; there are rows and columns.
     pub fn table(self) -> CubeTensor {
-        match self.segments {
-            1 => self.table_of_rows(),
-            _ => self.table_of_segments(),
+        // The losses of single positives take a second look at a row, by those who know it whole.
+        let looks_twice = self.request.wants(Statistic::PositiveLosses);
+        match self.segments > 1 && !looks_twice {
+            true => self.table_of_segments(),
+            false => self.table_of_rows(),
         }
     }
 
@@ -51,6 +53,7 @@ impl Inputs {
                 self.units,
                 self.ahead,
                 self.request.computes(Statistic::Negatives),
+                self.request.wants(Statistic::PositiveLosses),
                 dtypes,
             );
         }
@@ -143,6 +146,7 @@ impl Inputs {
                 scale,
                 self.ahead,
                 self.chosen.is_some(),
+                self.request.wants(Statistic::PositiveLosses),
                 [of_scores, of_positives, of_candidates],
             );
         }

@@ -26,8 +26,8 @@ use crate::{
     },
 };
 
-/// What the kernels have: all but the losses of single positives.
-const OF_KERNELS: [Statistic; 7] = [
+/// All but the losses of single positives, which take a second look.
+const AT_ONE_LOOK: [Statistic; 7] = [
     Statistic::Negatives,
     Statistic::PositiveMean,
     Statistic::UnweightedPositives,
@@ -61,7 +61,7 @@ impl Batch {
             candidates: None,
             weights: None,
             chosen: None,
-            request: Request::new(TEMPERATURE, &OF_KERNELS),
+            request: Request::new(TEMPERATURE, &AT_ONE_LOOK),
         };
         Self {
             case,
@@ -285,6 +285,22 @@ fn exponents_and_hardness() {
 }
 
 #[test]
+fn losses_of_single_positives() {
+    for shape in [[3, 1], [5, 31], [8, 300], [4, 4096], [2, 9001]] {
+        for hardness in [0.0, 1.5] {
+            let mut batch = Batch::new(shape);
+            let request = Request::new(TEMPERATURE, &Statistic::ALL);
+            batch.case.request = request.with_hardness(hardness);
+            batch.check();
+            batch.clone().with_candidates().check();
+            batch.clone().with_draws().check();
+            batch.check_with_cubes(1, 1, 1);
+            batch.check_with_cubes(8, 4, 2);
+        }
+    }
+}
+
+#[test]
 fn choices_that_are_no_positive_or_no_column() {
     let mut batch = Batch::new([6, 8]);
     batch.case.positives = (0..48).map(|i| i % 8 == 3 || i % 8 == 5).collect();
@@ -409,9 +425,9 @@ fn between_lazy_neighbours() {
             let scores = (leaf.clone() * 3.0 + wave(1.3)).tanh() * 2.0;
             let positives = wave(2.1).without_autodiff().greater_scalar(0.95);
             let targets = Targets::new(positives);
-            let statistics = form(scores, &targets, Request::new(TEMPERATURE, &OF_KERNELS));
+            let statistics = form(scores, &targets, Request::new(TEMPERATURE, &AT_ONE_LOOK));
             let mut loss = Tensor::<1>::zeros([7], &device);
-            for (weight, statistic) in OF_KERNELS.into_iter().enumerate() {
+            for (weight, statistic) in AT_ONE_LOOK.into_iter().enumerate() {
                 loss = loss + (statistics.get(statistic) * (0.01 * weight as f32 + 0.01)).sin();
             }
             let gradients = (loss.clone() * 0.5).sum().backward();
