@@ -79,19 +79,6 @@ macro_rules! for_type {
     };
 }
 
-/// A function of a backend and the type that scores are stored in, for a type that is known now.
-macro_rules! for_type {
-    ($dtype:expr, $run:ident::<$backend:ident>) => {
-        match $dtype {
-            DType::F64 => $run::<$backend, f64>,
-            DType::F32 => $run::<$backend, f32>,
-            DType::F16 => $run::<$backend, f16>,
-            DType::BF16 => $run::<$backend, bf16>,
-            dtype => panic!("statistics: expected scores of a float type, got {dtype:?}"),
-        }
-    };
-}
-
 fn forward<B: CpuBackend>(
     scores: FloatTensor<B>,
     judged: Judged<B>,
