@@ -71,6 +71,11 @@ impl Processor {
         self != Self::Other
     }
 
+    /// Whether tiles of embeddings serve both directions at once.
+    pub fn has_tiles_of_both(self) -> bool {
+        self.is_cpu()
+    }
+
     /// Whether `log1p` keeps its digits: on GPUs it is `log(1 + y)`, which is 0 for small `y`.
     pub fn has_exact_log1p(self) -> bool {
         self.is_cpu()

@@ -68,9 +68,10 @@ pub use bank::{BankError, MemoryBank, MemoryBankRecord, Stored};
 pub use cache::{CacheError, CachedStep, GradientCache, Side};
 pub use kernels::ceiling::{FalseNegatives, PositiveThreshold};
 pub use objective::{
-    ExpectedRand1LhLoss, ExpectedRand1LhLossConfig, Forward, JointLhLoss, JointLhLossConfig,
-    LsePairLoss, LsePairLossConfig, NegativeSelection, Objective, PositiveSelection, PowerMeanLoss,
-    PowerMeanLossConfig, Rand1LhLoss, Rand1LhLossConfig, SumMargLhLoss, SumMargLhLossConfig,
+    Bidirectional, ExpectedRand1LhLoss, ExpectedRand1LhLossConfig, Forward, JointLhLoss,
+    JointLhLossConfig, LsePairLoss, LsePairLossConfig, Matryoshka, NegativeSelection, Objective,
+    PositiveSelection, PowerMeanLoss, PowerMeanLossConfig, Rand1LhLoss, Rand1LhLossConfig,
+    SumMargLhLoss, SumMargLhLossConfig,
 };
 pub use scores::{Embeddings, Scores, Shards};
 pub use targets::{Targets, TargetsError};

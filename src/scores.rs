@@ -11,7 +11,11 @@ use crate::{Targets, Tile, targets::assert_device};
 /// A matrix `[queries, documents]`, [`Embeddings`] and [`Shards`] convert by themselves, so
 /// that every `forward` of a loss takes any of them.
 #[derive(Clone, Debug)]
-pub struct Scores(Source);
+pub struct Scores {
+    source: Source,
+    /// What they are multiplied by, `[1]`.
+    scale: Option<Tensor<1>>,
+}
 
 // There is one for each batch: what its variants differ in size does not matter.
 #[allow(clippy::large_enum_variant)]
@@ -22,21 +26,30 @@ enum Source {
     Shards(Shards),
 }
 
+impl From<Source> for Scores {
+    fn from(source: Source) -> Self {
+        Self {
+            source,
+            scale: None,
+        }
+    }
+}
+
 impl From<Tensor<2>> for Scores {
     fn from(scores: Tensor<2>) -> Self {
-        Self(Source::Matrix(scores))
+        Source::Matrix(scores).into()
     }
 }
 
 impl From<Embeddings> for Scores {
     fn from(embeddings: Embeddings) -> Self {
-        Self(Source::Embeddings(embeddings))
+        Source::Embeddings(embeddings).into()
     }
 }
 
 impl From<Shards> for Scores {
     fn from(shards: Shards) -> Self {
-        Self(Source::Shards(shards))
+        Source::Shards(shards).into()
     }
 }
 
@@ -94,6 +107,15 @@ impl Embeddings {
             queries,
             documents,
             tile: None,
+        }
+    }
+
+    /// Documents as queries.
+    pub(crate) fn transpose(self) -> Self {
+        Self {
+            queries: self.documents,
+            documents: self.queries,
+            tile: self.tile.map(Tile::transpose),
         }
     }
 
@@ -244,9 +266,9 @@ impl Part {
     }
 }
 
-impl Scores {
+impl Source {
     /// The scores times a number, `[1]`; differentiable.
-    pub(crate) fn scaled(self, scale: Tensor<1>) -> Self {
+    fn scaled(self, scale: &Tensor<1>) -> Self {
         let by = |x: &Tensor<2>| {
             let scale = scale.clone().to_device(&x.device()).unsqueeze::<2>();
             match x.dtype() {
@@ -256,22 +278,124 @@ impl Scores {
         };
         // Queries keep the type that documents have.
         let queries = |x: &Tensor<2>| by(x).cast(x.dtype());
-        Self(match self.0 {
-            Source::Matrix(scores) => Source::Matrix(by(&scores)),
-            Source::Embeddings(embeddings) => Source::Embeddings(Embeddings {
+        match self {
+            Self::Matrix(scores) => Self::Matrix(by(&scores)),
+            Self::Embeddings(embeddings) => Self::Embeddings(Embeddings {
                 queries: queries(&embeddings.queries),
                 ..embeddings
             }),
-            Source::Shards(shards) => Source::Shards(Shards {
+            Self::Shards(shards) => Self::Shards(Shards {
                 queries: shards.queries.iter().map(queries).collect(),
                 ..shards
             }),
-        })
+        }
+    }
+}
+
+impl Scores {
+    /// The scores times a number, `[1]`; differentiable.
+    pub(crate) fn scaled(self, scale: Tensor<1>) -> Self {
+        let scale = match self.scale {
+            Some(already) => already.mul(scale),
+            None => scale,
+        };
+        Self {
+            scale: Some(scale),
+            ..self
+        }
+    }
+
+    /// The scores of the documents over the queries.
+    pub(crate) fn transpose(self) -> Self {
+        let source = match self.source {
+            Source::Matrix(scores) => Source::Matrix(scores.transpose()),
+            Source::Embeddings(embeddings) => Source::Embeddings(embeddings.transpose()),
+            Source::Shards(shards) => Source::Shards(Shards {
+                queries: shards.documents,
+                documents: shards.queries,
+                tile: shards.tile.map(Tile::transpose),
+            }),
+        };
+        Self { source, ..self }
+    }
+
+    /// The queries are documents as well, behind the others.
+    ///
+    /// # Panics
+    ///
+    /// If the scores are a matrix.
+    pub(crate) fn with_same_side(self) -> Self {
+        let source = match self.source {
+            Source::Matrix(_) => panic!(
+                "with_same_side: expected embeddings, which queries are scored against queries \
+                 from, got a matrix of scores"
+            ),
+            Source::Embeddings(embeddings) => Source::Embeddings(Embeddings {
+                documents: Tensor::cat(vec![embeddings.documents, embeddings.queries.clone()], 0),
+                ..embeddings
+            }),
+            Source::Shards(shards) => Source::Shards(Shards {
+                documents: [shards.documents, shards.queries.clone()].concat(),
+                ..shards
+            }),
+        };
+        Self { source, ..self }
+    }
+
+    /// The scores of the first dimensions of embeddings, which are normalized anew if wanted.
+    ///
+    /// # Panics
+    ///
+    /// If the scores are a matrix, or embeddings have fewer dimensions.
+    pub(crate) fn leading(self, dimensions: usize, normalize: bool) -> Self {
+        let leading = |x: &Tensor<2>| {
+            let [_, all] = x.dims();
+            assert!(
+                dimensions <= all,
+                "Matryoshka: expected embeddings of at least {dimensions} dimensions, got {all}"
+            );
+            let leading = x.clone().slice([0..x.dims()[0], 0..dimensions]);
+            match normalize {
+                true => normalized(leading),
+                false => leading,
+            }
+        };
+        let source = match self.source {
+            Source::Matrix(_) => {
+                panic!("Matryoshka: expected embeddings, got a matrix of scores")
+            }
+            Source::Embeddings(embeddings) => Source::Embeddings(Embeddings {
+                queries: leading(&embeddings.queries),
+                documents: leading(&embeddings.documents),
+                ..embeddings
+            }),
+            Source::Shards(shards) => Source::Shards(Shards {
+                queries: shards.queries.iter().map(leading).collect(),
+                documents: shards.documents.iter().map(leading).collect(),
+                ..shards
+            }),
+        };
+        Self { source, ..self }
+    }
+
+    /// The embeddings, if the scores come from those of one device.
+    pub(crate) fn embeddings(&self) -> Option<Embeddings> {
+        match self.clone().into_source() {
+            Source::Embeddings(embeddings) => Some(embeddings),
+            _ => None,
+        }
+    }
+
+    fn into_source(self) -> Source {
+        match &self.scale {
+            Some(scale) => self.source.scaled(scale),
+            None => self.source,
+        }
     }
 
     /// The device that losses are brought together on.
     pub(crate) fn device(&self) -> Device {
-        match &self.0 {
+        match &self.source {
             Source::Matrix(scores) => scores.device(),
             Source::Embeddings(embeddings) => embeddings.queries.device(),
             Source::Shards(shards) => shards.queries[0].device(),
@@ -280,7 +404,7 @@ impl Scores {
 
     /// Panics unless the targets are those of these scores.
     pub(crate) fn assert_fit(&self, targets: &Targets) {
-        match &self.0 {
+        match &self.source {
             Source::Matrix(scores) => targets.assert_fit(scores.dims(), &scores.device()),
             Source::Embeddings(Embeddings {
                 queries, documents, ..
@@ -299,7 +423,7 @@ impl Scores {
 
     /// The scores in parts of one device each, with the queries that each has.
     pub(crate) fn into_parts(self) -> impl Iterator<Item = (Part, Range<usize>)> {
-        let parts = match self.0 {
+        let parts = match self.into_source() {
             Source::Matrix(scores) => vec![Part::Matrix(scores)],
             Source::Embeddings(embeddings) => vec![Part::Embeddings(embeddings)],
             Source::Shards(shards) => shards.into_parts(),
@@ -310,4 +434,22 @@ impl Scores {
             Some((part, rows))
         })
     }
+}
+
+/// Rows of length 1, in the type of the embeddings; zeros stay zeros, and a row that has no
+/// length is NaN and gets no gradient.
+fn normalized(embeddings: Tensor<2>) -> Tensor<2> {
+    let (dims, dtype) = (embeddings.dims(), embeddings.dtype());
+    let wide = match dtype {
+        DType::F64 => embeddings,
+        _ => embeddings.cast(DType::F32),
+    };
+    let squares = wide.clone().mul(wide.clone()).sum_dim(1);
+    let endless = squares.detach().is_finite().bool_not().expand(dims);
+    // A constant, so that 0 times NaN does not become the gradient of an ignored document.
+    let rows = wide.mask_fill(endless.clone(), 1.0);
+    let squares = rows.clone().mul(rows.clone()).sum_dim(1);
+    // The gradient of a square root is infinite at 0.
+    let lengths = squares.clamp_min(1e-24).sqrt();
+    rows.div(lengths).mask_fill(endless, f32::NAN).cast(dtype)
 }

@@ -50,8 +50,8 @@ impl LearnableTemperatureConfig {
 ///
 /// [`apply`](Self::apply) divides the scores by it, `exp(log_scale) * score`, and the loss
 /// keeps its own temperature of 1. The gradient is the exact one, `sum of score times
-/// gradient`, from matrices, tiles and shards alike. From embeddings only the queries are
-/// multiplied.
+/// gradient`, from matrices, tiles and shards alike. From embeddings only the queries of a
+/// direction are multiplied.
 ///
 /// Call [`clamp`](Self::clamp) after each step of the optimizer, as CLIP does: the gradient at
 /// the bounds stays alive. Leave it out of weight decay, which would pull the temperature

@@ -41,6 +41,14 @@ impl Tile {
         }
     }
 
+    /// The tile of the other direction.
+    pub(crate) fn transpose(self) -> Self {
+        Self {
+            queries: self.documents,
+            documents: self.queries,
+        }
+    }
+
     /// The tile itself.
     pub(crate) fn not_empty(self) -> Self {
         assert!(

@@ -7,10 +7,7 @@ use std::hash::Hash;
 
 use burn::tensor::{DType, Tensor};
 
-use crate::{
-    Targets,
-    targets::{Lists, Relevance},
-};
+use crate::{Targets, targets::Lists};
 
 pub use error::BankError;
 pub use record::MemoryBankRecord;
@@ -199,7 +196,7 @@ impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
     ) -> Result<(Tensor<2>, Targets), BankError> {
         self.check(&documents, ids)?;
         let device = documents.device();
-        let lists = Lists::from_ids(relevant, ids.iter().chain(&self.ids), &device)?;
+        let (lists, ids_of_all) = Lists::from_ids(relevant, ids.iter().chain(&self.ids), &device)?;
         let lists = match stored {
             Stored::Positive => lists,
             Stored::Ignored => lists.ignoring_positives_from(ids.len()),
@@ -211,7 +208,7 @@ impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
             }
             None => documents,
         };
-        Ok((candidates, Relevance::Lists(lists).into()))
+        Ok((candidates, Targets::of_listed_ids(lists, ids_of_all)))
     }
 
     /// The rows in use.

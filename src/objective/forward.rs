@@ -8,8 +8,10 @@ use crate::{Embeddings, Scores, Targets, reduction::reduce, scores::Part, statis
 /// The losses of an [`Objective`], from a matrix of scores, [`Embeddings`] or
 /// [`Shards`](crate::Shards).
 ///
-/// Every objective has them, and none can have them in another way.
-pub trait Forward: Objective {
+/// Every objective has them, and none can have them in another way. What is made of objectives
+/// has them too: [`Bidirectional`](crate::Bidirectional) and
+/// [`Matryoshka`](crate::Matryoshka).
+pub trait Forward {
     /// The mean loss of the queries that have a positive, shape `[1]`.
     ///
     /// # Shapes
@@ -21,7 +23,9 @@ pub trait Forward: Objective {
     /// # Panics
     ///
     /// If the targets have another shape or device than the scores.
-    fn forward(&self, scores: impl Into<Scores>, targets: impl Into<Targets>) -> Tensor<1>;
+    fn forward(&self, scores: impl Into<Scores>, targets: impl Into<Targets>) -> Tensor<1> {
+        self.forward_with_reduction(scores, targets, Reduction::Mean)
+    }
 
     /// The losses of the queries, reduced to shape `[1]`: `Mean` and `Auto` divide the sum by
     /// the number of queries that have a positive, `BatchMean` by the number of all queries.
@@ -66,14 +70,12 @@ pub trait Forward: Objective {
         queries: Tensor<2>,
         documents: Tensor<2>,
         targets: impl Into<Targets>,
-    ) -> Tensor<1>;
+    ) -> Tensor<1> {
+        self.forward(Embeddings::new(queries, documents), targets)
+    }
 }
 
 impl<O: Objective + ?Sized> Forward for O {
-    fn forward(&self, scores: impl Into<Scores>, targets: impl Into<Targets>) -> Tensor<1> {
-        Forward::forward_with_reduction(self, scores, targets, Reduction::Mean)
-    }
-
     fn forward_with_reduction(
         &self,
         scores: impl Into<Scores>,
@@ -82,8 +84,7 @@ impl<O: Objective + ?Sized> Forward for O {
     ) -> Tensor<1> {
         let targets = targets.into();
         let query_weights = targets.query_weights();
-        let (losses, positive_counts) = losses(self, scores.into(), targets);
-        reduce(losses, positive_counts, query_weights, &reduction)
+        losses(self, scores.into(), targets).reduce(query_weights, &reduction)
     }
 
     fn forward_no_reduction(
@@ -91,16 +92,7 @@ impl<O: Objective + ?Sized> Forward for O {
         scores: impl Into<Scores>,
         targets: impl Into<Targets>,
     ) -> Tensor<1> {
-        losses(self, scores.into(), targets.into()).0
-    }
-
-    fn forward_embeddings(
-        &self,
-        queries: Tensor<2>,
-        documents: Tensor<2>,
-        targets: impl Into<Targets>,
-    ) -> Tensor<1> {
-        Forward::forward(self, Embeddings::new(queries, documents), targets)
+        losses(self, scores.into(), targets.into()).each
     }
 }
 
@@ -141,12 +133,31 @@ impl dyn Objective + '_ {
     }
 }
 
-/// The losses of the queries and how many positives each has, on the device of the scores.
-fn losses<O: Objective + ?Sized>(
+/// The losses of queries and how many positives each has, both `[queries]`.
+pub(super) struct Losses {
+    pub each: Tensor<1>,
+    positive_counts: Tensor<1>,
+}
+
+impl Losses {
+    pub fn of<O: Objective + ?Sized>(objective: &O, statistics: &Statistics) -> Self {
+        Self {
+            each: objective.losses(statistics),
+            positive_counts: statistics.positive_counts(),
+        }
+    }
+
+    pub fn reduce(self, query_weights: Option<Tensor<1>>, reduction: &Reduction) -> Tensor<1> {
+        reduce(self.each, self.positive_counts, query_weights, reduction)
+    }
+}
+
+/// The losses of the queries, on the device of the scores.
+pub(super) fn losses<O: Objective + ?Sized>(
     objective: &O,
     scores: Scores,
     targets: Targets,
-) -> (Tensor<1>, Tensor<1>) {
+) -> Losses {
     scores.assert_fit(&targets);
     // Before the batch is parted: a draw is that of the whole batch.
     let targets = objective.choose_positives(targets);
@@ -167,10 +178,17 @@ fn losses<O: Objective + ?Sized>(
                 Statistics::from_embeddings(embeddings, &targets, request)
             }
         };
-        losses.push(objective.losses(&statistics).to_device(&home));
-        counts.push(statistics.positive_counts().to_device(&home));
+        let Losses {
+            each,
+            positive_counts,
+        } = Losses::of(objective, &statistics);
+        losses.push(each.to_device(&home));
+        counts.push(positive_counts.to_device(&home));
     }
-    (together(losses), together(counts))
+    Losses {
+        each: together(losses),
+        positive_counts: together(counts),
+    }
 }
 
 fn together(mut parts: Vec<Tensor<1>>) -> Tensor<1> {

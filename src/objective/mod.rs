@@ -1,9 +1,11 @@
 //! The objectives: formulas on [statistics](crate::statistics).
 
+mod bidirectional;
 mod expected_rand1_lh;
 mod forward;
 mod joint_lh;
 mod lse_pair;
+mod matryoshka;
 mod options;
 mod power_mean;
 mod rand1_lh;
@@ -16,11 +18,13 @@ use crate::{
     statistics::{Request, Statistic, Statistics, softplus},
 };
 
+pub use bidirectional::Bidirectional;
 pub use expected_rand1_lh::{ExpectedRand1LhLoss, ExpectedRand1LhLossConfig};
 pub use forward::Forward;
 use forward::inherent_forward;
 pub use joint_lh::{JointLhLoss, JointLhLossConfig};
 pub use lse_pair::{LsePairLoss, LsePairLossConfig, NegativeSelection, PositiveSelection};
+pub use matryoshka::Matryoshka;
 use options::{assert_options, options};
 pub use power_mean::{PowerMeanLoss, PowerMeanLossConfig};
 pub use rand1_lh::{Rand1LhLoss, Rand1LhLossConfig};
@@ -77,6 +81,28 @@ pub trait Objective {
         targets
     }
 }
+
+/// What an objective is behind a pointer.
+macro_rules! behind {
+    ($pointer:ty) => {
+        impl<O: Objective + ?Sized> Objective for $pointer {
+            fn request(&self) -> Request {
+                (**self).request()
+            }
+
+            fn losses(&self, statistics: &Statistics) -> Tensor<1> {
+                (**self).losses(statistics)
+            }
+
+            fn choose_positives(&self, targets: Targets) -> Targets {
+                (**self).choose_positives(targets)
+            }
+        }
+    };
+}
+
+behind!(&O);
+behind!(Box<O>);
 
 /// `log(1 + exp(gap))`, and 0 for a query without a negative, unless its gap is NaN.
 fn contrast(gap: Tensor<1>, statistics: &Statistics) -> Tensor<1> {

@@ -121,6 +121,19 @@ impl Statistics {
         }
     }
 
+    /// The statistics of the queries over the documents, and of the documents over the
+    /// queries: those of [`from_embeddings`](Self::from_embeddings) of either direction.
+    ///
+    /// On Burn's CPU backends each tile of scores is computed once and serves both.
+    pub(crate) fn both_from_embeddings(
+        embeddings: Embeddings,
+        targets: &Targets,
+        mirrored: &Targets,
+        request: Request,
+    ) -> [Self; 2] {
+        tiled::both(embeddings, targets, mirrored, request).map(|table| Self { table, request })
+    }
+
     /// A statistic of every query, `[queries]`.
     ///
     /// # Panics

@@ -4,7 +4,7 @@ use std::{collections::HashMap, hash::Hash, ops::Range, sync::Arc};
 
 use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 
-use super::TargetsError;
+use super::{Ids, TargetsError};
 
 /// The positive columns of each query, and the ignored ones; ascending and without repetition.
 #[derive(Clone, Debug)]
@@ -86,29 +86,31 @@ impl Lists {
         relevant: &'a [Vec<Id>],
         documents: impl Iterator<Item = &'a Id>,
         device: &Device,
-    ) -> Result<Self, TargetsError> {
+    ) -> Result<(Self, Ids), TargetsError> {
         let relevant = relevant.iter().map(|ids| ids.iter().map(|id| (id, 1.0)));
-        let (columns, documents) = columns_of_ids(relevant, documents)?;
+        let (columns, ids) = columns_of_ids(relevant, documents)?;
         let columns = columns.into_iter().map(|columns| unzip(columns).0);
-        Ok(Self::new(columns.collect(), documents, device))
+        let lists = Self::new(columns.collect(), ids.len(), device);
+        Ok((lists, Ids::new(ids)))
     }
 
     pub fn from_weighted_ids<Id: Eq + Hash>(
         relevant: &[Vec<(Id, f32)>],
         documents: &[Id],
         device: &Device,
-    ) -> Result<Self, TargetsError> {
+    ) -> Result<(Self, Ids), TargetsError> {
         for (query, relevant) in relevant.iter().enumerate() {
             check(query, relevant.iter().map(|(_, weight)| weight))?;
         }
         let relevant = relevant.iter();
         let relevant = relevant.map(|ids| ids.iter().map(|(id, weight)| (id, *weight)));
-        let (columns, documents) = columns_of_ids(relevant, documents.iter())?;
+        let (columns, ids) = columns_of_ids(relevant, documents.iter())?;
         let (columns, weights) = columns.into_iter().map(unzip).unzip();
-        Ok(Self {
+        let lists = Self {
             weights: Some(Arc::new(weights)),
-            ..Self::new(columns, documents, device)
-        })
+            ..Self::new(columns, ids.len(), device)
+        };
+        Ok((lists, Ids::new(ids)))
     }
 
     /// Ignores the positives in the columns from `first` on.
@@ -130,15 +132,7 @@ impl Lists {
     }
 
     pub fn transpose(&self) -> Self {
-        let transpose = |lists: &Arc<Vec<Vec<usize>>>| {
-            let mut transposed = vec![Vec::new(); self.documents];
-            for (query, columns) in lists.iter().enumerate() {
-                for &document in columns {
-                    transposed[document].push(query);
-                }
-            }
-            Arc::new(transposed)
-        };
+        let transpose = |lists: &Arc<Vec<Vec<usize>>>| Arc::new(self.inverted(lists));
         let weights = self.weights.as_ref().map(|weights| {
             let mut transposed = vec![Vec::new(); self.documents];
             for (columns, weights) in self.columns.iter().zip(weights.iter()) {
@@ -154,6 +148,42 @@ impl Lists {
             ignored: self.ignored.as_ref().map(transpose),
             documents: self.columns.len(),
             device: self.device.clone(),
+        }
+    }
+
+    /// For each document the queries that list it, ascending.
+    fn inverted(&self, lists: &[Vec<usize>]) -> Vec<Vec<usize>> {
+        let mut inverted = vec![Vec::new(); self.documents];
+        for (query, columns) in lists.iter().enumerate() {
+            for &document in columns {
+                inverted[document].push(query);
+            }
+        }
+        inverted
+    }
+
+    /// The queries as further documents, which no query lists. A query ignores those that share
+    /// a positive with it, those that have its id, and itself.
+    pub fn with_same_side(&self, ids: Option<&Vec<usize>>) -> Self {
+        let queries_of = self.inverted(&self.columns);
+        let mut same = vec![Vec::new(); ids.map_or(0, Vec::len)];
+        for (query, &id) in ids.into_iter().flatten().enumerate() {
+            same[id].push(query);
+        }
+        let ignored = self.columns.iter().enumerate().map(|(query, columns)| {
+            let sharing = columns.iter().flat_map(|&document| &queries_of[document]);
+            let same = ids.into_iter().flat_map(|ids| &same[ids[query]]);
+            let mut beside: Vec<usize> = sharing.chain(same).copied().chain([query]).collect();
+            beside.sort_unstable();
+            beside.dedup();
+            let beside = beside.into_iter().map(|other| self.documents + other);
+            let already = self.ignored.iter().flat_map(|ignored| &ignored[query]);
+            already.copied().chain(beside).collect()
+        });
+        Self {
+            ignored: Some(Arc::new(ignored.collect())),
+            documents: self.documents + self.columns.len(),
+            ..self.clone()
         }
     }
 
@@ -247,28 +277,29 @@ impl Lists {
 /// Columns and their weights.
 type Weighted = Vec<(usize, f32)>;
 
-/// For each query the columns that have its ids, ascending, and their weights; and the number
-/// of documents. Of an id that is named twice the larger weight holds.
+/// For each query the columns that have its ids, ascending, and their weights; and a number
+/// for each document, the same for the same id. Of an id that is named twice the larger weight
+/// holds.
 fn columns_of_ids<'a, Id: Eq + Hash + 'a, Ids: Iterator<Item = (&'a Id, f32)>>(
     relevant: impl ExactSizeIterator<Item = Ids>,
     documents: impl Iterator<Item = &'a Id>,
-) -> Result<(Vec<Weighted>, usize), TargetsError> {
+) -> Result<(Vec<Weighted>, Vec<usize>), TargetsError> {
     if relevant.len() == 0 {
         return Err(TargetsError::NoQueries);
     }
     // The columns of each id, and its place among them.
     let mut places: Vec<Vec<usize>> = Vec::new();
     let mut place_of: HashMap<&Id, usize> = HashMap::new();
-    let mut count = 0;
+    let mut place_in = Vec::new();
     for (column, id) in documents.enumerate() {
         let place = *place_of.entry(id).or_insert(places.len());
         if place == places.len() {
             places.push(Vec::new());
         }
         places[place].push(column);
-        count = column + 1;
+        place_in.push(place);
     }
-    if count == 0 {
+    if place_in.is_empty() {
         return Err(TargetsError::NoDocuments);
     }
     let columns = relevant.map(|ids| {
@@ -285,7 +316,7 @@ fn columns_of_ids<'a, Id: Eq + Hash + 'a, Ids: Iterator<Item = (&'a Id, f32)>>(
         columns.sort_unstable_by_key(|(column, _)| *column);
         columns
     });
-    Ok((columns.collect(), count))
+    Ok((columns.collect(), place_in))
 }
 
 fn unzip(columns: Weighted) -> (Vec<usize>, Vec<f32>) {

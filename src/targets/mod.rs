@@ -4,6 +4,7 @@ mod chosen;
 mod error;
 mod labels;
 mod lists;
+mod same_side;
 mod weights;
 
 use std::{hash::Hash, ops::Range};
@@ -13,6 +14,7 @@ use burn::tensor::{Bool, Device, Int, Tensor, assert_shape};
 pub(crate) use chosen::Chosen;
 pub use error::TargetsError;
 pub(crate) use lists::Lists;
+use same_side::Ids;
 
 /// The relevance of every document of a batch to every query of it.
 ///
@@ -53,6 +55,8 @@ pub struct Targets {
     weights: Option<Tensor<2>>,
     query_weights: Option<Tensor<1>>,
     chosen: Option<Chosen>,
+    /// Those of the queries, and of the documents.
+    ids: [Option<Ids>; 2],
 }
 
 // There is one for each batch: what its variants differ in size does not matter.
@@ -81,6 +85,23 @@ impl From<Relevance> for Targets {
             weights: None,
             query_weights: None,
             chosen: None,
+            ids: [None, None],
+        }
+    }
+}
+
+impl Relevance {
+    /// The mask of the relevant documents, ignored ones included.
+    fn mask(&self) -> Tensor<2, Bool> {
+        match self {
+            Self::Mask(positives) => positives.clone(),
+            Self::Labels { queries, documents } => {
+                let dims = [queries.dims()[0], documents.dims()[0]];
+                let queries: Tensor<2, Int> = queries.clone().unsqueeze_dim(1);
+                let documents: Tensor<2, Int> = documents.clone().unsqueeze_dim(0);
+                queries.expand(dims).equal(documents.expand(dims))
+            }
+            Self::Lists(lists) => lists.mask(),
         }
     }
 }
@@ -168,8 +189,8 @@ impl Targets {
         documents: &[Id],
         device: &Device,
     ) -> Result<Self, TargetsError> {
-        let lists = Lists::from_ids(relevant, documents.iter(), device)?;
-        Ok(Relevance::Lists(lists).into())
+        let (lists, ids) = Lists::from_ids(relevant, documents.iter(), device)?;
+        Ok(Self::of_listed_ids(lists, ids))
     }
 
     /// As [`from_groups`](Targets::from_groups), with a [weight](Targets::with_weights) for
@@ -233,8 +254,8 @@ impl Targets {
         documents: &[Id],
         device: &Device,
     ) -> Result<Self, TargetsError> {
-        let lists = Lists::from_weighted_ids(relevant, documents, device)?;
-        Ok(Relevance::Lists(lists).into())
+        let (lists, ids) = Lists::from_weighted_ids(relevant, documents, device)?;
+        Ok(Self::of_listed_ids(lists, ids))
     }
 
     /// Targets from class labels: a document with the label of the query is a positive.
@@ -276,6 +297,7 @@ impl Targets {
             self.query_weights.is_none(),
             "transpose: expected targets without query weights, got a weight a query"
         );
+        let [queries, documents] = self.ids;
         let relevance = match self.relevance {
             Relevance::Mask(positives) => Relevance::Mask(positives.transpose()),
             Relevance::Labels { queries, documents } => Relevance::Labels {
@@ -287,6 +309,7 @@ impl Targets {
         Self {
             candidates: self.candidates.map(Tensor::transpose),
             weights: self.weights.map(Tensor::transpose),
+            ids: [documents, queries],
             ..relevance.into()
         }
     }
@@ -315,6 +338,7 @@ impl Targets {
             weights: self.weights.map(|weights| weights.to_device(&device)),
             query_weights: self.query_weights.map(|weights| weights.to_device(&device)),
             chosen: self.chosen.map(|chosen| chosen.to_device(&device)),
+            ids: self.ids,
         }
     }
 
@@ -354,20 +378,12 @@ impl Targets {
 
     /// The mask of the relevant documents, ignored ones included.
     pub(crate) fn relevant(&self) -> Tensor<2, Bool> {
-        match &self.relevance {
-            Relevance::Mask(positives) => positives.clone(),
-            Relevance::Labels { queries, documents } => {
-                let dims = self.dims();
-                let queries: Tensor<2, Int> = queries.clone().unsqueeze_dim(1);
-                let documents: Tensor<2, Int> = documents.clone().unsqueeze_dim(0);
-                queries.expand(dims).equal(documents.expand(dims))
-            }
-            Relevance::Lists(lists) => lists.mask(),
-        }
+        self.relevance.mask()
     }
 
     /// The targets of some of the queries.
     pub(crate) fn queries(&self, range: Range<usize>) -> Self {
+        let [query_ids, document_ids] = &self.ids;
         // Slices, because there may be none.
         let rows = |mask: &Tensor<2, Bool>| mask.clone().slice([range.clone()]);
         let relevance = match &self.relevance {
@@ -389,7 +405,22 @@ impl Targets {
                 .query_weights
                 .as_ref()
                 .map(|weights| weights.clone().slice([range.clone()])),
-            chosen: self.chosen.as_ref().map(|chosen| chosen.queries(range)),
+            chosen: self
+                .chosen
+                .as_ref()
+                .map(|chosen| chosen.queries(range.clone())),
+            ids: [
+                query_ids.as_ref().map(|ids| Ids::new(ids[range].to_vec())),
+                document_ids.clone(),
+            ],
+        }
+    }
+
+    /// Targets from ids, with a number for the id of each document.
+    pub(crate) fn of_listed_ids(lists: Lists, ids: Ids) -> Self {
+        Self {
+            ids: [None, Some(ids)],
+            ..Relevance::Lists(lists).into()
         }
     }
 

@@ -140,6 +140,13 @@ impl Targets {
         self.weights.clone()
     }
 
+    pub(crate) fn without_query_weights(self) -> Self {
+        Self {
+            query_weights: None,
+            ..self
+        }
+    }
+
     /// The weight of every query, if any was given.
     pub(crate) fn query_weights(&self) -> Option<Tensor<1>> {
         self.query_weights.clone()

@@ -17,6 +17,7 @@ mod contract;
 mod default_dtypes;
 mod device;
 mod devices;
+mod directions;
 mod embeddings;
 mod extremes;
 mod golden;

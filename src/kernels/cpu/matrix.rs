@@ -36,6 +36,15 @@ impl<'a, T> Matrix<'a, T> {
         &self.data[row * self.stride..][..self.shape[1]]
     }
 
+    /// Some of the columns.
+    pub fn columns(&self, columns: Range<usize>) -> Self {
+        Self {
+            data: &self.data[columns.start..],
+            stride: self.stride,
+            shape: [self.shape[0], columns.len()],
+        }
+    }
+
     /// Some of the rows.
     pub fn rows(&self, rows: Range<usize>) -> Self {
         Self {

@@ -11,6 +11,7 @@ use burn::{
 
 use super::Batch;
 use crate::{
+    Targets,
     device::Processor,
     kernels::{
         cpu::{
@@ -50,6 +51,8 @@ struct Tiles<B: Backend, R> {
     queries: FloatTensor<B>,
     documents: FloatTensor<B>,
     judged: HostJudged<B>,
+    /// The targets of the documents over the queries, if their table is wanted, too.
+    mirrored: Option<HostJudged<B>>,
     request: Request,
     tile: [usize; 2],
     table: Vec<R>,
@@ -61,27 +64,46 @@ where
     DispatchTensor: DispatchKindConversion<B>,
 {
     fn forward(batch: Batch) -> (Tensor<2>, Arc<dyn Gradients>) {
-        let counts = batch.targets.dims();
         let processor = Processor::of(&batch.queries.device());
-        let judged = fused::judged(&batch.targets, processor, batch.queries.dtype());
+        let dtype = batch.queries.dtype();
+        let host = |targets: &Targets| {
+            let judged = fused::judged(targets, processor, dtype);
+            HostJudged::new(Judged::of_backend(judged))
+        };
         let mut tiles = Self {
+            judged: host(&batch.targets),
+            mirrored: batch.mirrored.as_ref().map(host),
             queries: B::with_contiguous_rows(float::<B>(batch.queries)),
             documents: B::with_contiguous_rows(float::<B>(batch.documents)),
-            judged: HostJudged::new(Judged::of_backend(judged)),
             request: batch.request,
             tile: [batch.tile.queries, batch.tile.documents],
             table: Vec::new(),
             summaries: Vec::new(),
         };
         if let Some(rule) = batch.request.false_negatives() {
-            let judgements = tiles.judged.judgements();
-            let ceilings = tiles::ceilings(tiles.embeddings(), judgements, rule);
-            let ceilings = from_entries::<B, R>(ceilings, [1, counts[0]], &tiles.device());
-            tiles.judged = tiles.judged.with_ceilings(ceilings);
+            let embeddings = tiles.embeddings();
+            let ceilings = |judged: &HostJudged<B>, embeddings| {
+                let ceilings = tiles::ceilings::<R>(embeddings, judged.judgements(), rule);
+                let shape = [1, ceilings.len()];
+                from_entries::<B, R>(ceilings, shape, &tiles.device())
+            };
+            let of_queries = ceilings(&tiles.judged, embeddings);
+            let mirrored = tiles.mirrored.as_ref();
+            let of_documents = mirrored.map(|judged| ceilings(judged, embeddings.transpose()));
+            tiles.judged = tiles.judged.with_ceilings(of_queries);
+            let mirrored = tiles.mirrored.take().zip(of_documents);
+            tiles.mirrored = mirrored.map(|(judged, ceilings)| judged.with_ceilings(ceilings));
         }
-        tiles.summaries = tiles::forward(tiles.embeddings(), tiles.plan());
+        tiles.summaries = match &tiles.mirrored {
+            None => tiles::forward(tiles.embeddings(), tiles.plan()),
+            Some(_) => {
+                let plan = tiles.plan();
+                let mut scratch = Output::<R>::new([plan.scratch_len()].into());
+                tiles::forward_both(tiles.embeddings(), plan, scratch.entries())
+            }
+        };
         tiles.table = tiles::table(&tiles.summaries, batch.request);
-        let shape = [counts[0], WIDTH];
+        let shape = [tiles.summaries.len(), WIDTH];
         let table = from_entries::<B, R>(tiles.table.clone(), shape, &tiles.device());
         (Tensor::from_primitive::<B>(table), Arc::new(tiles))
     }
@@ -95,7 +117,11 @@ where
 
     fn plan(&self) -> Plan<'_, R> {
         let counts = [&self.queries, &self.documents].map(|x| x.shape()[0]);
-        Plan::new(self.judged.judgements(), self.request, self.tile, counts)
+        let plan = Plan::new(self.judged.judgements(), self.request, self.tile, counts);
+        match &self.mirrored {
+            Some(judged) => plan.with_mirrored(judged.judgements()),
+            None => plan,
+        }
     }
 
     fn device(&self) -> B::Device {

@@ -12,19 +12,58 @@ use crate::{Embeddings, Targets, Tile, device::Processor, kernels::table::Reques
 
 /// The table of statistics, `[queries, WIDTH]` or wider.
 pub(super) fn table(embeddings: Embeddings, targets: &Targets, request: Request) -> Tensor<2> {
+    if !embeddings.have_tiles() {
+        let scores = embeddings.queries.matmul(embeddings.documents.transpose());
+        return fused::table(scores, targets, request);
+    }
+    tables(embeddings, targets, None, request)
+}
+
+/// The tables of both directions; `mirrored` are the targets of the documents over the queries.
+pub(super) fn both(
+    embeddings: Embeddings,
+    targets: &Targets,
+    mirrored: &Targets,
+    request: Request,
+) -> [Tensor<2>; 2] {
+    let processor = Processor::of(&embeddings.queries.device());
+    if !embeddings.have_tiles() || !processor.has_tiles_of_both() {
+        let transposed = embeddings.clone().transpose();
+        return [
+            table(embeddings, targets, request),
+            table(transposed, mirrored, request),
+        ];
+    }
+    let [queries, documents] = targets.dims();
+    let tables = tables(embeddings, targets, Some(mirrored), request);
+    [(0, queries), (queries, documents)].map(|(first, rows)| tables.clone().narrow(0, first, rows))
+}
+
+impl Embeddings {
+    /// Whether their scores are computed tile by tile.
+    fn have_tiles(&self) -> bool {
+        let is_autodiff = self.queries.is_autodiff() || self.documents.is_autodiff();
+        let is_empty = [&self.queries, &self.documents].map(Tensor::dims);
+        let is_empty = is_empty.as_flattened().contains(&0);
+        let processor = Processor::of(&self.queries.device());
+        !is_empty && (processor.has_graph() || !is_autodiff)
+    }
+}
+
+/// The table of the queries, and with `mirrored` targets then that of the documents.
+fn tables(
+    embeddings: Embeddings,
+    targets: &Targets,
+    mirrored: Option<&Targets>,
+    request: Request,
+) -> Tensor<2> {
     let Embeddings {
         queries,
         documents,
         tile,
     } = embeddings;
     let processor = Processor::of(&queries.device());
-    let counts = targets.dims();
     let is_autodiff = queries.is_autodiff() || documents.is_autodiff();
-    let is_empty = counts.contains(&0) || queries.dims()[1] == 0;
-    if is_empty || is_autodiff && !processor.has_graph() {
-        let scores = queries.matmul(documents.transpose());
-        return fused::table(scores, targets, request);
-    }
     let [queries, documents] =
         [queries, documents].map(|x| match processor.has_fast_products(x.dtype()) {
             true => x,
@@ -34,8 +73,9 @@ pub(super) fn table(embeddings: Embeddings, targets: &Targets, request: Request)
         queries: queries.clone().without_autodiff(),
         documents: documents.clone().without_autodiff(),
         targets: targets.clone(),
+        mirrored: mirrored.cloned(),
         request,
-        tile: tile.unwrap_or_else(|| Tile::of(processor, counts)),
+        tile: tile.unwrap_or_else(|| Tile::of(processor, targets.dims())),
     };
     let (table, gradients) = match processor {
         #[cfg(feature = "flex")]
@@ -57,6 +97,8 @@ struct Batch {
     queries: Tensor<2>,
     documents: Tensor<2>,
     targets: Targets,
+    /// The targets of the documents over the queries, if their table is wanted, too.
+    mirrored: Option<Targets>,
     request: Request,
     tile: Tile,
 }

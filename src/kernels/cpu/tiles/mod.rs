@@ -6,6 +6,11 @@
 //! documents are added up, each by one thread. How the work is cut depends on shapes alone, so
 //! that results do not depend on the number of threads.
 
+mod both;
+mod ceilings;
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -22,10 +27,10 @@ use super::{
     summary::Summary,
     weighted_sum::WeightedSum,
 };
-use crate::kernels::{
-    ceiling::FalseNegatives,
-    table::{POSITIVE_COUNT, Request, WIDTH},
-};
+use crate::kernels::table::{POSITIVE_COUNT, Request, WIDTH};
+
+pub use both::forward_both;
+pub use ceilings::ceilings;
 
 /// Queries and documents of a block at most: half a MiB of scores in f32.
 const BLOCK: [usize; 2] = [256, 512];
@@ -41,6 +46,14 @@ pub struct Embeddings<'a, R> {
 }
 
 impl<R: Real> Embeddings<'_, R> {
+    /// Documents as queries.
+    pub fn transpose(self) -> Self {
+        Self {
+            queries: self.documents,
+            documents: self.queries,
+        }
+    }
+
     fn counts(&self) -> [usize; 2] {
         [self.queries.shape()[0], self.documents.shape()[0]]
     }
@@ -57,6 +70,8 @@ impl<R: Real> Embeddings<'_, R> {
 #[derive(Clone, Copy)]
 pub struct Plan<'a, R> {
     judgements: Judgements<'a, R>,
+    /// The targets of the documents over the queries, where both directions are wanted.
+    mirrored: Option<Judgements<'a, R>>,
     request: Request,
     /// Multiples of the block.
     tile: [usize; 2],
@@ -83,13 +98,22 @@ impl<'a, R> Plan<'a, R> {
         });
         Self {
             judgements,
+            mirrored: None,
             request,
             tile,
             block,
         }
     }
 
-    /// Entries of the scratch memory that [`backward`] needs.
+    /// Documents are queries as well, over the queries.
+    pub fn with_mirrored(self, mirrored: Judgements<'a, R>) -> Self {
+        Self {
+            mirrored: Some(mirrored),
+            ..self
+        }
+    }
+
+    /// Entries of the scratch memory that [`backward`] and [`forward_both`] need.
     pub fn scratch_len(&self) -> usize {
         self.tile[0] * self.tile[1]
     }
@@ -103,7 +127,7 @@ fn cut(whole: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> +
         .map(move |start| start..end.min(start + size))
 }
 
-/// The summaries of all queries.
+/// The summaries of all queries, in one direction.
 pub fn forward<R: Element<Real = R> + Real>(
     embeddings: Embeddings<R>,
     plan: Plan<R>,
@@ -129,7 +153,8 @@ pub fn forward<R: Element<Real = R> + Real>(
                 scores,
                 width: columns.len(),
                 first: [strip.start, columns.start],
-                plan,
+                judgements: plan.judgements,
+                request: plan.request,
                 summaries: &mut summaries,
                 scratch,
             });
@@ -158,64 +183,6 @@ pub fn forward<R: Element<Real = R> + Real>(
     summaries
 }
 
-/// The ceilings of the negatives of each query, from the products of its positives alone; any
-/// number where it has no positive.
-pub fn ceilings<R: Element<Real = R> + Real>(
-    embeddings: Embeddings<R>,
-    judgements: Judgements<R>,
-    rule: FalseNegatives,
-) -> Vec<R> {
-    let isa = Isa::best();
-    let [queries, documents] = embeddings.counts();
-    let ceiling = |columns: &mut Vec<usize>, query: usize| {
-        let row = judgements.row(query);
-        row.chosen_positives(documents, columns);
-        let scores = isa.run(Pairs {
-            query: embeddings.queries.row(query),
-            documents: embeddings.documents,
-            columns,
-        });
-        R::from_f64(rule.ceiling(scores.into_iter()))
-    };
-    (0..queries)
-        .into_par_iter()
-        .map_init(Vec::new, ceiling)
-        .collect()
-}
-
-/// The products of a query with some documents.
-struct Pairs<'a, R> {
-    query: &'a [R],
-    documents: Matrix<'a, R>,
-    columns: &'a [usize],
-}
-
-impl<R: Real> Kernel for Pairs<'_, R> {
-    type Output = Vec<f64>;
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) -> Vec<f64> {
-        const LANES: usize = 16;
-        let mut scores = Vec::with_capacity(self.columns.len());
-        for &column in self.columns {
-            let document = self.documents.row(column);
-            let mut sums = [R::default(); LANES];
-            let (query, last_query) = self.query.as_chunks::<LANES>();
-            let (document, last_document) = document.as_chunks::<LANES>();
-            for (x, y) in query.iter().zip(document) {
-                for lane in 0..LANES {
-                    sums[lane] = x[lane].mul_add::<FMA>(y[lane], sums[lane]);
-                }
-            }
-            for ((sum, x), y) in sums.iter_mut().zip(last_query).zip(last_document) {
-                *sum = x.mul_add::<FMA>(*y, *sum);
-            }
-            scores.push(sums.into_iter().map(R::to_f64).sum());
-        }
-        scores
-    }
-}
-
 /// The table of statistics, a row of [`WIDTH`] for each query.
 pub fn table<R: Real>(summaries: &[Summary<R>], request: Request) -> Vec<R> {
     let mut table = vec![R::default(); summaries.len() * WIDTH];
@@ -232,7 +199,8 @@ struct Gather<'a, R: Element> {
     width: usize,
     /// The first query and the first document.
     first: [usize; 2],
-    plan: Plan<'a, R::Real>,
+    judgements: Judgements<'a, R::Real>,
+    request: Request,
     summaries: &'a mut [Summary<R::Real>],
     scratch: &'a mut Scratch<R>,
 }
@@ -244,20 +212,31 @@ impl<R: Element<Real = R> + Real> Kernel for Gather<'_, R> {
     fn run<const FMA: bool>(self) {
         let rows = self.scores.chunks_exact(self.width).enumerate();
         for ((index, scores), summary) in rows.zip(self.summaries) {
-            let row = self.plan.judgements.row(self.first[0] + index);
-            let (first, request) = (self.first[1], self.plan.request);
-            summary.add::<FMA, R>(first, scores, row, request, self.scratch);
+            let row = self.judgements.row(self.first[0] + index);
+            summary.add::<FMA, R>(self.first[1], scores, row, self.request, self.scratch);
         }
     }
 }
 
-/// What the backward pass knows of the queries.
+/// What the backward pass knows of the queries, and then of the documents, if both directions
+/// are wanted.
 #[derive(Clone, Copy)]
 pub struct Known<'a, R> {
     pub summaries: &'a [Summary<R>],
     pub table: &'a [R],
     /// The gradient of the table.
     pub upstream: &'a [R],
+}
+
+impl<R> Known<'_, R> {
+    /// Without the first rows.
+    fn after(self, rows: usize) -> Self {
+        Self {
+            summaries: &self.summaries[rows..],
+            table: &self.table[rows * WIDTH..],
+            upstream: &self.upstream[rows * WIDTH..],
+        }
+    }
 }
 
 /// Writes the gradients of the embeddings that are asked for, rows one after the other. `scratch`
@@ -277,7 +256,7 @@ pub fn backward<R: Element<Real = R> + Real>(
     for rows in cut(0..queries, plan.tile[0]) {
         for columns in cut(0..documents, plan.tile[1]) {
             let mut tile = Tile::new([rows.clone(), columns.clone()], plan.block, scratch);
-            tile.compute(embeddings, plan, known);
+            tile.differentiate(embeddings, plan, known);
             rayon::join(
                 || {
                     if let Some(sums) = &mut of_queries {
@@ -343,29 +322,62 @@ impl<'a, R: Element<Real = R> + Real> Tile<'a, R> {
         }
     }
 
-    /// Computes the scores and turns them into their gradients.
-    fn compute(&mut self, embeddings: Embeddings<R>, plan: Plan<R>, known: Known<R>) {
-        let isa = Isa::best();
+    /// Computes the scores, and has `and` do with the queries, documents and scores of each
+    /// block what it wants; it may reuse a value of its own from block to block.
+    fn compute<T: Default>(
+        &mut self,
+        embeddings: Embeddings<R>,
+        and: impl Fn(&mut T, [Range<usize>; 2], &mut [R]) + Sync,
+    ) {
         let [rows, columns] = &self.grid;
         self.data
             .par_chunks_mut(self.block[0] * self.block[1])
             .take(rows.len() * columns.len())
             .with_max_len(1)
             .enumerate()
-            .for_each_init(Scratch::default, |scratch, (index, scores)| {
+            .for_each_init(T::default, |reused, (index, scores)| {
                 let rows = rows[index / columns.len()].clone();
                 let columns = columns[index % columns.len()].clone();
                 let scores = &mut scores[..rows.len() * columns.len()];
                 embeddings.scores(rows.clone(), columns.clone(), scores);
+                and(reused, [rows, columns], scores);
+            });
+    }
+
+    /// Computes the scores and turns them into their gradients.
+    fn differentiate(&mut self, embeddings: Embeddings<R>, plan: Plan<R>, known: Known<R>) {
+        let isa = Isa::best();
+        let queries = embeddings.counts()[0];
+        type Buffers<R> = (Scratch<R>, Vec<R>);
+        self.compute(embeddings, |buffers: &mut Buffers<R>, ranges, scores| {
+            let (scratch, transposed) = buffers;
+            let [rows, columns] = ranges;
+            let shape = [rows.len(), columns.len()];
+            let mut differentiate = |scores: &mut [R], width, first, judgements, known| {
                 isa.run(Differentiate {
                     scores,
-                    width: columns.len(),
-                    first: [rows.start, columns.start],
-                    plan,
+                    width,
+                    first,
+                    judgements,
+                    request: plan.request,
                     known,
                     scratch,
                 });
-            });
+            };
+            let first = [rows.start, columns.start];
+            let Some(mirrored) = plan.mirrored else {
+                return differentiate(scores, shape[1], first, plan.judgements, known);
+            };
+            transposed.resize(scores.len(), R::default());
+            both::transpose(Matrix::new(scores, shape[1], shape), transposed);
+            differentiate(scores, shape[1], first, plan.judgements, known);
+            let first = [columns.start, rows.start];
+            differentiate(transposed, shape[0], first, mirrored, known.after(queries));
+            both::add_transposed(
+                Matrix::new(transposed, shape[0], [shape[1], shape[0]]),
+                scores,
+            );
+        });
     }
 
     /// The block in a row and a column of the grid.
@@ -414,7 +426,8 @@ struct Differentiate<'a, R: Element> {
     width: usize,
     /// The first query and the first document.
     first: [usize; 2],
-    plan: Plan<'a, R>,
+    judgements: Judgements<'a, R>,
+    request: Request,
     known: Known<'a, R>,
     scratch: &'a mut Scratch<R>,
 }
@@ -434,220 +447,10 @@ impl<R: Element<Real = R> + Real> Kernel for Differentiate<'_, R> {
             }
             let summary = &self.known.summaries[query];
             let upstream = &self.known.upstream[query * WIDTH..][..WIDTH];
-            let slope = Slope::new(self.plan.request, table, upstream, summary.positives())
+            let slope = Slope::new(self.request, table, upstream, summary.positives())
                 .with_hardest(summary.hardest());
-            let row = self.plan.judgements.row(query);
+            let row = self.judgements.row(query);
             slope.write::<FMA, R>(first, scores, row, self.scratch);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        kernels::cpu::Relevance,
-        kernels::reference::{Case, TEMPERATURE, weights},
-        kernels::table::Statistic,
-    };
-
-    /// Embeddings and labels, and a gradient of the table.
-    struct Batch {
-        counts: [usize; 2],
-        dimensions: usize,
-        embeddings: [Vec<f32>; 2],
-        labels: [Vec<i64>; 2],
-        upstream: Vec<f32>,
-    }
-
-    /// The table and the gradients of queries and documents.
-    type Outcome = [Vec<f32>; 3];
-
-    impl Batch {
-        fn new(counts: [usize; 2], dimensions: usize) -> Self {
-            // Odd steps through a short range: no two rows alike for long.
-            let entries = |count: usize, step: usize| {
-                (0..count * dimensions)
-                    .map(|i| (i * step % 1009) as f32 / 504.5 - 1.0)
-                    .collect()
-            };
-            let label = |i: usize| (i * 7 % 401) as i64;
-            Self {
-                counts,
-                dimensions,
-                embeddings: [entries(counts[0], 571), entries(counts[1], 263)],
-                labels: counts.map(|count| (0..count).map(label).collect()),
-                upstream: weights(counts[0], WIDTH)
-                    .into_iter()
-                    .map(|x| x as f32)
-                    .collect(),
-            }
-        }
-
-        fn judgements(&self) -> Judgements<'_, f32> {
-            Judgements::of(Relevance::Labels {
-                queries: &self.labels[0],
-                documents: &self.labels[1],
-            })
-        }
-
-        fn matrix(&self, side: usize) -> Matrix<'_, f32> {
-            let shape = [self.counts[side], self.dimensions];
-            Matrix::new(&self.embeddings[side], self.dimensions, shape)
-        }
-
-        fn request() -> Request {
-            Request::new(TEMPERATURE, &Statistic::ALL)
-        }
-
-        fn run(&self, tile: [usize; 2]) -> Outcome {
-            let embeddings = Embeddings {
-                queries: self.matrix(0),
-                documents: self.matrix(1),
-            };
-            let plan = Plan::new(self.judgements(), Self::request(), tile, self.counts);
-            let summaries = forward(embeddings, plan);
-            let table = table(&summaries, plan.request);
-            let known = Known {
-                summaries: &summaries,
-                table: &table,
-                upstream: &self.upstream,
-            };
-            // What is not written shows.
-            let mut scratch = vec![f32::NAN; plan.scratch_len()];
-            let mut out = self
-                .embeddings
-                .each_ref()
-                .map(|entries| vec![f32::NAN; entries.len()]);
-            let [of_queries, of_documents] = &mut out;
-            backward(
-                embeddings,
-                plan,
-                known,
-                &mut scratch,
-                Some(of_queries),
-                Some(of_documents),
-            );
-            let [of_queries, of_documents] = out;
-            [table, of_queries, of_documents]
-        }
-
-        /// The same by way of all scores, as it is defined.
-        fn dense(&self) -> Outcome {
-            let [queries, documents] = self.counts;
-            let mut scores = Vec::with_capacity(queries * documents);
-            let mut positives = Vec::with_capacity(queries * documents);
-            for query in 0..queries {
-                let entries = self.matrix(0).row(query);
-                scores.extend((0..documents).map(|document| {
-                    let pairs = entries.iter().zip(self.matrix(1).row(document));
-                    pairs.map(|(x, y)| f64::from(x * y)).sum::<f64>()
-                }));
-                let label = self.labels[0][query];
-                positives.extend(self.labels[1].iter().map(|&other| other == label));
-            }
-            let case = Case {
-                shape: self.counts,
-                scores,
-                positives,
-                candidates: None,
-                weights: None,
-                chosen: None,
-                request: Self::request(),
-            };
-            let (table, slopes) = case.expected();
-            let mut of = [0, 1].map(|side| vec![0.0f64; self.embeddings[side].len()]);
-            for (index, slope) in slopes.into_iter().enumerate() {
-                let at = [index / documents, index % documents];
-                for side in [0, 1] {
-                    let other = self.matrix(1 - side).row(at[1 - side]);
-                    let out = &mut of[side][at[side] * self.dimensions..];
-                    for (out, x) in out.iter_mut().zip(other) {
-                        *out += slope * f64::from(*x);
-                    }
-                }
-            }
-            let narrow = |of: &[f64]| of.iter().map(|x| *x as f32).collect();
-            [narrow(&table), narrow(&of[0]), narrow(&of[1])]
-        }
-    }
-
-    fn assert_close(what: &str, got: &Outcome, want: &Outcome, tolerance: f32) {
-        for (got, want) in got.iter().zip(want) {
-            assert_eq!(got.len(), want.len());
-            for (index, (got, want)) in got.iter().zip(want).enumerate() {
-                assert!(
-                    (got - want).abs() <= tolerance * (1.0 + want.abs()),
-                    "{what}, entry {index}: {got}, expected {want}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn results_do_not_depend_on_the_number_of_threads() {
-        for (counts, tile) in [
-            ([300, 1100], [300, 1100]),
-            ([300, 1100], [70, 600]),
-            ([5, 3001], [5, 3001]),
-            ([700, 40], [512, 40]),
-        ] {
-            let mut batch = Batch::new(counts, 7);
-            // Not finite, and no one's: its label is no query's.
-            batch.embeddings[1][7..9].fill(f32::NAN);
-            batch.labels[1][1] = -1;
-            let run = |threads: usize| {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-                let outcome = pool.build().unwrap().install(|| batch.run(tile));
-                outcome.map(|entries| entries.into_iter().map(f32::to_bits).collect::<Vec<_>>())
-            };
-            let one = run(1);
-            for threads in [2, 5] {
-                assert!(
-                    run(threads) == one,
-                    "{counts:?} {tile:?}, {threads} threads"
-                );
-            }
-        }
-    }
-
-    /// Few queries: the documents are cut into parts, each a task, and merged.
-    #[test]
-    fn few_queries_with_many_documents_are_merged_from_parts() {
-        let batch = Batch::new([3, 100_003], 2);
-        let want = batch.dense();
-        // The product of a single row with a matrix is summed up in sequence.
-        for (tile, tolerance) in [([3, 100_003], 1e-5), ([2, 40_000], 1e-5), ([1, 1000], 5e-4)] {
-            assert_close(&format!("{tile:?}"), &batch.run(tile), &want, tolerance);
-        }
-    }
-
-    #[test]
-    fn every_tile_gives_what_all_scores_give() {
-        for counts in [
-            [1, 1],
-            [1, 600],
-            [600, 1],
-            [257, 513],
-            [600, 300],
-            [3, 1300],
-        ] {
-            let batch = Batch::new(counts, 3);
-            let want = batch.dense();
-            for tile in [
-                [1, 5],
-                [100, 1],
-                [64, 64],
-                [256, 512],
-                [300, 600],
-                [1000, 1000],
-            ] {
-                if tile[0] * tile[1] < 64 && counts[0] * counts[1] > 1000 {
-                    continue; // slow
-                }
-                let what = format!("{counts:?} {tile:?}");
-                assert_close(&what, &batch.run(tile), &want, 1e-4);
-            }
         }
     }
 }

@@ -1,0 +1,274 @@
+use super::*;
+use crate::{
+    kernels::cpu::Relevance,
+    kernels::reference::{Case, TEMPERATURE, weights},
+    kernels::table::Statistic,
+};
+
+/// Embeddings and labels, and a gradient of the table.
+struct Batch {
+    counts: [usize; 2],
+    dimensions: usize,
+    embeddings: [Vec<f32>; 2],
+    labels: [Vec<i64>; 2],
+    upstream: Vec<f32>,
+}
+
+/// The table and the gradients of queries and documents.
+type Outcome = [Vec<f32>; 3];
+
+impl Batch {
+    fn new(counts: [usize; 2], dimensions: usize) -> Self {
+        // Odd steps through a short range: no two rows alike for long.
+        let entries = |count: usize, step: usize| {
+            (0..count * dimensions)
+                .map(|i| (i * step % 1009) as f32 / 504.5 - 1.0)
+                .collect()
+        };
+        let label = |i: usize| (i * 7 % 401) as i64;
+        Self {
+            counts,
+            dimensions,
+            embeddings: [entries(counts[0], 571), entries(counts[1], 263)],
+            labels: counts.map(|count| (0..count).map(label).collect()),
+            upstream: weights(counts[0], WIDTH)
+                .into_iter()
+                .map(|x| x as f32)
+                .collect(),
+        }
+    }
+
+    /// Documents as queries.
+    fn transpose(&self) -> Self {
+        let swap = |[a, b]: [Vec<f32>; 2]| [b, a];
+        Self {
+            counts: [self.counts[1], self.counts[0]],
+            dimensions: self.dimensions,
+            embeddings: swap(self.embeddings.clone()),
+            labels: [self.labels[1].clone(), self.labels[0].clone()],
+            upstream: weights(self.counts[1], WIDTH)
+                .into_iter()
+                .map(|x| x as f32)
+                .collect(),
+        }
+    }
+
+    fn judgements(&self) -> Judgements<'_, f32> {
+        Judgements::of(Relevance::Labels {
+            queries: &self.labels[0],
+            documents: &self.labels[1],
+        })
+    }
+
+    fn matrix(&self, side: usize) -> Matrix<'_, f32> {
+        let shape = [self.counts[side], self.dimensions];
+        Matrix::new(&self.embeddings[side], self.dimensions, shape)
+    }
+
+    fn request() -> Request {
+        Request::new(TEMPERATURE, &Statistic::ALL)
+    }
+
+    fn embeddings(&self) -> Embeddings<'_, f32> {
+        Embeddings {
+            queries: self.matrix(0),
+            documents: self.matrix(1),
+        }
+    }
+
+    fn plan(&self, tile: [usize; 2]) -> Plan<'_, f32> {
+        Plan::new(self.judgements(), Self::request(), tile, self.counts)
+    }
+
+    fn run(&self, tile: [usize; 2]) -> Outcome {
+        let plan = self.plan(tile);
+        let summaries = forward(self.embeddings(), plan);
+        self.differentiate(plan, summaries, &self.upstream)
+    }
+
+    /// Of both directions: the tables are one behind the other.
+    fn run_both(&self, tile: [usize; 2]) -> Outcome {
+        let transposed = self.transpose();
+        let plan = self.plan(tile).with_mirrored(transposed.judgements());
+        let mut scratch = vec![f32::NAN; plan.scratch_len()];
+        let summaries = forward_both(self.embeddings(), plan, &mut scratch);
+        let upstream = [self.upstream.clone(), transposed.upstream.clone()].concat();
+        self.differentiate(plan, summaries, &upstream)
+    }
+
+    fn differentiate(
+        &self,
+        plan: Plan<f32>,
+        summaries: Vec<Summary<f32>>,
+        upstream: &[f32],
+    ) -> Outcome {
+        let embeddings = self.embeddings();
+        let table = table(&summaries, plan.request);
+        let known = Known {
+            summaries: &summaries,
+            table: &table,
+            upstream,
+        };
+        // What is not written shows.
+        let mut scratch = vec![f32::NAN; plan.scratch_len()];
+        let mut out = self
+            .embeddings
+            .each_ref()
+            .map(|entries| vec![f32::NAN; entries.len()]);
+        let [of_queries, of_documents] = &mut out;
+        backward(
+            embeddings,
+            plan,
+            known,
+            &mut scratch,
+            Some(of_queries),
+            Some(of_documents),
+        );
+        let [of_queries, of_documents] = out;
+        [table, of_queries, of_documents]
+    }
+
+    /// The same by way of all scores, as it is defined.
+    fn dense(&self) -> Outcome {
+        let [queries, documents] = self.counts;
+        let mut scores = Vec::with_capacity(queries * documents);
+        let mut positives = Vec::with_capacity(queries * documents);
+        for query in 0..queries {
+            let entries = self.matrix(0).row(query);
+            scores.extend((0..documents).map(|document| {
+                let pairs = entries.iter().zip(self.matrix(1).row(document));
+                pairs.map(|(x, y)| f64::from(x * y)).sum::<f64>()
+            }));
+            let label = self.labels[0][query];
+            positives.extend(self.labels[1].iter().map(|&other| other == label));
+        }
+        let case = Case {
+            shape: self.counts,
+            scores,
+            positives,
+            candidates: None,
+            weights: None,
+            chosen: None,
+            request: Self::request(),
+        };
+        let (table, slopes) = case.expected();
+        let mut of = [0, 1].map(|side| vec![0.0f64; self.embeddings[side].len()]);
+        for (index, slope) in slopes.into_iter().enumerate() {
+            let at = [index / documents, index % documents];
+            for side in [0, 1] {
+                let other = self.matrix(1 - side).row(at[1 - side]);
+                let out = &mut of[side][at[side] * self.dimensions..];
+                for (out, x) in out.iter_mut().zip(other) {
+                    *out += slope * f64::from(*x);
+                }
+            }
+        }
+        let narrow = |of: &[f64]| of.iter().map(|x| *x as f32).collect();
+        [narrow(&table), narrow(&of[0]), narrow(&of[1])]
+    }
+}
+
+fn assert_close(what: &str, got: &Outcome, want: &Outcome, tolerance: f32) {
+    for (got, want) in got.iter().zip(want) {
+        assert_eq!(got.len(), want.len());
+        for (index, (got, want)) in got.iter().zip(want).enumerate() {
+            assert!(
+                (got - want).abs() <= tolerance * (1.0 + want.abs()),
+                "{what}, entry {index}: {got}, expected {want}"
+            );
+        }
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    for (counts, tile) in [
+        ([300, 1100], [300, 1100]),
+        ([300, 1100], [70, 600]),
+        ([5, 3001], [5, 3001]),
+        ([700, 40], [512, 40]),
+    ] {
+        let mut batch = Batch::new(counts, 7);
+        // Not finite, and no one's: its label is no query's.
+        batch.embeddings[1][7..9].fill(f32::NAN);
+        batch.labels[1][1] = -1;
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let pool = pool.build().unwrap();
+            let outcomes = pool.install(|| [batch.run(tile), batch.run_both(tile)]);
+            let bits = |entries: Vec<f32>| entries.into_iter().map(f32::to_bits).collect();
+            outcomes.map(|outcome| outcome.map(bits as fn(_) -> Vec<_>))
+        };
+        let one = run(1);
+        for threads in [2, 5] {
+            assert!(
+                run(threads) == one,
+                "{counts:?} {tile:?}, {threads} threads"
+            );
+        }
+    }
+}
+
+/// Few queries: the documents are cut into parts, each a task, and merged.
+#[test]
+fn few_queries_with_many_documents_are_merged_from_parts() {
+    let batch = Batch::new([3, 100_003], 2);
+    let want = batch.dense();
+    // The product of a single row with a matrix is summed up in sequence.
+    for (tile, tolerance) in [([3, 100_003], 1e-5), ([2, 40_000], 1e-5), ([1, 1000], 5e-4)] {
+        assert_close(&format!("{tile:?}"), &batch.run(tile), &want, tolerance);
+    }
+}
+
+#[test]
+fn every_tile_gives_what_all_scores_give() {
+    for counts in [
+        [1, 1],
+        [1, 600],
+        [600, 1],
+        [257, 513],
+        [600, 300],
+        [3, 1300],
+    ] {
+        let batch = Batch::new(counts, 3);
+        let want = batch.dense();
+        for tile in [
+            [1, 5],
+            [100, 1],
+            [64, 64],
+            [256, 512],
+            [300, 600],
+            [1000, 1000],
+        ] {
+            if tile[0] * tile[1] < 64 && counts[0] * counts[1] > 1000 {
+                continue; // slow
+            }
+            let what = format!("{counts:?} {tile:?}");
+            assert_close(&what, &batch.run(tile), &want, 1e-4);
+        }
+    }
+}
+
+#[test]
+fn both_directions_are_each_of_them() {
+    for (counts, tile) in [
+        ([1, 1], [1, 1]),
+        ([3, 1300], [3, 1300]),
+        ([257, 513], [100, 200]),
+        ([600, 300], [600, 300]),
+        ([300, 1100], [1000, 512]),
+        ([1100, 70], [512, 512]),
+    ] {
+        let batch = Batch::new(counts, 3);
+        let [table, of_queries, of_documents] = batch.dense();
+        let [of_them, as_documents, as_queries] = batch.transpose().dense();
+        let sum = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a + b).collect();
+        let want = [
+            [table, of_them].concat(),
+            sum(&of_queries, &as_queries),
+            sum(&of_documents, &as_documents),
+        ];
+        let what = format!("{counts:?} {tile:?}");
+        assert_close(&what, &batch.run_both(tile), &want, 1e-4);
+    }
+}

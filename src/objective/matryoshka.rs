@@ -1,0 +1,137 @@
+//! A loss over nested dimensions of embeddings.
+
+use burn::{nn::loss::Reduction, tensor::Tensor};
+
+use super::Forward;
+use crate::{Scores, Targets};
+
+/// The sum of a loss over the first dimensions of embeddings, as many as each of several sizes
+/// has: they are good embeddings then when cut to one of these sizes.
+///
+/// ```text
+/// sum over sizes d of weight_d loss(queries[.., ..d], documents[.., ..d])
+/// ```
+///
+/// What is cut is normalized to length 1 anew, so that scores are cosines at every size; a row
+/// of zeros stays one. The whole embedding counts only if its size is among the sizes.
+///
+/// It goes around every loss: an objective, or [`Bidirectional`](super::Bidirectional). It
+/// needs embeddings, [`Embeddings`](crate::Embeddings) or [`Shards`](crate::Shards), in tiles
+/// as these have them; in a [`GradientCache`](crate::GradientCache) it is the loss. It costs
+/// about what its losses cost together, that of a size in proportion to it where products
+/// dominate. Its methods are those of [`Forward`], which is to be imported.
+///
+/// # Panics
+///
+/// In `forward`: as the loss itself; if there is a matrix of scores in the place of embeddings;
+/// and if embeddings have fewer dimensions than a size.
+///
+/// # Source
+///
+/// "Matryoshka Representation Learning" (arXiv 2205.13147).
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Distribution, Tensor};
+/// use burn_multi_positive::{Embeddings, Forward, LsePairLossConfig, Matryoshka, Targets};
+///
+/// let device = Device::default().autodiff();
+/// let random = |rows: usize| Tensor::<2>::random([rows, 64], Distribution::Default, &device);
+/// let (queries, documents) = (random(3).require_grad(), random(6).require_grad());
+/// let targets = Targets::from_groups(&[1, 2, 1], 2, &device)?;
+///
+/// let objective = LsePairLossConfig::new().with_temperature(0.05).init();
+/// let loss_fn = Matryoshka::new(objective, &[64, 32, 16]).with_weights(&[1.0, 0.5, 0.25]);
+/// let loss = loss_fn.forward(Embeddings::new(queries.clone(), documents), targets);
+/// assert_eq!(queries.grad(&loss.backward()).unwrap().dims(), [3, 64]);
+/// # Ok::<(), burn_multi_positive::TargetsError>(())
+/// ```
+#[doc(alias = "MRL")]
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Matryoshka<L> {
+    loss: L,
+    sizes: Vec<usize>,
+    weights: Vec<f64>,
+    normalize: bool,
+}
+
+impl<L: Forward> Matryoshka<L> {
+    /// The loss over the first dimensions, as many as each of `sizes` says. The weights are 1.
+    ///
+    /// # Panics
+    ///
+    /// If there is no size, or if one is 0.
+    pub fn new(loss: L, sizes: &[usize]) -> Self {
+        assert!(
+            !sizes.is_empty() && !sizes.contains(&0),
+            "Matryoshka::new: expected sizes above 0, at least one, got {sizes:?}"
+        );
+        Self {
+            loss,
+            weights: vec![1.0; sizes.len()],
+            sizes: sizes.to_vec(),
+            normalize: true,
+        }
+    }
+
+    /// What the loss of each size is multiplied by.
+    ///
+    /// # Panics
+    ///
+    /// If there are not as many weights as sizes, or if one is not finite.
+    pub fn with_weights(self, weights: &[f64]) -> Self {
+        let sizes = self.sizes.len();
+        assert!(
+            weights.len() == sizes && weights.iter().all(|weight| weight.is_finite()),
+            "with_weights: expected a finite weight for each of {sizes} sizes, got {weights:?}"
+        );
+        Self {
+            weights: weights.to_vec(),
+            ..self
+        }
+    }
+
+    /// Whether cut embeddings are normalized anew. Default: true. Leave it out if your scores
+    /// are dot products of embeddings of any length.
+    pub fn with_normalization(self, normalize: bool) -> Self {
+        Self { normalize, ..self }
+    }
+
+    fn sum(&self, scores: Scores, loss: impl Fn(Scores) -> Tensor<1>) -> Tensor<1> {
+        let of_sizes = self.sizes.iter().zip(&self.weights);
+        let of_sizes = of_sizes.map(|(&size, &weight)| {
+            let leading = scores.clone().leading(size, self.normalize);
+            loss(leading).mul_scalar(weight)
+        });
+        of_sizes.reduce(Tensor::add).expect("there is a size")
+    }
+}
+
+impl<L: Forward> Forward for Matryoshka<L> {
+    fn forward_with_reduction(
+        &self,
+        scores: impl Into<Scores>,
+        targets: impl Into<Targets>,
+        reduction: Reduction,
+    ) -> Tensor<1> {
+        let targets = targets.into();
+        self.sum(scores.into(), |scores| {
+            let reduction = reduction.clone();
+            self.loss
+                .forward_with_reduction(scores, targets.clone(), reduction)
+        })
+    }
+
+    fn forward_no_reduction(
+        &self,
+        scores: impl Into<Scores>,
+        targets: impl Into<Targets>,
+    ) -> Tensor<1> {
+        let targets = targets.into();
+        self.sum(scores.into(), |scores| {
+            self.loss.forward_no_reduction(scores, targets.clone())
+        })
+    }
+}

@@ -1,0 +1,142 @@
+//! Queries as candidates of queries.
+
+use std::{collections::HashMap, hash::Hash, sync::Arc};
+
+use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
+
+use super::{Relevance, Targets};
+
+/// A number for each query, or document; the same for those that are the same.
+pub(crate) type Ids = Arc<Vec<usize>>;
+
+/// Numbers of ids.
+fn numbered<Id: Eq + Hash>(ids: &[Id]) -> Ids {
+    let mut numbers = HashMap::new();
+    let number = ids.iter().map(|id| {
+        let next = numbers.len();
+        *numbers.entry(id).or_insert(next)
+    });
+    Arc::new(number.collect())
+}
+
+impl Targets {
+    /// Says which queries are the same: those with equal ids, the hash of a text for instance.
+    ///
+    /// Only [`Bidirectional::with_same_side`](crate::Bidirectional::with_same_side) asks for
+    /// it: queries with the same id are not negatives of each other.
+    ///
+    /// # Panics
+    ///
+    /// If there are not as many ids as queries.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use burn::tensor::Device;
+    /// use burn_multi_positive::Targets;
+    ///
+    /// // The first and the last query are one text.
+    /// let targets = Targets::from_groups(&[1, 1, 1], 2, &Device::default())?
+    ///     .with_query_ids(&["how tall is K2", "who wrote Emma", "how tall is K2"]);
+    /// # Ok::<(), burn_multi_positive::TargetsError>(())
+    /// ```
+    #[must_use]
+    pub fn with_query_ids<Id: Eq + Hash>(mut self, ids: &[Id]) -> Self {
+        let [queries, _] = self.dims();
+        assert!(
+            ids.len() == queries,
+            "with_query_ids: expected an id for each of {queries} queries, got {}",
+            ids.len()
+        );
+        self.ids[0] = Some(numbered(ids));
+        self
+    }
+
+    /// Says which documents are the same, as
+    /// [`with_query_ids`](Self::with_query_ids) does for queries. Targets
+    /// [from ids](Self::from_ids) know it already.
+    ///
+    /// # Panics
+    ///
+    /// If there are not as many ids as documents.
+    #[must_use]
+    pub fn with_document_ids<Id: Eq + Hash>(mut self, ids: &[Id]) -> Self {
+        let [_, documents] = self.dims();
+        assert!(
+            ids.len() == documents,
+            "with_document_ids: expected an id for each of {documents} documents, got {}",
+            ids.len()
+        );
+        self.ids[1] = Some(numbered(ids));
+        self
+    }
+
+    /// The queries as further documents, behind the others. They are negatives of each query,
+    /// but for those that share a relevant document with it, have its label or its id, and
+    /// itself: these it ignores.
+    pub(crate) fn with_same_side(self) -> Self {
+        let [queries, _] = self.dims();
+        let square = [queries; 2];
+        let device = self.device();
+        let ids = self.ids[0].clone();
+        let weights = self.weights.map(|weights| {
+            let ones = Tensor::ones(square, (&device, weights.dtype()));
+            Tensor::cat(vec![weights, ones], 1)
+        });
+        let candidates = |documents: Tensor<2, Bool>, queries: Tensor<2, Bool>| {
+            Some(Tensor::cat(vec![documents, queries], 1))
+        };
+        match self.relevance {
+            Relevance::Lists(lists) => Self {
+                relevance: Relevance::Lists(lists.with_same_side(ids.as_deref())),
+                candidates: self.candidates.and_then(|mask| {
+                    let all = Tensor::ones(square, (&device, mask.dtype()));
+                    candidates(mask, all)
+                }),
+                weights,
+                ..self
+            },
+            relevance => {
+                let mask = relevance.mask();
+                let mut others = Tensor::<2, Bool>::diag_mask(square, 0, &device);
+                let same = match relevance {
+                    Relevance::Labels { queries, .. } => equal(queries),
+                    _ => share_a_positive(mask.clone()),
+                };
+                others = others.bool_and(same.bool_not());
+                if let Some(ids) = ids {
+                    let ids = ids.iter().map(|&id| id as i32).collect();
+                    let ids = TensorData::new::<i32, _>(ids, [queries]);
+                    let same = equal(Tensor::from_data(ids, (&device, DType::I32)));
+                    others = others.bool_and(same.bool_not());
+                }
+                let dtype = mask.dtype();
+                let all = self.candidates;
+                let all = all.unwrap_or_else(|| Tensor::ones(mask.dims(), (&device, dtype)));
+                let none = Tensor::zeros(square, (&device, dtype));
+                Self {
+                    relevance: Relevance::Mask(Tensor::cat(vec![mask, none], 1)),
+                    candidates: candidates(all, others),
+                    weights,
+                    ..self
+                }
+            }
+        }
+    }
+}
+
+/// Which of them are equal, `[n, n]`.
+fn equal(labels: Tensor<1, Int>) -> Tensor<2, Bool> {
+    Relevance::Labels {
+        queries: labels.clone(),
+        documents: labels,
+    }
+    .mask()
+}
+
+/// Which queries have a positive in common, `[queries, queries]`.
+fn share_a_positive(positives: Tensor<2, Bool>) -> Tensor<2, Bool> {
+    let positives = positives.float().cast(DType::F32);
+    let shared = positives.clone().matmul(positives.transpose());
+    shared.greater_scalar(0.5)
+}
