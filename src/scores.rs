@@ -436,20 +436,21 @@ impl Scores {
     }
 }
 
-/// Rows of length 1, in the type of the embeddings; zeros stay zeros, and a row that has no
-/// length is NaN and gets no gradient.
+/// Rows of length 1, in the type of the embeddings. Zeros stay zeros, and a row without a finite
+/// length is NaN; neither gets a gradient.
 fn normalized(embeddings: Tensor<2>) -> Tensor<2> {
     let (dims, dtype) = (embeddings.dims(), embeddings.dtype());
     let wide = match dtype {
         DType::F64 => embeddings,
         _ => embeddings.cast(DType::F32),
     };
-    let squares = wide.clone().mul(wide.clone()).sum_dim(1);
-    let endless = squares.detach().is_finite().bool_not().expand(dims);
-    // A constant, so that 0 times NaN does not become the gradient of an ignored document.
-    let rows = wide.mask_fill(endless.clone(), 1.0);
-    let squares = rows.clone().mul(rows.clone()).sum_dim(1);
-    // The gradient of a square root is infinite at 0.
-    let lengths = squares.clamp_min(1e-24).sqrt();
-    rows.div(lengths).mask_fill(endless, f32::NAN).cast(dtype)
+    let squares = wide.clone().detach().square().sum_dim(1);
+    let zero = squares.clone().equal_scalar(0.0).expand(dims);
+    let endless = squares.is_finite().bool_not().expand(dims);
+    // Constants in their place: at 0 the gradient is infinite, and 0 times NaN would become that
+    // of an ignored document.
+    let rows = wide.mask_fill(zero.clone().bool_or(endless.clone()), 1.0);
+    let lengths = rows.clone().square().sum_dim(1).sqrt();
+    let rows = rows.div(lengths).mask_fill(zero, 0.0);
+    rows.mask_fill(endless, f32::NAN).cast(dtype)
 }

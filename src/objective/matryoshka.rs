@@ -12,8 +12,8 @@ use crate::{Scores, Targets};
 /// sum over sizes d of weight_d loss(queries[.., ..d], documents[.., ..d])
 /// ```
 ///
-/// What is cut is normalized to length 1 anew, so that scores are cosines at every size; a row
-/// of zeros stays one. The whole embedding counts only if its size is among the sizes.
+/// What is cut is normalized to length 1 anew, so that scores are cosines at every size; zeros
+/// stay zeros and get no gradient. The whole embedding counts only if its size is among the sizes.
 ///
 /// It goes around every loss: an objective, or [`Bidirectional`](super::Bidirectional). It
 /// needs embeddings, [`Embeddings`](crate::Embeddings) or [`Shards`](crate::Shards), in tiles

@@ -13,7 +13,8 @@ use burn::{
     tensor::{DType, Device, Distribution, Tensor, activation::tanh},
 };
 use burn_multi_positive::{
-    CacheError, CachedStep, GradientCache, LsePairLossConfig, MemoryBank, Side, Stored, Targets,
+    Bidirectional, CacheError, CachedStep, FalseNegatives, Forward, GradientCache,
+    LsePairLossConfig, Matryoshka, MemoryBank, PositiveThreshold, Side, Stored, Targets,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{cell::RefCell, error::Error, ops::Range};
@@ -181,13 +182,25 @@ fn check(objective: &Objective, device: &Device, dtype: DType, chunks: [usize; 2
     let what = format!("{objective:?} {dtype:?} {chunks:?} shared: {shared}");
     let (model, data) = (Model::new(device, dtype), Data::new(device, dtype));
     let criterion = Criterion::from(objective);
-    let tower = |side| if shared { Side::Queries } else { side };
     let loss = |queries: Tensor<2>, documents: Tensor<2>| {
         // Rand1LH draws: the same for both.
         device.seed(5);
         criterion.embeddings_in_turn(model.scaled(queries), documents, data.targets())
     };
+    check_loss(&what, &model, &data, chunks, shared, loss);
+}
 
+/// The cached gradients of a loss are those of one pass.
+fn check_loss(
+    what: &str,
+    model: &Model,
+    data: &Data,
+    chunks: [usize; 2],
+    shared: bool,
+    loss: impl Fn(Tensor<2>, Tensor<2>) -> Tensor<1>,
+) {
+    let dtype = model.log_scale.val().dtype();
+    let tower = |side| if shared { Side::Queries } else { side };
     let embed = |side| {
         model.embed(
             tower(side),
@@ -195,9 +208,9 @@ fn check(objective: &Objective, device: &Device, dtype: DType, chunks: [usize; 2
         )
     };
     let want = loss(embed(Side::Queries), embed(Side::Documents));
-    let want_gradients = GradientsParams::from_grads(want.backward(), &model);
+    let want_gradients = GradientsParams::from_grads(want.backward(), model);
     let embed = |model: &Model, side, rows| Ok(model.embed(tower(side), data.rows(side, rows)));
-    let got = GradientCache::new(&model, chunks, 0)
+    let got = GradientCache::new(model, chunks, 0)
         .step(
             QUERIES,
             |model, rows| embed(model, Side::Queries, rows),
@@ -208,8 +221,38 @@ fn check(objective: &Objective, device: &Device, dtype: DType, chunks: [usize; 2
         .unwrap();
 
     let tolerance = Tolerance::units(dtype, 256.0);
-    assert_close(&what, numbers(got.loss)[0], numbers(want)[0], tolerance);
-    assert_same(&what, &model, &got.gradients, &want_gradients);
+    assert_close(what, numbers(got.loss)[0], numbers(want)[0], tolerance);
+    assert_same(what, model, &got.gradients, &want_gradients);
+}
+
+#[test]
+fn options_and_what_is_made_of_losses_go_through_it() {
+    let _turn = turn_to_draw();
+    let rule = FalseNegatives::new(PositiveThreshold::Strongest).with_margin(0.05);
+    let objective = LsePairLossConfig::new()
+        .with_temperature(0.3)
+        .with_hardness(1.0)
+        .with_false_negatives(Some(rule))
+        .init();
+    let loss_fn = Matryoshka::new(Bidirectional::new(objective).with_same_side(true), &[4, 2]);
+    for device in autodiff_devices() {
+        for dtype in precisions() {
+            let (model, data) = (Model::new(&device, dtype), Data::new(&device, dtype));
+            let weights: Vec<Vec<f64>> = (0..QUERIES)
+                .map(|q| {
+                    (0..DOCUMENTS)
+                        .map(|d| [1.0, 0.5, 2.0][(q + d) % 3])
+                        .collect()
+                })
+                .collect();
+            let weights = float_matrix(&weights, &device, DType::F32);
+            let targets = || data.targets().with_weights(weights.clone());
+            let loss = |queries: Tensor<2>, documents: Tensor<2>| {
+                loss_fn.forward_embeddings(model.scaled(queries), documents, targets())
+            };
+            check_loss("options", &model, &data, [3, 4], false, loss);
+        }
+    }
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod gradients;
 mod half_embeddings;
 mod large_gradients;
 mod laws;
+mod matryoshka;
 mod options;
 mod oracle;
 mod panics;
