@@ -9,8 +9,8 @@ use std::{hint::black_box, time::Instant};
 
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use burn_multi_positive::{
-    Forward, JointLhLossConfig, LsePairLossConfig, Objective, Rand1LhLossConfig,
-    SumMargLhLossConfig, Targets,
+    Bidirectional, FalseNegatives, Forward, JointLhLossConfig, LsePairLossConfig, Matryoshka,
+    Objective, PositiveThreshold, Rand1LhLossConfig, SumMargLhLossConfig, Targets,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -56,14 +56,40 @@ impl Batch {
         }
     }
 
-    fn tiled(&self, objective: &impl Objective) -> Tensor<1> {
+    fn tiled(&self, loss: &impl Forward) -> Tensor<1> {
         let (queries, documents) = (self.queries.clone(), self.documents.clone());
-        objective.forward_embeddings(queries, documents, self.targets.clone())
+        loss.forward_embeddings(queries, documents, self.targets.clone())
     }
 
     fn dense(&self, objective: &impl Objective) -> Tensor<1> {
         let documents = self.documents.clone().transpose();
         objective.forward(self.queries.clone().matmul(documents), self.targets.clone())
+    }
+
+    /// The same relevance as ids in lists, and a weight for each id if wanted.
+    fn with_listed_weights(&self, weighted: bool) -> Self {
+        let [queries, documents] = self.targets.dims();
+        let device = self.targets.device();
+        let label = |query: usize| query % (documents / POSITIVES);
+        let ids: Vec<usize> = (0..documents)
+            .map(|document| document / POSITIVES)
+            .collect();
+        let targets = match weighted {
+            true => {
+                let relevant = |query| vec![(label(query), 0.5 + (query % 4) as f32)];
+                let relevant: Vec<_> = (0..queries).map(relevant).collect();
+                Targets::from_weighted_ids(&relevant, &ids, &device)
+            }
+            false => {
+                let relevant: Vec<_> = (0..queries).map(|query| vec![label(query)]).collect();
+                Targets::from_ids(&relevant, &ids, &device)
+            }
+        };
+        Self {
+            queries: self.queries.clone(),
+            documents: self.documents.clone(),
+            targets: targets.expect("queries and documents"),
+        }
     }
 
     fn step(&self, loss: Tensor<1>) {
@@ -144,6 +170,57 @@ fn objective<O: Objective>(criterion: &mut Criterion, name: &str, objective: O) 
     }
 }
 
+/// What options, directions and nested dimensions cost, tiled, beside the plain loss.
+fn options(criterion: &mut Criterion) {
+    let config = LsePairLossConfig::new().with_temperature(TEMPERATURE);
+    let plain = config.clone().init();
+    let rule = FalseNegatives::new(PositiveThreshold::Weakest).with_margin(0.1);
+    for shape @ [queries, documents] in shapes() {
+        let batch = Batch::new(shape, &Device::default().autodiff());
+        let mut group = criterion.benchmark_group("embeddings/options");
+        group.throughput(Throughput::Elements((queries * documents) as u64));
+        group.sample_size(10);
+        let mut run = |form: &str, batch: &Batch, loss: &dyn Fn(&Batch) -> Tensor<1>| {
+            let id = BenchmarkId::new(form, format!("{queries}x{documents}"));
+            group.bench_function(id, |bencher| bencher.iter(|| batch.step(loss(batch))));
+        };
+        run("none", &batch, &|batch| batch.tiled(&plain));
+        let hard = config.clone().with_hardness(5.0).init();
+        run("hardness", &batch, &|batch| batch.tiled(&hard));
+        let filtered = config.clone().with_false_negatives(Some(rule)).init();
+        run("false negatives", &batch, &|batch| batch.tiled(&filtered));
+
+        let (weighted, listed) = (
+            batch.with_listed_weights(true),
+            batch.with_listed_weights(false),
+        );
+        run("none, lists", &listed, &|batch| batch.tiled(&plain));
+        run("weights in lists", &weighted, &|batch| batch.tiled(&plain));
+
+        let both = Bidirectional::new(plain.clone());
+        run("both directions", &batch, &|batch| batch.tiled(&both));
+        let [forth, back] =
+            [[0.5, 0.0], [0.0, 0.5]].map(|weights| both.clone().with_weights(weights));
+        run("both directions, two calls", &batch, &|batch| {
+            batch.tiled(&forth) + batch.tiled(&back)
+        });
+        let same_side = both.clone().with_same_side(true);
+        run("both directions, same side", &listed, &|batch| {
+            batch.tiled(&same_side)
+        });
+
+        for sizes in [
+            &[DIMENSIONS][..],
+            &[DIMENSIONS, DIMENSIONS / 2, DIMENSIONS / 4, DIMENSIONS / 8],
+        ] {
+            let nested = Matryoshka::new(plain.clone(), sizes);
+            run(&format!("dimensions {sizes:?}"), &batch, &|batch| {
+                batch.tiled(&nested)
+            });
+        }
+    }
+}
+
 /// A line of `/proc/self/status`, in MiB.
 fn process_mib(key: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("MEMORY needs Linux");
@@ -195,6 +272,7 @@ fn embeddings(criterion: &mut Criterion) {
     objective(criterion, "sum_marg_lh", sum_marg.init());
     let rand1 = Rand1LhLossConfig::new().with_temperature(TEMPERATURE);
     objective(criterion, "rand1_lh", rand1.init());
+    options(criterion);
 }
 
 criterion_group!(benches, embeddings);

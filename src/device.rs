@@ -61,7 +61,6 @@ impl Processor {
     }
 
     /// Whether the kernels read labels and lists where they are: no mask is made then.
-    #[cfg(any(feature = "cpu", feature = "cubecl"))]
     pub fn reads_lists(self) -> bool {
         self.is_cpu()
     }

@@ -50,6 +50,7 @@
 mod bank;
 mod cache;
 mod device;
+mod guide;
 mod kernels;
 mod objective;
 mod reduction;

@@ -251,7 +251,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    fn queries(&self) -> usize {
+    pub fn queries(&self) -> usize {
         match self {
             Self::Matrix(scores) => scores.dims()[0],
             Self::Embeddings(embeddings) => embeddings.queries.dims()[0],

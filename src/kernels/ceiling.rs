@@ -51,6 +51,15 @@ pub struct FalseNegatives {
 }
 
 impl FalseNegatives {
+    /// Panics unless the margin is finite.
+    pub(crate) fn assert_finite(&self, who: &str) {
+        assert!(
+            self.margin.is_finite(),
+            "{who}: expected a finite margin, got {}",
+            self.margin
+        );
+    }
+
     /// The largest score that is believed.
     #[cfg(any(feature = "cpu", test))]
     pub(crate) fn ceiling(&self, scores: impl ExactSizeIterator<Item = f64>) -> f64 {

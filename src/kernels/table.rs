@@ -131,11 +131,8 @@ impl Request {
     /// If the margin is not finite.
     #[must_use]
     pub fn with_false_negatives(self, false_negatives: Option<FalseNegatives>) -> Self {
-        if let Some(FalseNegatives { margin, .. }) = false_negatives {
-            assert!(
-                margin.is_finite(),
-                "with_false_negatives: expected a finite margin, got {margin}"
-            );
+        if let Some(rule) = false_negatives {
+            rule.assert_finite("with_false_negatives");
         }
         Self {
             false_negatives,

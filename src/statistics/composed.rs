@@ -393,6 +393,24 @@ fn chosen_of(
     }
 }
 
+/// The negatives that score too high to be believed, `[queries, documents]`.
+pub(crate) fn false_negatives(
+    scores: Tensor<2>,
+    targets: &Targets,
+    rule: FalseNegatives,
+) -> Tensor<2, Bool> {
+    let (dims, dtype) = (scores.dims(), wide(scores.dtype()));
+    let scores = scores.cast(dtype);
+    let positives = targets.positives();
+    let weights = targets.weights().map(|weights| weights.cast(dtype));
+    let chosen = chosen_of(targets, positives.clone(), weights.as_ref());
+    // Where there is no positive there is no threshold.
+    let any = chosen.clone().any_dim(1).expand(dims);
+    let ceiling = ceiling(&scores, &chosen, rule);
+    let high = scores.greater(ceiling.expand(dims));
+    high.bool_and(any).bool_and(positives.bool_not())
+}
+
 /// The largest score of a negative that is believed, `[queries, 1]`; any number for a query
 /// without a positive.
 pub(super) fn ceiling(

@@ -173,16 +173,25 @@ impl Lists {
         let ignored = self.columns.iter().enumerate().map(|(query, columns)| {
             let sharing = columns.iter().flat_map(|&document| &queries_of[document]);
             let same = ids.into_iter().flat_map(|ids| &same[ids[query]]);
-            let mut beside: Vec<usize> = sharing.chain(same).copied().chain([query]).collect();
-            beside.sort_unstable();
-            beside.dedup();
-            let beside = beside.into_iter().map(|other| self.documents + other);
-            let already = self.ignored.iter().flat_map(|ignored| &ignored[query]);
-            already.copied().chain(beside).collect()
+            let others = sharing.chain(same).copied().chain([query]);
+            others.map(|other| self.documents + other).collect()
+        });
+        Self {
+            documents: self.documents + self.columns.len(),
+            ..self.with_ignored(ignored.collect())
+        }
+    }
+
+    /// Ignores further columns of each query, in any order.
+    pub fn with_ignored(&self, columns: Vec<Vec<usize>>) -> Self {
+        let ignored = columns.into_iter().enumerate().map(|(query, mut ignored)| {
+            ignored.extend(self.ignored.iter().flat_map(|ignored| &ignored[query]));
+            ignored.sort_unstable();
+            ignored.dedup();
+            ignored
         });
         Self {
             ignored: Some(Arc::new(ignored.collect())),
-            documents: self.documents + self.columns.len(),
             ..self.clone()
         }
     }

@@ -424,6 +424,22 @@ impl Targets {
         }
     }
 
+    /// The lists that the relevant documents are given by, if they are.
+    pub(crate) fn lists(&self) -> Option<&Lists> {
+        match &self.relevance {
+            Relevance::Lists(lists) => Some(lists),
+            _ => None,
+        }
+    }
+
+    /// Other lists in the place of the relevant documents.
+    pub(crate) fn with_lists(self, lists: Lists) -> Self {
+        Self {
+            relevance: Relevance::Lists(lists),
+            ..self
+        }
+    }
+
     /// How the relevant documents are given.
     #[cfg(any(feature = "cpu", feature = "cubecl"))]
     pub(crate) fn relevance(&self) -> &Relevance {

@@ -22,6 +22,7 @@ mod embeddings;
 mod extremes;
 mod golden;
 mod gradients;
+mod guide;
 mod half_embeddings;
 mod large_gradients;
 mod laws;

@@ -1,0 +1,137 @@
+//! False negatives as another model sees them.
+
+use std::ops::Range;
+
+use burn::tensor::{Bool, DType, Tensor};
+
+use crate::{
+    FalseNegatives, Scores, Targets, Tile, device::Processor, scores::Part,
+    statistics::false_negatives,
+};
+
+impl Targets {
+    /// Ignores the negatives that a guide takes for positives: those whose score in the guide,
+    /// another model, lies above a [threshold](FalseNegatives) made of the guide's scores of the
+    /// query's positives.
+    ///
+    /// The guide's scores are constants, a matrix or [embeddings](crate::Embeddings); its embeddings
+    /// may have other dimensions than yours. They are read now and not kept. Embeddings are
+    /// multiplied some queries at a time. On Burn's CPU backends targets that are lists (from ids
+    /// or groups) get lists of what to ignore; else it becomes a mask of candidates.
+    ///
+    /// The filter on a loss itself, such as
+    /// [`LsePairLossConfig::with_false_negatives`](crate::LsePairLossConfig), has the scores that
+    /// are trained decide. Both may be used together.
+    ///
+    /// # Shapes
+    ///
+    /// - `guide`: `[queries, documents]`, as the targets
+    ///
+    /// # Panics
+    ///
+    /// If the guide's scores have another shape or device than the targets, or if the margin is
+    /// not finite.
+    ///
+    /// # Source
+    ///
+    /// GISTEmbed (arXiv 2402.16829), for one positive.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_multi_positive::{FalseNegatives, LsePairLossConfig, PositiveThreshold, Targets};
+    ///
+    /// let device = Device::default();
+    /// let positives = Tensor::from_bool([[true, false, false]], &device);
+    /// // The guide finds the second document more relevant than the positive.
+    /// let guide = Tensor::<2>::from_floats([[0.7, 0.8, 0.1]], &device);
+    /// let rule = FalseNegatives::new(PositiveThreshold::Weakest);
+    /// let targets = Targets::new(positives).without_false_negatives(guide, rule);
+    ///
+    /// let scores = Tensor::<2>::from_floats([[1.0, 9.0, 1.0]], &device);
+    /// let loss = LsePairLossConfig::new().init().forward(scores, targets);
+    /// assert!((loss.into_scalar::<f32>() - 2f32.ln()).abs() < 1e-6);
+    /// ```
+    #[doc(alias = "GIST")]
+    #[must_use]
+    pub fn without_false_negatives(self, guide: impl Into<Scores>, rule: FalseNegatives) -> Self {
+        rule.assert_finite("without_false_negatives");
+        let guide = guide.into();
+        guide.assert_fit(&self);
+        let [queries, documents] = self.dims();
+        if queries == 0 || documents == 0 {
+            return self;
+        }
+        let device = self.device();
+        let keeps_lists = self.lists().is_some() && Processor::of(&device).reads_lists();
+        let mut lists = Vec::new();
+        let mut masks = Vec::new();
+        for (part, rows) in guide.into_parts() {
+            for portion in portions(&part, documents) {
+                let start = rows.start + portion.start;
+                let targets = self.queries(start..start + portion.len());
+                let targets = targets.to_device(&part.device());
+                let mask = false_negatives(scores(&part, portion), &targets, rule);
+                match keeps_lists {
+                    true => lists.extend(columns(mask)),
+                    false => masks.push(Tensor::from_data(mask.into_data(), &device)),
+                }
+            }
+        }
+        match self.lists() {
+            Some(of) if keeps_lists => {
+                let lists = of.with_ignored(lists);
+                self.with_lists(lists)
+            }
+            _ => self.with_candidates(Tensor::cat(masks, 0).bool_not()),
+        }
+    }
+}
+
+/// For each row of a mask the columns that are true.
+fn columns(mask: Tensor<2, Bool>) -> Vec<Vec<usize>> {
+    let [_, width] = mask.dims();
+    let entries: Vec<bool> = mask.into_data().iter().collect();
+    let row = |row: &[bool]| {
+        let columns = row.iter().enumerate().filter(|(_, entry)| **entry);
+        columns.map(|(column, _)| column).collect()
+    };
+    entries.chunks_exact(width).map(row).collect()
+}
+
+/// The queries of a part, some at a time: as many as a tile has scores for.
+fn portions(part: &Part, documents: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+    let queries = part.queries();
+    let given = match part {
+        Part::Matrix(_) => None,
+        Part::Embeddings(embeddings) => embeddings.tile,
+    };
+    // The rule is a composition of operations, each with an output of its own.
+    let tile = given.unwrap_or_else(|| Tile::of(Processor::Other, [queries, documents]));
+    let step = (tile.queries.saturating_mul(tile.documents) / documents).max(1);
+    let portion = move |start| start..queries.min(start + step);
+    (0..queries).step_by(step).map(portion)
+}
+
+/// The scores of some queries, without autodiff.
+fn scores(part: &Part, rows: Range<usize>) -> Tensor<2> {
+    let some = |x: &Tensor<2>| {
+        let x = x.clone().without_autodiff();
+        x.narrow(0, rows.start, rows.len())
+    };
+    match part {
+        Part::Matrix(scores) => some(scores),
+        Part::Embeddings(embeddings) => {
+            let documents = embeddings.documents.clone().without_autodiff();
+            let [queries, documents] = [some(&embeddings.queries), documents].map(|x| {
+                let processor = Processor::of(&x.device());
+                match processor.has_fast_products(x.dtype()) {
+                    true => x,
+                    false => x.cast(DType::F32),
+                }
+            });
+            queries.matmul(documents.transpose())
+        }
+    }
+}
