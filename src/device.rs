@@ -70,8 +70,8 @@ impl Processor {
         self != Self::Other
     }
 
-    /// Whether tiles of embeddings serve both directions at once.
-    pub fn has_tiles_of_both(self) -> bool {
+    /// Whether a tile of products serves both directions, or several sizes of embeddings.
+    pub fn shares_products(self) -> bool {
         self.is_cpu()
     }
 

@@ -119,6 +119,24 @@ impl Embeddings {
         }
     }
 
+    /// The first dimensions, normalized anew if wanted.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    pub(crate) fn leading(self, dimensions: usize, normalize: bool) -> Self {
+        Self {
+            queries: leading(&self.queries, dimensions, normalize),
+            documents: leading(&self.documents, dimensions, normalize),
+            tile: self.tile,
+        }
+    }
+
+    /// Panics unless there are so many dimensions.
+    pub(crate) fn assert_have(&self, dimensions: usize) {
+        assert_has(&self.queries, dimensions);
+    }
+
     /// Holds at most a [`Tile`] of scores at a time: a side, or queries and documents. It is a
     /// bound on memory and changes results by rounding only. Without one it is chosen for
     /// shapes and device.
@@ -348,27 +366,14 @@ impl Scores {
     ///
     /// If the scores are a matrix, or embeddings have fewer dimensions.
     pub(crate) fn leading(self, dimensions: usize, normalize: bool) -> Self {
-        let leading = |x: &Tensor<2>| {
-            let [_, all] = x.dims();
-            assert!(
-                dimensions <= all,
-                "Matryoshka: expected embeddings of at least {dimensions} dimensions, got {all}"
-            );
-            let leading = x.clone().slice([0..x.dims()[0], 0..dimensions]);
-            match normalize {
-                true => normalized(leading),
-                false => leading,
-            }
-        };
+        let leading = |x: &Tensor<2>| leading(x, dimensions, normalize);
         let source = match self.source {
             Source::Matrix(_) => {
                 panic!("Matryoshka: expected embeddings, got a matrix of scores")
             }
-            Source::Embeddings(embeddings) => Source::Embeddings(Embeddings {
-                queries: leading(&embeddings.queries),
-                documents: leading(&embeddings.documents),
-                ..embeddings
-            }),
+            Source::Embeddings(embeddings) => {
+                Source::Embeddings(embeddings.leading(dimensions, normalize))
+            }
             Source::Shards(shards) => Source::Shards(Shards {
                 queries: shards.queries.iter().map(leading).collect(),
                 documents: shards.documents.iter().map(leading).collect(),
@@ -376,6 +381,17 @@ impl Scores {
             }),
         };
         Self { source, ..self }
+    }
+
+    /// The embeddings, if the scores are the products of those of one device.
+    pub(crate) fn unscaled_embeddings(&self) -> Option<Embeddings> {
+        match self {
+            Self {
+                source: Source::Embeddings(embeddings),
+                scale: None,
+            } => Some(embeddings.clone()),
+            _ => None,
+        }
     }
 
     /// The embeddings, if the scores come from those of one device.
@@ -434,6 +450,25 @@ impl Scores {
             Some((part, rows))
         })
     }
+}
+
+/// The first dimensions of embeddings, normalized anew if wanted.
+fn leading(embeddings: &Tensor<2>, dimensions: usize, normalize: bool) -> Tensor<2> {
+    assert_has(embeddings, dimensions);
+    let rows = 0..embeddings.dims()[0];
+    let leading = embeddings.clone().slice([rows, 0..dimensions]);
+    match normalize {
+        true => normalized(leading),
+        false => leading,
+    }
+}
+
+fn assert_has(embeddings: &Tensor<2>, dimensions: usize) {
+    let [_, all] = embeddings.dims();
+    assert!(
+        dimensions <= all,
+        "Matryoshka: expected embeddings of at least {dimensions} dimensions, got {all}"
+    );
 }
 
 /// Rows of length 1, in the type of the embeddings. Zeros stay zeros, and a row without a finite

@@ -2,7 +2,7 @@
 
 use burn::{nn::loss::Reduction, tensor::Tensor};
 
-use super::Objective;
+use super::{Objective, matryoshka::Nest};
 use crate::{Embeddings, Scores, Targets, reduction::reduce, scores::Part, statistics::Statistics};
 
 /// The losses of an [`Objective`], from a matrix of scores, [`Embeddings`] or
@@ -73,6 +73,26 @@ pub trait Forward {
     ) -> Tensor<1> {
         self.forward(Embeddings::new(queries, documents), targets)
     }
+
+    /// The sum over nested dimensions, reduced or not; an objective shares what it can.
+    #[doc(hidden)]
+    fn forward_nested(
+        &self,
+        scores: Scores,
+        targets: Targets,
+        nest: &Nest,
+        reduction: Option<Reduction>,
+    ) -> Tensor<1> {
+        let of_size = |&size: &usize| {
+            let leading = scores.clone().leading(size, nest.normalize);
+            let targets = targets.clone();
+            match reduction.clone() {
+                Some(reduction) => self.forward_with_reduction(leading, targets, reduction),
+                None => self.forward_no_reduction(leading, targets),
+            }
+        };
+        nest.sum(nest.sizes.iter().map(of_size))
+    }
 }
 
 impl<O: Objective + ?Sized> Forward for O {
@@ -93,6 +113,42 @@ impl<O: Objective + ?Sized> Forward for O {
         targets: impl Into<Targets>,
     ) -> Tensor<1> {
         losses(self, scores.into(), targets.into()).each
+    }
+
+    fn forward_nested(
+        &self,
+        scores: Scores,
+        targets: Targets,
+        nest: &Nest,
+        reduction: Option<Reduction>,
+    ) -> Tensor<1> {
+        scores.assert_fit(&targets);
+        let query_weights = targets.query_weights();
+        // One draw for all sizes.
+        let targets = self.choose_positives(targets);
+        let losses: Vec<Losses> = match scores.unscaled_embeddings() {
+            Some(embeddings) => {
+                embeddings.assert_have(nest.largest());
+                let request = self.request();
+                let (sizes, normalize) = (&nest.sizes, nest.normalize);
+                let statistics = Statistics::nested_from_embeddings(
+                    embeddings, &targets, request, sizes, normalize,
+                );
+                let losses = statistics.iter().map(|each| Losses::of(self, each));
+                losses.collect()
+            }
+            None => {
+                let leading = |&size: &usize| scores.clone().leading(size, nest.normalize);
+                let sizes = nest.sizes.iter().map(leading);
+                sizes
+                    .map(|scores| losses(self, scores, targets.clone()))
+                    .collect()
+            }
+        };
+        nest.sum(losses.into_iter().map(|losses| match &reduction {
+            Some(reduction) => losses.reduce(query_weights.clone(), reduction),
+            None => losses.each,
+        }))
     }
 }
 

@@ -1,5 +1,7 @@
 //! A loss over nested dimensions of embeddings.
 
+use std::collections::BTreeMap;
+
 use burn::{nn::loss::Reduction, tensor::Tensor};
 
 use super::Forward;
@@ -17,9 +19,12 @@ use crate::{Scores, Targets};
 ///
 /// It goes around every loss: an objective, or [`Bidirectional`](super::Bidirectional). It
 /// needs embeddings, [`Embeddings`](crate::Embeddings) or [`Shards`](crate::Shards), in tiles
-/// as these have them; in a [`GradientCache`](crate::GradientCache) it is the loss. It costs
-/// about what its losses cost together, that of a size in proportion to it where products
-/// dominate. Its methods are those of [`Forward`], which is to be imported.
+/// as these have them; in a [`GradientCache`](crate::GradientCache) it is the loss. Its methods
+/// are those of [`Forward`], which is to be imported.
+///
+/// An objective over [`Embeddings`](crate::Embeddings) shares products on Burn's CPU backends:
+/// those of a size are part of those of the next. Elsewhere it costs what its losses cost
+/// together. An objective that draws, draws once for all sizes.
 ///
 /// # Panics
 ///
@@ -99,13 +104,38 @@ impl<L: Forward> Matryoshka<L> {
         Self { normalize, ..self }
     }
 
-    fn sum(&self, scores: Scores, loss: impl Fn(Scores) -> Tensor<1>) -> Tensor<1> {
-        let of_sizes = self.sizes.iter().zip(&self.weights);
-        let of_sizes = of_sizes.map(|(&size, &weight)| {
-            let leading = scores.clone().leading(size, self.normalize);
-            loss(leading).mul_scalar(weight)
-        });
-        of_sizes.reduce(Tensor::add).expect("there is a size")
+    fn nest(&self) -> Nest {
+        let mut weights = BTreeMap::new();
+        for (&size, &weight) in self.sizes.iter().zip(&self.weights) {
+            *weights.entry(size).or_insert(0.0) += weight;
+        }
+        let (sizes, weights) = weights.into_iter().unzip();
+        Nest {
+            sizes,
+            weights,
+            normalize: self.normalize,
+        }
+    }
+}
+
+/// Sizes, ascending and each but once, and their weights.
+#[derive(Clone, Debug)]
+pub struct Nest {
+    pub(super) sizes: Vec<usize>,
+    pub(super) normalize: bool,
+    weights: Vec<f64>,
+}
+
+impl Nest {
+    pub(super) fn largest(&self) -> usize {
+        *self.sizes.last().expect("there is a size")
+    }
+
+    /// The sum of what is given for each size, with the weights.
+    pub(super) fn sum(&self, of_sizes: impl Iterator<Item = Tensor<1>>) -> Tensor<1> {
+        let weighted = of_sizes.zip(&self.weights);
+        let weighted = weighted.map(|(loss, &weight)| loss.mul_scalar(weight));
+        weighted.reduce(Tensor::add).expect("there is a size")
     }
 }
 
@@ -116,12 +146,9 @@ impl<L: Forward> Forward for Matryoshka<L> {
         targets: impl Into<Targets>,
         reduction: Reduction,
     ) -> Tensor<1> {
-        let targets = targets.into();
-        self.sum(scores.into(), |scores| {
-            let reduction = reduction.clone();
-            self.loss
-                .forward_with_reduction(scores, targets.clone(), reduction)
-        })
+        let (scores, targets) = (scores.into(), targets.into());
+        self.loss
+            .forward_nested(scores, targets, &self.nest(), Some(reduction))
     }
 
     fn forward_no_reduction(
@@ -129,9 +156,8 @@ impl<L: Forward> Forward for Matryoshka<L> {
         scores: impl Into<Scores>,
         targets: impl Into<Targets>,
     ) -> Tensor<1> {
-        let targets = targets.into();
-        self.sum(scores.into(), |scores| {
-            self.loss.forward_no_reduction(scores, targets.clone())
-        })
+        let (scores, targets) = (scores.into(), targets.into());
+        self.loss
+            .forward_nested(scores, targets, &self.nest(), None)
     }
 }

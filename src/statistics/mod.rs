@@ -135,6 +135,22 @@ impl Statistics {
         tiled::both(embeddings, targets, mirrored, request).map(|table| Self { table, request })
     }
 
+    /// The statistics of embeddings cut to so many `sizes` dimensions, ascending, and normalized
+    /// anew if wanted.
+    ///
+    /// On Burn's CPU backends the products of a size are part of those of the next.
+    pub(crate) fn nested_from_embeddings(
+        embeddings: Embeddings,
+        targets: &Targets,
+        request: Request,
+        sizes: &[usize],
+        normalize: bool,
+    ) -> Vec<Self> {
+        let tables = tiled::nested(embeddings, targets, request, sizes, normalize);
+        let statistics = tables.into_iter().map(|table| Self { table, request });
+        statistics.collect()
+    }
+
     /// A statistic of every query, `[queries]`.
     ///
     /// # Panics

@@ -9,7 +9,7 @@ use burn::{
     tensor::{DType, Tensor},
 };
 
-use super::Batch;
+use super::{Batch, Tables, nested::NestedTiles};
 use crate::{
     Targets,
     device::Processor,
@@ -33,14 +33,17 @@ pub(super) fn forward<B: CpuBackend>(batch: Batch) -> (Tensor<2>, Arc<dyn Gradie
 where
     DispatchTensor: DispatchKindConversion<B>,
 {
-    match batch.queries.dtype() {
-        DType::F64 => Tiles::<B, f64>::forward(batch),
+    let is_f64 = batch.queries.dtype() == DType::F64;
+    match batch.tables {
+        Tables::Nested { .. } if is_f64 => NestedTiles::<B, f64>::forward(batch),
+        Tables::Nested { .. } => NestedTiles::<B, f32>::forward(batch),
+        _ if is_f64 => Tiles::<B, f64>::forward(batch),
         _ => Tiles::<B, f32>::forward(batch),
     }
 }
 
 /// A type that the kernels compute in.
-trait Float: Storage + cpu::Element<Real = Self> + cpu::Real + Debug {}
+pub(super) trait Float: Storage + cpu::Element<Real = Self> + cpu::Real + Debug {}
 
 impl Float for f32 {}
 
@@ -64,15 +67,13 @@ where
     DispatchTensor: DispatchKindConversion<B>,
 {
     fn forward(batch: Batch) -> (Tensor<2>, Arc<dyn Gradients>) {
-        let processor = Processor::of(&batch.queries.device());
-        let dtype = batch.queries.dtype();
-        let host = |targets: &Targets| {
-            let judged = fused::judged(targets, processor, dtype);
-            HostJudged::new(Judged::of_backend(judged))
+        let mirrored = match &batch.tables {
+            Tables::OfBoth { mirrored } => Some(mirrored),
+            _ => None,
         };
         let mut tiles = Self {
-            judged: host(&batch.targets),
-            mirrored: batch.mirrored.as_ref().map(host),
+            judged: host(&batch, &batch.targets),
+            mirrored: mirrored.map(|targets| host(&batch, targets)),
             queries: B::with_contiguous_rows(float::<B>(batch.queries)),
             documents: B::with_contiguous_rows(float::<B>(batch.documents)),
             request: batch.request,
@@ -83,7 +84,7 @@ where
         if let Some(rule) = batch.request.false_negatives() {
             let embeddings = tiles.embeddings();
             let ceilings = |judged: &HostJudged<B>, embeddings| {
-                let ceilings = tiles::ceilings::<R>(embeddings, judged.judgements(), rule);
+                let ceilings = tiles::ceilings::<R>(embeddings, judged.judgements(), None, rule);
                 let shape = [1, ceilings.len()];
                 from_entries::<B, R>(ceilings, shape, &tiles.device())
             };
@@ -141,25 +142,51 @@ where
             upstream: B::matrix::<R>(&upstream).data(),
         };
         let plan = self.plan();
-        let mut out = [(&self.queries, needed[0]), (&self.documents, needed[1])]
-            .map(|(like, needed)| needed.then(|| Output::<R>::new(like.shape())));
-        let mut scratch = Output::<R>::new([plan.scratch_len()].into());
-        let [of_queries, of_documents] = &mut out;
-        tiles::backward(
-            self.embeddings(),
-            plan,
-            known,
-            scratch.entries(),
-            of_queries.as_mut().map(Output::entries),
-            of_documents.as_mut().map(Output::entries),
-        );
-        out.map(|out| {
-            out.map(|out| Tensor::from_primitive::<B>(out.into_tensor::<B>(&self.device())))
-        })
+        gradients_of::<B, R>(
+            [&self.queries, &self.documents],
+            needed,
+            plan.scratch_len(),
+            |scratch, [of_queries, of_documents]| {
+                let embeddings = self.embeddings();
+                tiles::backward(embeddings, plan, known, scratch, of_queries, of_documents);
+            },
+        )
     }
 }
 
-fn float<B: Backend>(tensor: Tensor<2>) -> FloatTensor<B>
+/// The gradients of the `embeddings` that are needed: `write` fills them in, and has so much
+/// scratch memory.
+pub(super) fn gradients_of<B: CpuBackend, R: Float>(
+    embeddings: [&FloatTensor<B>; 2],
+    needed: [bool; 2],
+    scratch_len: usize,
+    write: impl FnOnce(&mut [R], [Option<&mut [R]>; 2]),
+) -> [Option<Tensor<2>>; 2]
+where
+    DispatchTensor: DispatchKindConversion<B>,
+{
+    let device = embeddings[0].device();
+    let mut out = [0, 1].map(|side| {
+        let like = embeddings[side];
+        needed[side].then(|| Output::<R>::new(like.shape()))
+    });
+    let mut scratch = Output::<R>::new([scratch_len].into());
+    let entries = out.each_mut().map(|out| out.as_mut().map(Output::entries));
+    write(scratch.entries(), entries);
+    out.map(|out| Some(Tensor::from_primitive::<B>(out?.into_tensor::<B>(&device))))
+}
+
+/// Targets of a batch in memory.
+pub(super) fn host<B: CpuBackend>(batch: &Batch, targets: &Targets) -> HostJudged<B>
+where
+    DispatchTensor: DispatchKindConversion<B>,
+{
+    let processor = Processor::of(&batch.queries.device());
+    let judged = fused::judged(targets, processor, batch.queries.dtype());
+    HostJudged::new(Judged::of_backend(judged))
+}
+
+pub(super) fn float<B: Backend>(tensor: Tensor<2>) -> FloatTensor<B>
 where
     DispatchTensor: DispatchKindConversion<B>,
 {

@@ -3,6 +3,8 @@
 
 #[cfg(feature = "cpu")]
 mod cpu;
+#[cfg(feature = "cpu")]
+mod nested;
 mod rows;
 
 use burn::tensor::{DType, Tensor};
@@ -16,7 +18,7 @@ pub(super) fn table(embeddings: Embeddings, targets: &Targets, request: Request)
         let scores = embeddings.queries.matmul(embeddings.documents.transpose());
         return fused::table(scores, targets, request);
     }
-    tables(embeddings, targets, None, request)
+    tables(embeddings, targets, request, Tables::OfQueries)
 }
 
 /// The tables of both directions; `mirrored` are the targets of the documents over the queries.
@@ -26,8 +28,7 @@ pub(super) fn both(
     mirrored: &Targets,
     request: Request,
 ) -> [Tensor<2>; 2] {
-    let processor = Processor::of(&embeddings.queries.device());
-    if !embeddings.have_tiles() || !processor.has_tiles_of_both() {
+    if !embeddings.share_products() {
         let transposed = embeddings.clone().transpose();
         return [
             table(embeddings, targets, request),
@@ -35,8 +36,35 @@ pub(super) fn both(
         ];
     }
     let [queries, documents] = targets.dims();
-    let tables = tables(embeddings, targets, Some(mirrored), request);
+    let mirrored = mirrored.clone();
+    let tables = tables(embeddings, targets, request, Tables::OfBoth { mirrored });
     [(0, queries), (queries, documents)].map(|(first, rows)| tables.clone().narrow(0, first, rows))
+}
+
+/// The tables of embeddings cut to so many `sizes` dimensions, ascending, and normalized anew if
+/// wanted.
+pub(super) fn nested(
+    embeddings: Embeddings,
+    targets: &Targets,
+    request: Request,
+    sizes: &[usize],
+    normalize: bool,
+) -> Vec<Tensor<2>> {
+    if !embeddings.share_products() {
+        let of_size = |&size: &usize| {
+            let leading = embeddings.clone().leading(size, normalize);
+            table(leading, targets, request)
+        };
+        return sizes.iter().map(of_size).collect();
+    }
+    let [queries, _] = targets.dims();
+    let nested = Tables::Nested {
+        sizes: sizes.to_vec(),
+        normalize,
+    };
+    let tables = tables(embeddings, targets, request, nested);
+    let of_size = |level: usize| tables.clone().narrow(0, level * queries, queries);
+    (0..sizes.len()).map(of_size).collect()
 }
 
 impl Embeddings {
@@ -48,14 +76,19 @@ impl Embeddings {
         let processor = Processor::of(&self.queries.device());
         !is_empty && (processor.has_graph() || !is_autodiff)
     }
+
+    /// Whether several tables are computed from the same products.
+    fn share_products(&self) -> bool {
+        self.have_tiles() && Processor::of(&self.queries.device()).shares_products()
+    }
 }
 
-/// The table of the queries, and with `mirrored` targets then that of the documents.
+/// The tables, one behind the other.
 fn tables(
     embeddings: Embeddings,
     targets: &Targets,
-    mirrored: Option<&Targets>,
     request: Request,
+    tables: Tables,
 ) -> Tensor<2> {
     let Embeddings {
         queries,
@@ -73,8 +106,8 @@ fn tables(
         queries: queries.clone().without_autodiff(),
         documents: documents.clone().without_autodiff(),
         targets: targets.clone(),
-        mirrored: mirrored.cloned(),
         request,
+        tables,
         tile: tile.unwrap_or_else(|| Tile::of(processor, targets.dims())),
     };
     let (table, gradients) = match processor {
@@ -97,8 +130,22 @@ struct Batch {
     queries: Tensor<2>,
     documents: Tensor<2>,
     targets: Targets,
-    /// The targets of the documents over the queries, if their table is wanted, too.
-    mirrored: Option<Targets>,
     request: Request,
+    tables: Tables,
     tile: Tile,
+}
+
+/// Which tables are wanted; those behind the first need a device that shares products.
+#[derive(Clone, Debug)]
+enum Tables {
+    OfQueries,
+    /// That of the queries, then that of the documents over the queries.
+    OfBoth {
+        mirrored: Targets,
+    },
+    /// Those of the queries at several sizes.
+    Nested {
+        sizes: Vec<usize>,
+        normalize: bool,
+    },
 }

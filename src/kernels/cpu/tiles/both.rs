@@ -28,16 +28,19 @@ pub fn forward_both<R: Element<Real = R> + Real>(
     let [queries, documents] = embeddings.counts();
     let mut summaries = vec![Summary::default(); queries + documents];
     let (of_queries, of_documents) = summaries.split_at_mut(queries);
-    for rows in cut(0..queries, plan.tile[0]) {
-        for columns in cut(0..documents, plan.tile[1]) {
-            let mut tile = Tile::new([rows.clone(), columns.clone()], plan.block, scratch);
+    plan.for_each_tile(
+        [queries, documents],
+        plan.area(),
+        scratch,
+        |mut tile, ranges| {
+            let [rows, columns] = ranges;
             tile.compute(embeddings, |_: &mut (), _, _| ());
             rayon::join(
-                || tile.gather_queries(plan, &mut of_queries[rows.clone()]),
+                || tile.gather_queries(plan, &mut of_queries[rows]),
                 || tile.gather_documents(plan, &mut of_documents[columns]),
             );
-        }
-    }
+        },
+    );
     summaries
 }
 
@@ -46,14 +49,14 @@ impl<R: Element<Real = R> + Real> Tile<'_, R> {
     fn gather_queries(&self, plan: Plan<R>, summaries: &mut [Summary<R>]) {
         let isa = Isa::best();
         let [rows, columns] = &self.grid;
-        strips(summaries, self.block[0]).for_each_init(Scratch::default, |scratch, strip| {
+        strips(summaries, rows[0].len()).for_each_init(Scratch::default, |scratch, strip| {
             let Strip {
                 block: row,
                 range,
                 summaries,
             } = strip;
             for (column, documents) in columns.iter().enumerate() {
-                let scores = self.block(row, column).rows(range.clone());
+                let scores = self.block(row, column, 0).rows(range.clone());
                 let width = documents.len();
                 isa.run(Gather {
                     scores: &scores.data()[..range.len() * width],
@@ -74,7 +77,7 @@ impl<R: Element<Real = R> + Real> Tile<'_, R> {
         let judgements = plan.mirrored.expect("targets of the documents");
         let [rows, columns] = &self.grid;
         let buffers = <(Scratch<R>, Vec<R>)>::default;
-        strips(summaries, self.block[1]).for_each_init(buffers, |(scratch, scores), strip| {
+        strips(summaries, columns[0].len()).for_each_init(buffers, |(scratch, scores), strip| {
             let Strip {
                 block: column,
                 range,
@@ -83,7 +86,7 @@ impl<R: Element<Real = R> + Real> Tile<'_, R> {
             for (row, queries) in rows.iter().enumerate() {
                 let width = queries.len();
                 scores.resize(range.len() * width, R::default());
-                transpose(self.block(row, column).columns(range.clone()), scores);
+                transpose(self.block(row, column, 0).columns(range.clone()), scores);
                 isa.run(Gather {
                     scores,
                     width,

@@ -14,11 +14,12 @@ use crate::kernels::{
     },
 };
 
-/// The ceilings of the negatives of each query, from the products of its positives alone; any
-/// number where it has no positive.
+/// The ceilings of the negatives of each query, from the products of its positives alone, which
+/// are multiplied by the `scales` of query and document; any number where it has no positive.
 pub fn ceilings<R: Element<Real = R> + Real>(
     embeddings: Embeddings<R>,
     judgements: Judgements<R>,
+    scales: Option<[&[R]; 2]>,
     rule: FalseNegatives,
 ) -> Vec<R> {
     let isa = Isa::best();
@@ -31,7 +32,18 @@ pub fn ceilings<R: Element<Real = R> + Real>(
             documents: embeddings.documents,
             columns,
         });
-        R::from_f64(rule.ceiling(scores.into_iter()))
+        let columns = columns.iter();
+        let scores = scores
+            .into_iter()
+            .zip(columns)
+            .map(|(score, &column)| match scales {
+                Some([of_queries, of_documents]) => {
+                    let score = R::from_f64(score).mul(of_queries[query]);
+                    score.mul(of_documents[column]).to_f64()
+                }
+                None => score,
+            });
+        R::from_f64(rule.ceiling(scores))
     };
     (0..queries)
         .into_par_iter()

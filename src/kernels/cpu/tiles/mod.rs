@@ -8,6 +8,7 @@
 
 mod both;
 mod ceilings;
+mod nested;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,7 @@ use crate::kernels::table::{POSITIVE_COUNT, Request, WIDTH};
 
 pub use both::forward_both;
 pub use ceilings::ceilings;
+pub use nested::{Level, Nested, scales};
 
 /// Queries and documents of a block at most: half a MiB of scores in f32.
 const BLOCK: [usize; 2] = [256, 512];
@@ -54,15 +56,23 @@ impl<R: Real> Embeddings<'_, R> {
         }
     }
 
+    /// Some of the dimensions.
+    pub fn dimensions(self, range: Range<usize>) -> Self {
+        Self {
+            queries: self.queries.columns(range.clone()),
+            documents: self.documents.columns(range),
+        }
+    }
+
     fn counts(&self) -> [usize; 2] {
         [self.queries.shape()[0], self.documents.shape()[0]]
     }
 
-    /// Scores of some queries and some documents.
-    fn scores(&self, queries: Range<usize>, documents: Range<usize>, out: &mut [R]) {
+    /// Writes the scores of some queries and some documents, or adds them.
+    fn scores(&self, [queries, documents]: [Range<usize>; 2], out: &mut [R], add: bool) {
         let queries = Factor::from(self.queries.rows(queries));
         let documents = Factor::from(self.documents.rows(documents));
-        product(queries, documents.transpose(), out, false);
+        product(queries, documents.transpose(), out, add);
     }
 }
 
@@ -115,7 +125,45 @@ impl<'a, R> Plan<'a, R> {
 
     /// Entries of the scratch memory that [`backward`] and [`forward_both`] need.
     pub fn scratch_len(&self) -> usize {
-        self.tile[0] * self.tile[1]
+        self.blocks() * self.area()
+    }
+
+    /// Blocks of a tile.
+    fn blocks(&self) -> usize {
+        self.tile[0] / self.block[0] * (self.tile[1] / self.block[1])
+    }
+
+    /// Scores of a block.
+    fn area(&self) -> usize {
+        self.block[0] * self.block[1]
+    }
+}
+
+impl<R: Element<Real = R> + Real> Plan<'_, R> {
+    /// Each tile in turn, with its queries and documents; a block has `chunk` entries of the
+    /// scratch memory.
+    fn for_each_tile(
+        self,
+        [queries, documents]: [usize; 2],
+        chunk: usize,
+        scratch: &mut [R],
+        mut run: impl FnMut(Tile<R>, [Range<usize>; 2]),
+    ) {
+        for rows in cut(0..queries, self.tile[0]) {
+            for columns in cut(0..documents, self.tile[1]) {
+                let grid = [
+                    cut(rows.clone(), self.block[0]).collect(),
+                    cut(columns.clone(), self.block[1]).collect(),
+                ];
+                let tile = Tile {
+                    data: &mut *scratch,
+                    chunk,
+                    area: self.area(),
+                    grid,
+                };
+                run(tile, [rows.clone(), columns]);
+            }
+        }
     }
 }
 
@@ -133,7 +181,33 @@ pub fn forward<R: Element<Real = R> + Real>(
     plan: Plan<R>,
 ) -> Vec<Summary<R>> {
     let isa = Isa::best();
-    let [queries, documents] = embeddings.counts();
+    type Buffers<R> = (Vec<R>, Scratch<R>);
+    let gather =
+        |(buffer, scratch): &mut Buffers<R>, ranges: [Range<usize>; 2], summaries: &mut _| {
+            let [strip, columns] = ranges.clone();
+            buffer.resize(strip.len() * columns.len(), R::default());
+            embeddings.scores(ranges, buffer, false);
+            isa.run(Gather {
+                scores: buffer,
+                width: columns.len(),
+                first: [strip.start, columns.start],
+                judgements: plan.judgements,
+                request: plan.request,
+                summaries,
+                scratch,
+            });
+        };
+    gathered(embeddings.counts(), plan, 1, gather).concat()
+}
+
+/// The summaries of each strip of queries, `levels` for each of them, level after level.
+/// `gather` adds those of a block, and may reuse a value of its own from block to block.
+fn gathered<R: Real, T: Default>(
+    [queries, documents]: [usize; 2],
+    plan: Plan<R>,
+    levels: usize,
+    gather: impl Fn(&mut T, [Range<usize>; 2], &mut [Summary<R>]) + Sync,
+) -> Vec<Vec<Summary<R>>> {
     let block = plan.block;
     let strips: Vec<_> = cut(0..queries, block[0]).collect();
     // Few queries: their documents are cut as well, and merged in order.
@@ -143,34 +217,21 @@ pub fn forward<R: Element<Real = R> + Real>(
     let part = documents.div_ceil(parts).next_multiple_of(block[1]);
     let parts: Vec<_> = cut(0..documents, part).collect();
 
-    let gather = |(scores, scratch): &mut (Vec<R>, Scratch<R>), task: usize| {
+    let gather = |reused: &mut T, task: usize| {
         let (strip, part) = (&strips[task / parts.len()], &parts[task % parts.len()]);
-        let mut summaries = vec![Summary::default(); strip.len()];
+        let mut summaries = vec![Summary::default(); levels * strip.len()];
         for columns in cut(part.clone(), block[1]) {
-            let scores = &mut scores[..strip.len() * columns.len()];
-            embeddings.scores(strip.clone(), columns.clone(), scores);
-            isa.run(Gather {
-                scores,
-                width: columns.len(),
-                first: [strip.start, columns.start],
-                judgements: plan.judgements,
-                request: plan.request,
-                summaries: &mut summaries,
-                scratch,
-            });
+            gather(reused, [strip.clone(), columns], &mut summaries);
         }
         summaries
     };
     let gathered: Vec<_> = (0..strips.len() * parts.len())
         .into_par_iter()
         .with_max_len(1)
-        .map_init(
-            || (vec![R::default(); block[0] * block[1]], Scratch::default()),
-            gather,
-        )
+        .map_init(T::default, gather)
         .collect();
 
-    let mut summaries = Vec::with_capacity(queries);
+    let mut merged = Vec::with_capacity(strips.len());
     let mut gathered = gathered.into_iter();
     while let Some(mut first) = gathered.next() {
         for later in gathered.by_ref().take(parts.len() - 1) {
@@ -178,9 +239,9 @@ pub fn forward<R: Element<Real = R> + Real>(
                 summary.merge(later, plan.request);
             }
         }
-        summaries.append(&mut first);
+        merged.push(first);
     }
-    summaries
+    merged
 }
 
 /// The table of statistics, a row of [`WIDTH`] for each query.
@@ -249,28 +310,23 @@ pub fn backward<R: Element<Real = R> + Real>(
     of_queries: Option<&mut [R]>,
     of_documents: Option<&mut [R]>,
 ) {
-    let [queries, documents] = embeddings.counts();
-    let of_queries = of_queries.map(|out| Sums::new(embeddings.documents, out));
-    let of_documents = of_documents.map(|out| Sums::new(embeddings.queries, out));
-    let (mut of_queries, mut of_documents) = (of_queries, of_documents);
-    for rows in cut(0..queries, plan.tile[0]) {
-        for columns in cut(0..documents, plan.tile[1]) {
-            let mut tile = Tile::new([rows.clone(), columns.clone()], plan.block, scratch);
-            tile.differentiate(embeddings, plan, known);
-            rayon::join(
-                || {
-                    if let Some(sums) = &mut of_queries {
-                        tile.add_to_queries(sums);
-                    }
-                },
-                || {
-                    if let Some(sums) = &mut of_documents {
-                        tile.add_to_documents(sums);
-                    }
-                },
-            );
-        }
-    }
+    let mut of_queries = of_queries.map(|out| Sums::new(embeddings.documents, out));
+    let mut of_documents = of_documents.map(|out| Sums::new(embeddings.queries, out));
+    plan.for_each_tile(embeddings.counts(), plan.area(), scratch, |mut tile, _| {
+        tile.differentiate(embeddings, plan, known);
+        rayon::join(
+            || {
+                if let Some(sums) = &mut of_queries {
+                    tile.add_to_queries(0, sums);
+                }
+            },
+            || {
+                if let Some(sums) = &mut of_documents {
+                    tile.add_to_documents(0, sums);
+                }
+            },
+        );
+    });
 }
 
 /// The gradients of some embeddings: sums of the others.
@@ -304,44 +360,46 @@ impl<'a, R: Real> Sums<'a, R> {
 /// A tile of scores, or of their gradients: a grid of blocks, each contiguous.
 struct Tile<'a, R> {
     data: &'a mut [R],
-    block: [usize; 2],
+    /// Entries of each block: scores of one level or more, and what else is kept of it.
+    chunk: usize,
+    /// Entries of each level.
+    area: usize,
     /// The queries of each row of blocks, the documents of each column.
     grid: [Vec<Range<usize>>; 2],
 }
 
-impl<'a, R: Element<Real = R> + Real> Tile<'a, R> {
-    fn new(ranges: [Range<usize>; 2], block: [usize; 2], data: &'a mut [R]) -> Self {
-        let [rows, columns] = ranges;
-        Self {
-            data,
-            block,
-            grid: [
-                cut(rows, block[0]).collect(),
-                cut(columns, block[1]).collect(),
-            ],
-        }
-    }
-
-    /// Computes the scores, and has `and` do with the queries, documents and scores of each
-    /// block what it wants; it may reuse a value of its own from block to block.
-    fn compute<T: Default>(
+impl<R: Element<Real = R> + Real> Tile<'_, R> {
+    /// Runs over the queries, the documents and the entries of each block; may reuse a value
+    /// of its own from block to block.
+    fn for_each_block<T: Default>(
         &mut self,
-        embeddings: Embeddings<R>,
-        and: impl Fn(&mut T, [Range<usize>; 2], &mut [R]) + Sync,
+        run: impl Fn(&mut T, [Range<usize>; 2], &mut [R]) + Sync,
     ) {
         let [rows, columns] = &self.grid;
         self.data
-            .par_chunks_mut(self.block[0] * self.block[1])
+            .par_chunks_mut(self.chunk)
             .take(rows.len() * columns.len())
             .with_max_len(1)
             .enumerate()
-            .for_each_init(T::default, |reused, (index, scores)| {
-                let rows = rows[index / columns.len()].clone();
-                let columns = columns[index % columns.len()].clone();
-                let scores = &mut scores[..rows.len() * columns.len()];
-                embeddings.scores(rows.clone(), columns.clone(), scores);
-                and(reused, [rows, columns], scores);
+            .for_each_init(T::default, |reused, (index, entries)| {
+                let row = rows[index / columns.len()].clone();
+                let column = columns[index % columns.len()].clone();
+                run(reused, [row, column], entries);
             });
+    }
+
+    /// Computes the scores, and runs over those of each block, its queries and documents.
+    fn compute<T: Default>(
+        &mut self,
+        embeddings: Embeddings<R>,
+        run: impl Fn(&mut T, [Range<usize>; 2], &mut [R]) + Sync,
+    ) {
+        self.for_each_block(|reused, ranges, entries| {
+            let [rows, columns] = ranges.clone();
+            let scores = &mut entries[..rows.len() * columns.len()];
+            embeddings.scores(ranges.clone(), scores, false);
+            run(reused, ranges, scores);
+        });
     }
 
     /// Computes the scores and turns them into their gradients.
@@ -380,33 +438,33 @@ impl<'a, R: Element<Real = R> + Real> Tile<'a, R> {
         });
     }
 
-    /// The block in a row and a column of the grid.
-    fn block(&self, row: usize, column: usize) -> Matrix<'_, R> {
+    /// A level of the block in a row and a column of the grid.
+    fn block(&self, row: usize, column: usize, level: usize) -> Matrix<'_, R> {
         let [rows, columns] = &self.grid;
-        let start = (row * columns.len() + column) * self.block[0] * self.block[1];
+        let start = (row * columns.len() + column) * self.chunk + level * self.area;
         let shape = [rows[row].len(), columns[column].len()];
         Matrix::new(&self.data[start..], shape[1], shape)
     }
 
     /// Adds to the gradients of the queries of this tile, or begins them.
-    fn add_to_queries(&self, sums: &mut Sums<R>) {
+    fn add_to_queries(&self, level: usize, sums: &mut Sums<R>) {
         let [rows, columns] = &self.grid;
-        let (documents, parts) = sums.parts(span(rows), self.block[0]);
+        let (documents, parts) = sums.parts(span(rows), rows[0].len());
         parts.enumerate().for_each(|(row, out)| {
             for (column, range) in columns.iter().enumerate() {
-                let block = self.block(row, column).into();
+                let block = self.block(row, column, level).into();
                 documents.sum(range.clone(), block, out, range.start > 0);
             }
         });
     }
 
     /// Adds to the gradients of the documents of this tile, or begins them.
-    fn add_to_documents(&self, sums: &mut Sums<R>) {
+    fn add_to_documents(&self, level: usize, sums: &mut Sums<R>) {
         let [rows, columns] = &self.grid;
-        let (queries, parts) = sums.parts(span(columns), self.block[1]);
+        let (queries, parts) = sums.parts(span(columns), columns[0].len());
         parts.enumerate().for_each(|(column, out)| {
             for (row, range) in rows.iter().enumerate() {
-                let block = Factor::from(self.block(row, column)).transpose();
+                let block = Factor::from(self.block(row, column, level)).transpose();
                 queries.sum(range.clone(), block, out, range.start > 0);
             }
         });

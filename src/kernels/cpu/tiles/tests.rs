@@ -96,6 +96,65 @@ impl Batch {
         self.differentiate(plan, summaries, &upstream)
     }
 
+    /// At two levels, normalized or not: tables and gradients.
+    fn run_nested(&self, sizes: [usize; 2], normalize: bool, tile: [usize; 2]) -> Outcome {
+        let embeddings = self.embeddings();
+        let sides = [embeddings.queries, embeddings.documents];
+        let of_sides = sides.map(|side| scales(side, &sizes));
+        let level = |index: usize| Level {
+            dimensions: [0, sizes[0]][index]..sizes[index],
+            scales: normalize.then(|| of_sides.each_ref().map(|of| of[index].as_slice())),
+            judgements: self.judgements(),
+        };
+        let levels = [level(0), level(1)];
+        let plan = self.plan(tile);
+        let nested = Nested {
+            embeddings,
+            plan,
+            levels: &levels,
+        };
+        let summaries = nested.forward();
+        let table = table(&summaries, plan.request);
+        let known = Known {
+            summaries: &summaries,
+            table: &table,
+            upstream: &[self.upstream.as_slice(), &self.upstream].concat(),
+        };
+        let mut scratch = vec![f32::NAN; nested.scratch_len()];
+        let mut out = self.nothing();
+        let [of_queries, of_documents] = &mut out;
+        nested.backward(known, &mut scratch, Some(of_queries), Some(of_documents));
+        let [of_queries, of_documents] = out;
+        [table, of_queries, of_documents]
+    }
+
+    /// The first dimensions alone, of length 1 if wanted.
+    fn cut(&self, size: usize, normalize: bool) -> Self {
+        let cut = |entries: &Vec<f32>| {
+            let rows = entries.chunks_exact(self.dimensions);
+            let row = |row: &[f32]| {
+                let squares: f32 = row[..size].iter().map(|x| x * x).sum();
+                let length = if normalize { squares.sqrt() } else { 1.0 };
+                row[..size].iter().map(|x| x / length).collect::<Vec<_>>()
+            };
+            rows.flat_map(row).collect()
+        };
+        Self {
+            counts: self.counts,
+            dimensions: size,
+            embeddings: self.embeddings.each_ref().map(cut),
+            labels: self.labels.clone(),
+            upstream: self.upstream.clone(),
+        }
+    }
+
+    /// Outputs in which what is not written shows.
+    fn nothing(&self) -> [Vec<f32>; 2] {
+        self.embeddings
+            .each_ref()
+            .map(|entries| vec![f32::NAN; entries.len()])
+    }
+
     fn differentiate(
         &self,
         plan: Plan<f32>,
@@ -111,10 +170,7 @@ impl Batch {
         };
         // What is not written shows.
         let mut scratch = vec![f32::NAN; plan.scratch_len()];
-        let mut out = self
-            .embeddings
-            .each_ref()
-            .map(|entries| vec![f32::NAN; entries.len()]);
+        let mut out = self.nothing();
         let [of_queries, of_documents] = &mut out;
         backward(
             embeddings,
@@ -195,7 +251,8 @@ fn results_do_not_depend_on_the_number_of_threads() {
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
             let pool = pool.build().unwrap();
-            let outcomes = pool.install(|| [batch.run(tile), batch.run_both(tile)]);
+            let nested = || batch.run_nested([3, 7], true, tile);
+            let outcomes = pool.install(|| [batch.run(tile), batch.run_both(tile), nested()]);
             let bits = |entries: Vec<f32>| entries.into_iter().map(f32::to_bits).collect();
             outcomes.map(|outcome| outcome.map(bits as fn(_) -> Vec<_>))
         };
@@ -271,4 +328,108 @@ fn both_directions_are_each_of_them() {
         let what = format!("{counts:?} {tile:?}");
         assert_close(&what, &batch.run_both(tile), &want, 1e-4);
     }
+}
+
+/// The gradient of what is cut and normalized, as that of the whole.
+fn through_cut(
+    batch: &Batch,
+    size: usize,
+    normalize: bool,
+    side: usize,
+    of_cut: &[f32],
+) -> Vec<f32> {
+    let rows = batch.embeddings[side].chunks_exact(batch.dimensions);
+    let rows = rows.zip(of_cut.chunks_exact(size));
+    let row = |(row, of_cut): (&[f32], &[f32])| {
+        let row = &row[..size];
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+        let (length, pull) = match normalize {
+            true => (dot(row, row).sqrt(), dot(row, of_cut) / dot(row, row)),
+            false => (1.0, 0.0),
+        };
+        let pairs = row.iter().zip(of_cut);
+        let mut of_row: Vec<f32> = pairs.map(|(x, of)| (of - pull * x) / length).collect();
+        of_row.resize(batch.dimensions, 0.0);
+        of_row
+    };
+    rows.flat_map(row).collect()
+}
+
+#[test]
+fn nested_dimensions_are_each_size_alone() {
+    for (counts, tile) in [
+        ([1, 1], [1, 1]),
+        ([3, 1300], [3, 600]),
+        ([257, 513], [100, 200]),
+        ([600, 300], [600, 300]),
+        ([300, 1100], [1000, 512]),
+    ] {
+        for normalize in [false, true] {
+            let mut batch = Batch::new(counts, 11);
+            // Multiples of one number tie, and rounding would pick one of the largest.
+            for (i, x) in batch.embeddings.iter_mut().flatten().enumerate() {
+                *x += (i as f32 * 0.37).sin() * 0.1;
+            }
+            let sizes = [3, 8];
+            let each = sizes.map(|size| (size, batch.cut(size, normalize).dense()));
+            let sum = |side: usize| {
+                let of = each.each_ref().map(|(size, outcome)| {
+                    through_cut(&batch, *size, normalize, side, &outcome[1 + side])
+                });
+                let [a, b] = of;
+                a.iter().zip(&b).map(|(a, b)| a + b).collect::<Vec<_>>()
+            };
+            let tables = each.each_ref().map(|(_, outcome)| outcome[0].clone());
+            let want = [tables.concat(), sum(0), sum(1)];
+            let what = format!("{counts:?} {tile:?} {normalize}");
+            let got = batch.run_nested(sizes, normalize, tile);
+            assert_close(&what, &got, &want, 2e-4);
+        }
+    }
+}
+
+#[test]
+fn a_row_without_a_length_is_read_by_nobody_who_ignores_it() {
+    let mut batch = Batch::new([40, 90], 4);
+    // No one's, for its label is no query's: NaN, infinite, and zeros.
+    batch.embeddings[1][4] = f32::NAN;
+    batch.embeddings[1][9] = f32::INFINITY;
+    batch.embeddings[1][12..16].fill(0.0);
+    let scales = scales(batch.matrix(1), &[1, 4]);
+    assert!(scales[0][1].is_nan() && scales[1][1].is_nan() && scales[1][2].is_nan());
+    assert_eq!([scales[0][3], scales[1][3]], [0.0, 0.0]);
+    let positives: Vec<Vec<usize>> = (0..40).map(|query| vec![query + 4]).collect();
+    let ignored: Vec<Vec<usize>> = vec![vec![1, 2]; 40];
+    let relevance = Relevance::Columns {
+        positives: &positives,
+        weights: None,
+        ignored: Some(&ignored),
+    };
+    let embeddings = batch.embeddings();
+    let of_queries = super::scales(embeddings.queries, &[1, 4]);
+    let levels = [0, 1].map(|index| Level {
+        dimensions: [0, 1][index]..[1, 4][index],
+        scales: Some([of_queries[index].as_slice(), &scales[index]]),
+        judgements: Judgements::of(relevance),
+    });
+    let plan = batch.plan([40, 90]);
+    let nested = Nested {
+        embeddings,
+        plan,
+        levels: &levels,
+    };
+    let summaries = nested.forward();
+    let table = table(&summaries, plan.request);
+    let known = Known {
+        summaries: &summaries,
+        table: &table,
+        upstream: &[batch.upstream.as_slice(), &batch.upstream].concat(),
+    };
+    let mut scratch = vec![f32::NAN; nested.scratch_len()];
+    let mut out = batch.nothing();
+    let [of_queries, of_documents] = &mut out;
+    nested.backward(known, &mut scratch, Some(of_queries), Some(of_documents));
+    let entries = table.iter().chain(out.iter().flatten());
+    assert!(entries.into_iter().all(|x| x.is_finite()));
+    assert_eq!(out[1][4..16], [0.0; 12]);
 }
