@@ -1,16 +1,19 @@
 //! Targets as the operations of a backend take them.
 
 use burn::backend::{
-    Autodiff, Backend, Dispatch, ExtensionType,
+    Autodiff, Backend, ExtensionType,
     autodiff::checkpoint::strategy::CheckpointStrategy,
     tensor::{BoolTensor, FloatTensor, IntTensor},
 };
-use burn::tensor::DType;
 
 #[cfg(feature = "cpu")]
 use burn::backend::{DispatchKindConversion, DispatchTensor};
+#[cfg(any(feature = "cpu", feature = "cubecl"))]
+use burn::{backend::Dispatch, tensor::DType};
 
-use crate::targets::{self, Lists, Targets};
+use crate::targets::Lists;
+#[cfg(any(feature = "cpu", feature = "cubecl"))]
+use crate::targets::{self, Targets};
 
 /// The targets of a batch, as tensors of a backend.
 #[derive(Clone, Debug, ExtensionType)]
@@ -80,6 +83,7 @@ pub enum Chosen<B: Backend> {
     Column(IntTensor<B>),
 }
 
+#[cfg(any(feature = "cpu", feature = "cubecl"))]
 impl Judged<Dispatch> {
     /// The targets with all their positives, chosen or not, and weights in `dtype`: with
     /// labels and lists as they are, where the kernels read `lists`, else with the masks and
@@ -120,7 +124,6 @@ impl Judged<Dispatch> {
     }
 
     /// Ignores negatives above the ceiling of their query.
-    #[cfg(any(feature = "cpu", feature = "cubecl"))]
     pub fn with_ceilings(self, ceilings: FloatTensor<Dispatch>) -> Self {
         Self {
             ceilings: Ceilings::Each(ceilings),

@@ -36,7 +36,7 @@ pub(super) fn both(
         ];
     }
     let [queries, documents] = targets.dims();
-    let mirrored = mirrored.clone();
+    let mirrored = Box::new(mirrored.clone());
     let tables = tables(embeddings, targets, request, Tables::OfBoth { mirrored });
     [(0, queries), (queries, documents)].map(|(first, rows)| tables.clone().narrow(0, first, rows))
 }
@@ -131,17 +131,19 @@ struct Batch {
     documents: Tensor<2>,
     targets: Targets,
     request: Request,
+    #[cfg_attr(not(feature = "cpu"), allow(dead_code))]
     tables: Tables,
     tile: Tile,
 }
 
 /// Which tables are wanted; those behind the first need a device that shares products.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "cpu"), allow(dead_code))]
 enum Tables {
     OfQueries,
     /// That of the queries, then that of the documents over the queries.
     OfBoth {
-        mirrored: Targets,
+        mirrored: Box<Targets>,
     },
     /// Those of the queries at several sizes.
     Nested {
