@@ -287,13 +287,7 @@ impl Part {
 impl Source {
     /// The scores times a number, `[1]`; differentiable.
     fn scaled(self, scale: &Tensor<1>) -> Self {
-        let by = |x: &Tensor<2>| {
-            let scale = scale.clone().to_device(&x.device()).unsqueeze::<2>();
-            match x.dtype() {
-                DType::F64 => x.clone().mul(scale.cast(DType::F64)),
-                _ => x.clone().cast(DType::F32).mul(scale.cast(DType::F32)),
-            }
-        };
+        let by = |x: &Tensor<2>| scaled(x, scale);
         // Queries keep the type that documents have.
         let queries = |x: &Tensor<2>| by(x).cast(x.dtype());
         match self {
@@ -383,6 +377,30 @@ impl Scores {
         Self { source, ..self }
     }
 
+    /// The embeddings of queries and then documents, whose products have the scores among them,
+    /// if these come from those of one device.
+    pub(crate) fn both_sides(&self) -> Option<Embeddings> {
+        let Source::Embeddings(Embeddings {
+            queries,
+            documents,
+            tile,
+        }) = &self.source
+        else {
+            return None;
+        };
+        let both = Tensor::cat(vec![queries.clone(), documents.clone()], 0);
+        let queries = match &self.scale {
+            // Half of it on either side.
+            Some(scale) => scaled(&both, &scale.clone().sqrt()).cast(both.dtype()),
+            None => both,
+        };
+        Some(Embeddings {
+            documents: queries.clone(),
+            queries,
+            tile: *tile,
+        })
+    }
+
     /// The embeddings, if the scores are the products of those of one device.
     pub(crate) fn unscaled_embeddings(&self) -> Option<Embeddings> {
         match self {
@@ -449,6 +467,15 @@ impl Scores {
             *first = rows.end;
             Some((part, rows))
         })
+    }
+}
+
+/// A matrix times a number, in no less than f32.
+fn scaled(x: &Tensor<2>, scale: &Tensor<1>) -> Tensor<2> {
+    let scale = scale.clone().to_device(&x.device()).unsqueeze::<2>();
+    match x.dtype() {
+        DType::F64 => x.clone().mul(scale.cast(DType::F64)),
+        _ => x.clone().cast(DType::F32).mul(scale.cast(DType::F32)),
     }
 }
 

@@ -116,10 +116,25 @@ impl<O: Objective> Bidirectional<O> {
         scores.assert_fit(&targets);
         let [forth, back] = self.weights.map(|weight| weight != 0.0);
         let mirrored = back.then(|| targets.clone().without_query_weights().transpose());
+        let objective = &self.objective;
+        if let (true, true, true) = (forth, back, self.same_side)
+            && let Some(both) = scores.both_sides()
+        {
+            let [queries, documents] = targets.dims();
+            let targets = objective.choose_positives(targets.of_both_sides());
+            let request = objective.request();
+            let statistics =
+                Statistics::symmetric_from_embeddings(both.queries, both.tile, &targets, request);
+            let losses = Losses::of(objective, &statistics);
+            return [
+                losses.part(0..queries),
+                losses.part(queries..queries + documents),
+            ]
+            .map(Some);
+        }
         if let (true, false, Some(mirrored)) = (forth, self.same_side, &mirrored)
             && let Some(embeddings) = scores.embeddings()
         {
-            let objective = &self.objective;
             let targets = objective.choose_positives(targets);
             let mirrored = objective.choose_positives(mirrored.clone());
             let request = objective.request();

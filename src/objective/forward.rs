@@ -1,5 +1,7 @@
 //! What every objective has: means, sums and losses of scores, whatever these come from.
 
+use std::ops::Range;
+
 use burn::{nn::loss::Reduction, tensor::Tensor};
 
 use super::{Objective, matryoshka::Nest};
@@ -200,6 +202,14 @@ impl Losses {
         Self {
             each: objective.losses(statistics),
             positive_counts: statistics.positive_counts(),
+        }
+    }
+
+    /// Those of some of the queries.
+    pub fn part(&self, rows: Range<usize>) -> Self {
+        Self {
+            each: self.each.clone().slice([rows.clone()]),
+            positive_counts: self.positive_counts.clone().slice([rows]),
         }
     }
 

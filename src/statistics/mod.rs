@@ -54,7 +54,7 @@ use burn::tensor::{DType, Tensor};
 
 pub use crate::kernels::table::{Request, Statistic};
 use crate::{
-    Embeddings, Targets,
+    Embeddings, Targets, Tile,
     kernels::table::{NEGATIVE_COUNT, POSITIVE_COUNT, POSITIVE_WEIGHT, REFERENCE},
 };
 
@@ -133,6 +133,21 @@ impl Statistics {
         request: Request,
     ) -> [Self; 2] {
         tiled::both(embeddings, targets, mirrored, request).map(|table| Self { table, request })
+    }
+
+    /// The statistics of embeddings over themselves: queries and documents are the same.
+    ///
+    /// On Burn's CPU backends half of the products are computed.
+    pub(crate) fn symmetric_from_embeddings(
+        embeddings: Tensor<2>,
+        tile: Option<Tile>,
+        targets: &Targets,
+        request: Request,
+    ) -> Self {
+        Self {
+            table: tiled::symmetric(embeddings, tile, targets, request),
+            request,
+        }
     }
 
     /// The statistics of embeddings cut to so many `sizes` dimensions, ascending, and normalized

@@ -182,6 +182,58 @@ impl Lists {
         }
     }
 
+    /// The first columns behind the others.
+    pub fn rotated(&self, first: usize) -> Self {
+        let turn = |lists: &Arc<Vec<Vec<usize>>>| {
+            let turned = lists.iter().map(|columns| {
+                let (before, after) =
+                    columns.split_at(columns.partition_point(|&column| column < first));
+                let rest = self.documents - first;
+                let before = before.iter().map(|column| column + rest);
+                after
+                    .iter()
+                    .map(|column| column - first)
+                    .chain(before)
+                    .collect()
+            });
+            Arc::new(turned.collect())
+        };
+        let weights = self.weights.as_ref().map(|weights| {
+            let turned = self
+                .columns
+                .iter()
+                .zip(weights.iter())
+                .map(|(columns, weights)| {
+                    let (before, after) =
+                        weights.split_at(columns.partition_point(|&column| column < first));
+                    [after, before].concat()
+                });
+            Arc::new(turned.collect())
+        });
+        Self {
+            columns: turn(&self.columns),
+            weights,
+            ignored: self.ignored.as_ref().map(turn),
+            ..self.clone()
+        }
+    }
+
+    /// The queries of these lists and then those of others, over the same documents. Both have
+    /// weights and ignore columns, or neither.
+    pub fn followed_by(&self, others: &Self) -> Self {
+        let both = |a: &Arc<Vec<Vec<usize>>>, b: &Arc<Vec<Vec<usize>>>| {
+            Arc::new([a.as_slice(), b].concat())
+        };
+        let weights = self.weights.as_ref().zip(others.weights.as_ref());
+        let ignored = self.ignored.as_ref().zip(others.ignored.as_ref());
+        Self {
+            columns: both(&self.columns, &others.columns),
+            weights: weights.map(|(a, b)| Arc::new([a.as_slice(), b].concat())),
+            ignored: ignored.map(|(a, b)| both(a, b)),
+            ..self.clone()
+        }
+    }
+
     /// Ignores further columns of each query, in any order.
     pub fn with_ignored(&self, columns: Vec<Vec<usize>>) -> Self {
         let ignored = columns.into_iter().enumerate().map(|(query, mut ignored)| {

@@ -125,6 +125,46 @@ impl Targets {
     }
 }
 
+impl Targets {
+    /// The targets of queries and then documents, over queries and then documents: both
+    /// directions, with the same side.
+    ///
+    /// # Panics
+    ///
+    /// As [`transpose`](Self::transpose), query weights aside.
+    pub(crate) fn of_both_sides(self) -> Self {
+        let [_, documents] = self.dims();
+        let back = self.clone().without_query_weights().transpose();
+        let back = back.with_same_side();
+        let forth = self.with_same_side();
+        // Of the queries the documents come first: they go behind.
+        let [rows, columns] = forth.dims();
+        let ranges = [[0..rows, documents..columns], [0..rows, 0..documents]];
+        let masks = |forth: Tensor<2, Bool>, back| {
+            let parts = ranges.clone().map(|range| forth.clone().slice(range));
+            Tensor::cat(vec![Tensor::cat(parts.to_vec(), 1), back], 0)
+        };
+        let floats = |forth: Tensor<2>, back| {
+            let parts = ranges.clone().map(|range| forth.clone().slice(range));
+            Tensor::cat(vec![Tensor::cat(parts.to_vec(), 1), back], 0)
+        };
+        let relevance = match (&forth.relevance, &back.relevance) {
+            (Relevance::Lists(forth), Relevance::Lists(back)) => {
+                Relevance::Lists(forth.rotated(documents).followed_by(back))
+            }
+            (forth, back) => Relevance::Mask(masks(forth.mask(), back.mask())),
+        };
+        // Either direction has them, or neither.
+        let candidates = forth.candidates.zip(back.candidates);
+        let weights = forth.weights.zip(back.weights);
+        Self {
+            candidates: candidates.map(|(forth, back)| masks(forth, back)),
+            weights: weights.map(|(forth, back)| floats(forth, back)),
+            ..relevance.into()
+        }
+    }
+}
+
 /// Which of them are equal, `[n, n]`.
 fn equal(labels: Tensor<1, Int>) -> Tensor<2, Bool> {
     Relevance::Labels {

@@ -56,6 +56,7 @@ struct Tiles<B: Backend, R> {
     judged: HostJudged<B>,
     /// The targets of the documents over the queries, if their table is wanted, too.
     mirrored: Option<HostJudged<B>>,
+    symmetric: bool,
     request: Request,
     tile: [usize; 2],
     table: Vec<R>,
@@ -76,6 +77,7 @@ where
             mirrored: mirrored.map(|targets| host(&batch, targets)),
             queries: B::with_contiguous_rows(float::<B>(batch.queries)),
             documents: B::with_contiguous_rows(float::<B>(batch.documents)),
+            symmetric: matches!(batch.tables, Tables::Symmetric),
             request: batch.request,
             tile: [batch.tile.queries, batch.tile.documents],
             table: Vec::new(),
@@ -95,13 +97,14 @@ where
             let mirrored = tiles.mirrored.take().zip(of_documents);
             tiles.mirrored = mirrored.map(|(judged, ceilings)| judged.with_ceilings(ceilings));
         }
-        tiles.summaries = match &tiles.mirrored {
-            None => tiles::forward(tiles.embeddings(), tiles.plan()),
-            Some(_) => {
-                let plan = tiles.plan();
-                let mut scratch = Output::<R>::new([plan.scratch_len()].into());
-                tiles::forward_both(tiles.embeddings(), plan, scratch.entries())
+        let (embeddings, plan) = (tiles.embeddings(), tiles.plan());
+        let scratch = || Output::<R>::new([plan.scratch_len()].into());
+        tiles.summaries = match batch.tables {
+            Tables::Symmetric => {
+                tiles::forward_symmetric(embeddings.queries, plan, scratch().entries())
             }
+            Tables::OfBoth { .. } => tiles::forward_both(embeddings, plan, scratch().entries()),
+            _ => tiles::forward(embeddings, plan),
         };
         tiles.table = tiles::table(&tiles.summaries, batch.request);
         let shape = [tiles.summaries.len(), WIDTH];
@@ -118,7 +121,11 @@ where
 
     fn plan(&self) -> Plan<'_, R> {
         let counts = [&self.queries, &self.documents].map(|x| x.shape()[0]);
-        let plan = Plan::new(self.judged.judgements(), self.request, self.tile, counts);
+        let judgements = self.judged.judgements();
+        if self.symmetric {
+            return Plan::symmetric(judgements, self.request, self.tile, counts[0]);
+        }
+        let plan = Plan::new(judgements, self.request, self.tile, counts);
         match &self.mirrored {
             Some(judged) => plan.with_mirrored(judged.judgements()),
             None => plan,
@@ -148,7 +155,15 @@ where
             plan.scratch_len(),
             |scratch, [of_queries, of_documents]| {
                 let embeddings = self.embeddings();
-                tiles::backward(embeddings, plan, known, scratch, of_queries, of_documents);
+                match of_queries {
+                    Some(out) if self.symmetric => {
+                        tiles::backward_symmetric(embeddings.queries, plan, known, scratch, out);
+                    }
+                    _ => {
+                        let embeddings = self.embeddings();
+                        tiles::backward(embeddings, plan, known, scratch, of_queries, of_documents);
+                    }
+                }
             },
         )
     }

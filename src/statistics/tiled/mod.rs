@@ -41,6 +41,27 @@ pub(super) fn both(
     [(0, queries), (queries, documents)].map(|(first, rows)| tables.clone().narrow(0, first, rows))
 }
 
+/// The table of embeddings over themselves.
+pub(super) fn symmetric(
+    both: Tensor<2>,
+    tile: Option<Tile>,
+    targets: &Targets,
+    request: Request,
+) -> Tensor<2> {
+    let shared = |documents: Tensor<2>| Embeddings {
+        queries: both.clone(),
+        documents,
+        tile,
+    };
+    let embeddings = shared(both.clone());
+    if !embeddings.share_products() {
+        return table(embeddings, targets, request);
+    }
+    // All of the gradient is that of the queries.
+    let embeddings = shared(both.clone().detach());
+    tables(embeddings, targets, request, Tables::Symmetric)
+}
+
 /// The tables of embeddings cut to so many `sizes` dimensions, ascending, and normalized anew if
 /// wanted.
 pub(super) fn nested(
@@ -141,6 +162,8 @@ struct Batch {
 #[cfg_attr(not(feature = "cpu"), allow(dead_code))]
 enum Tables {
     OfQueries,
+    /// That of the queries, which are the documents as well.
+    Symmetric,
     /// That of the queries, then that of the documents over the queries.
     OfBoth {
         mirrored: Box<Targets>,

@@ -46,7 +46,7 @@ pub fn forward_both<R: Element<Real = R> + Real>(
 
 impl<R: Element<Real = R> + Real> Tile<'_, R> {
     /// Adds the scores to the summaries of the queries of this tile.
-    fn gather_queries(&self, plan: Plan<R>, summaries: &mut [Summary<R>]) {
+    pub fn gather_queries(&self, plan: Plan<R>, summaries: &mut [Summary<R>]) {
         let isa = Isa::best();
         let [rows, columns] = &self.grid;
         strips(summaries, rows[0].len()).for_each_init(Scratch::default, |scratch, strip| {
@@ -72,7 +72,7 @@ impl<R: Element<Real = R> + Real> Tile<'_, R> {
     }
 
     /// Adds the scores to the summaries of the documents of this tile.
-    fn gather_documents(&self, plan: Plan<R>, summaries: &mut [Summary<R>]) {
+    pub fn gather_documents(&self, plan: Plan<R>, summaries: &mut [Summary<R>]) {
         let isa = Isa::best();
         let judgements = plan.mirrored.expect("targets of the documents");
         let [rows, columns] = &self.grid;

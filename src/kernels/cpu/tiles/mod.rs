@@ -9,6 +9,7 @@
 mod both;
 mod ceilings;
 mod nested;
+mod symmetric;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,7 @@ use crate::kernels::table::{POSITIVE_COUNT, Request, WIDTH};
 pub use both::forward_both;
 pub use ceilings::ceilings;
 pub use nested::{Level, Nested, scales};
+pub use symmetric::{backward_symmetric, forward_symmetric};
 
 /// Queries and documents of a block at most: half a MiB of scores in f32.
 const BLOCK: [usize; 2] = [256, 512];
@@ -82,6 +84,9 @@ pub struct Plan<'a, R> {
     judgements: Judgements<'a, R>,
     /// The targets of the documents over the queries, where both directions are wanted.
     mirrored: Option<Judgements<'a, R>>,
+    /// Whether queries and documents are the same, so that a tile above the diagonal is one
+    /// below it as well.
+    symmetric: bool,
     request: Request,
     /// Multiples of the block.
     tile: [usize; 2],
@@ -109,9 +114,34 @@ impl<'a, R> Plan<'a, R> {
         Self {
             judgements,
             mirrored: None,
+            symmetric: false,
             request,
             tile,
             block,
+        }
+    }
+
+    /// For `count` queries over themselves, in square tiles.
+    pub fn symmetric(
+        judgements: Judgements<'a, R>,
+        request: Request,
+        tile: [usize; 2],
+        count: usize,
+    ) -> Self
+    where
+        R: Copy,
+    {
+        let side = (tile[0] * tile[1]).isqrt().max(1);
+        let plan = Self::new(judgements, request, [side, side], [count; 2]);
+        // Blocks of half as many queries as documents, so that a square is made of them.
+        let half = plan.block[1].div_ceil(2);
+        let block = [half, 2 * half];
+        Self {
+            mirrored: Some(judgements),
+            symmetric: true,
+            tile: [(side.min(count + block[1]) / block[1]).max(1) * block[1]; 2],
+            block,
+            ..plan
         }
     }
 
@@ -150,7 +180,8 @@ impl<R: Element<Real = R> + Real> Plan<'_, R> {
         mut run: impl FnMut(Tile<R>, [Range<usize>; 2]),
     ) {
         for rows in cut(0..queries, self.tile[0]) {
-            for columns in cut(0..documents, self.tile[1]) {
+            let first = if self.symmetric { rows.start } else { 0 };
+            for columns in cut(first..documents, self.tile[1]) {
                 let grid = [
                     cut(rows.clone(), self.block[0]).collect(),
                     cut(columns.clone(), self.block[1]).collect(),
@@ -333,12 +364,17 @@ pub fn backward<R: Element<Real = R> + Real>(
 struct Sums<'a, R> {
     of: WeightedSum<'a, R>,
     out: &'a mut [R],
+    /// Whether the first tile adds to what is there.
+    begun: bool,
 }
 
 impl<'a, R: Real> Sums<'a, R> {
     fn new(of: Matrix<'a, R>, out: &'a mut [R]) -> Self {
-        let of = WeightedSum::new(of);
-        Self { of, out }
+        Self {
+            of: WeightedSum::new(of),
+            out,
+            begun: false,
+        }
     }
 
     /// Those in `rows`, `step` at a time.
@@ -405,7 +441,12 @@ impl<R: Element<Real = R> + Real> Tile<'_, R> {
     /// Computes the scores and turns them into their gradients.
     fn differentiate(&mut self, embeddings: Embeddings<R>, plan: Plan<R>, known: Known<R>) {
         let isa = Isa::best();
-        let queries = embeddings.counts()[0];
+        let of_documents = match plan.symmetric {
+            true => known,
+            false => known.after(embeddings.counts()[0]),
+        };
+        let is_mirror = plan.symmetric && self.is_on_diagonal();
+        let mirrored = plan.mirrored.filter(|_| !is_mirror);
         type Buffers<R> = (Scratch<R>, Vec<R>);
         self.compute(embeddings, |buffers: &mut Buffers<R>, ranges, scores| {
             let (scratch, transposed) = buffers;
@@ -423,19 +464,24 @@ impl<R: Element<Real = R> + Real> Tile<'_, R> {
                 });
             };
             let first = [rows.start, columns.start];
-            let Some(mirrored) = plan.mirrored else {
+            let Some(mirrored) = mirrored else {
                 return differentiate(scores, shape[1], first, plan.judgements, known);
             };
             transposed.resize(scores.len(), R::default());
             both::transpose(Matrix::new(scores, shape[1], shape), transposed);
             differentiate(scores, shape[1], first, plan.judgements, known);
             let first = [columns.start, rows.start];
-            differentiate(transposed, shape[0], first, mirrored, known.after(queries));
+            differentiate(transposed, shape[0], first, mirrored, of_documents);
             both::add_transposed(
                 Matrix::new(transposed, shape[0], [shape[1], shape[0]]),
                 scores,
             );
         });
+    }
+
+    fn is_on_diagonal(&self) -> bool {
+        let [rows, columns] = &self.grid;
+        rows[0].start == columns[0].start
     }
 
     /// A level of the block in a row and a column of the grid.
@@ -449,11 +495,12 @@ impl<R: Element<Real = R> + Real> Tile<'_, R> {
     /// Adds to the gradients of the queries of this tile, or begins them.
     fn add_to_queries(&self, level: usize, sums: &mut Sums<R>) {
         let [rows, columns] = &self.grid;
+        let begun = sums.begun;
         let (documents, parts) = sums.parts(span(rows), rows[0].len());
         parts.enumerate().for_each(|(row, out)| {
             for (column, range) in columns.iter().enumerate() {
                 let block = self.block(row, column, level).into();
-                documents.sum(range.clone(), block, out, range.start > 0);
+                documents.sum(range.clone(), block, out, begun || range.start > 0);
             }
         });
     }
@@ -461,11 +508,12 @@ impl<R: Element<Real = R> + Real> Tile<'_, R> {
     /// Adds to the gradients of the documents of this tile, or begins them.
     fn add_to_documents(&self, level: usize, sums: &mut Sums<R>) {
         let [rows, columns] = &self.grid;
+        let begun = sums.begun;
         let (queries, parts) = sums.parts(span(columns), columns[0].len());
         parts.enumerate().for_each(|(column, out)| {
             for (row, range) in rows.iter().enumerate() {
                 let block = Factor::from(self.block(row, column, level)).transpose();
-                queries.sum(range.clone(), block, out, range.start > 0);
+                queries.sum(range.clone(), block, out, begun || range.start > 0);
             }
         });
     }

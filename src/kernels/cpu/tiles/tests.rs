@@ -433,3 +433,41 @@ fn a_row_without_a_length_is_read_by_nobody_who_ignores_it() {
     assert!(entries.into_iter().all(|x| x.is_finite()));
     assert_eq!(out[1][4..16], [0.0; 12]);
 }
+
+#[test]
+fn queries_over_themselves_are_what_any_queries_and_documents_are() {
+    for (count, tile) in [
+        (1, [1, 1]),
+        (7, [2, 3]),
+        (700, [700, 700]),
+        (1300, [512, 600]),
+        (600, [100, 50]),
+    ] {
+        let mut batch = Batch::new([count, count], 5);
+        for (i, x) in batch.embeddings[0].iter_mut().enumerate() {
+            *x += (i as f32 * 0.37).sin() * 0.1;
+        }
+        batch.embeddings[1] = batch.embeddings[0].clone();
+        let [table, of_queries, of_documents] = batch.dense();
+        let sum = of_queries.iter().zip(&of_documents).map(|(a, b)| a + b);
+        let want = [table, sum.collect(), Vec::new()];
+
+        let plan = Plan::symmetric(batch.judgements(), Batch::request(), tile, count);
+        let mut scratch = vec![f32::NAN; plan.scratch_len()];
+        let summaries = forward_symmetric(batch.matrix(0), plan, &mut scratch);
+        let table = super::table(&summaries, plan.request);
+        let known = Known {
+            summaries: &summaries,
+            table: &table,
+            upstream: &batch.upstream,
+        };
+        let mut out = vec![f32::NAN; batch.embeddings[0].len()];
+        backward_symmetric(batch.matrix(0), plan, known, &mut scratch, &mut out);
+        assert_close(
+            &format!("{count} {tile:?}"),
+            &[table, out, Vec::new()],
+            &want,
+            2e-4,
+        );
+    }
+}
