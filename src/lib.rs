@@ -36,7 +36,9 @@
 //!
 //! Graded judgements and other weights are a matter of [`Targets`], suspected false negatives
 //! ([`FalseNegatives`]) and hardness one of each loss, and [`LearnableTemperature`] learns what the
-//! scores are divided by.
+//! scores are divided by. [`Bidirectional`] goes around a loss and adds the direction from
+//! documents to queries, and negatives of the same side; [`Matryoshka`] sums a loss over nested
+//! dimensions.
 //!
 //! [`GradientCache`] makes a step of a batch whose activations do not fit, [`MemoryBank`]
 //! keeps documents of earlier batches as candidates, and [`Shards`] are embeddings that are on

@@ -24,7 +24,8 @@ impl Targets {
     /// such as the weakest positive is that of scores, among those of a weight above 0. Called
     /// twice, the weights are multiplied.
     ///
-    /// Weights are constants: no gradient reaches them. They must be finite and not negative.
+    /// Weights are constants: no gradient reaches them. To learn the weights of negatives, add
+    /// `temperature * log(weight)` to their scores instead, which is the same loss. They must be finite and not negative.
     /// They are not read back to see to it: where a sum or a draw runs over a NaN or a
     /// negative weight, the loss of its query is NaN.
     ///
