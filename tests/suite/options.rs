@@ -1045,3 +1045,59 @@ fn power_mean_and_expected_rand1_keep_the_contract() {
         }
     }
 }
+
+/// Weights have no gradient; in the scores their logarithm has, and is the same loss.
+#[test]
+fn weights_are_learned_as_part_of_the_scores() {
+    let temperature = 0.5;
+    for device in &autodiff_devices() {
+        let scores = || Tensor::<2>::from_floats([[1.0, 0.5, 0.25, -0.5, 0.75]], device);
+        let positives = || Tensor::from_bool([[true, true, false, false, false]], device);
+        let negatives = || Tensor::<2>::from_floats([[0.0, 0.0, 1.0, 1.0, 1.0]], device);
+        let weights = [[1.0, 1.0, 2.0, 0.25, 1.5]];
+        let objectives: [Box<dyn Objective>; 3] = [
+            Box::new(
+                LsePairLossConfig::new()
+                    .with_temperature(temperature)
+                    .init(),
+            ),
+            Box::new(
+                JointLhLossConfig::new()
+                    .with_temperature(temperature)
+                    .init(),
+            ),
+            Box::new(
+                SumMargLhLossConfig::new()
+                    .with_temperature(temperature)
+                    .init(),
+            ),
+        ];
+        for loss in &objectives {
+            let at = |weights: [[f32; 5]; 1]| {
+                let weights = Tensor::<2>::from_floats(weights, device);
+                let targets = Targets::new(positives()).with_weights(weights);
+                numbers(loss.forward(scores(), targets))[0]
+            };
+            let learned = Tensor::<2>::from_floats(weights, device).require_grad();
+            let shift = learned
+                .clone()
+                .log()
+                .mul(negatives())
+                .mul_scalar(temperature);
+            let got = loss.forward(scores() + shift, positives());
+            assert!((numbers(got.clone())[0] - at(weights)).abs() < 1e-5);
+            let gradient = gradient_of(&got, &learned);
+            for column in 2..5 {
+                let step = 1e-2;
+                let moved = |by: f32| {
+                    let mut weights = weights;
+                    weights[0][column] += by;
+                    at(weights)
+                };
+                let slope = (moved(step) - moved(-step)) / (2.0 * f64::from(step));
+                let got = gradient[0][column];
+                assert!((got - slope).abs() < 2e-4, "{column}: {got}, {slope}");
+            }
+        }
+    }
+}
