@@ -5,9 +5,9 @@ use burn::{
     tensor::{Bool, Device, Int, Tensor},
 };
 use burn_multi_positive::{
-    Embeddings, Forward, JointLhLossConfig, LsePairLossConfig, NegativeSelection, Objective,
-    PositiveSelection, Rand1LhLossConfig, Scores, Shards, SumMargLhLossConfig, Targets,
-    TargetsError,
+    Bidirectional, Embeddings, FalseNegatives, Forward, JointLhLossConfig, LsePairLossConfig,
+    Matryoshka, NegativeSelection, Objective, PositiveSelection, PositiveThreshold,
+    Rand1LhLossConfig, Scores, Shards, SumMargLhLossConfig, Targets, TargetsError,
     statistics::{Request, Statistic, Statistics},
 };
 
@@ -79,6 +79,15 @@ fn main() -> Result<(), TargetsError> {
         .with_chosen(labels(&[0, 1]))
         .with_weights(Tensor::from_floats([[1.0, 0.5], [2.0, 1.5]], &device))
         .with_query_weights(Tensor::from_floats([1.0, 3.0], &device));
+    let rule = FalseNegatives::new(PositiveThreshold::Weakest).with_margin(0.1);
+    let both = || Embeddings::new(embeddings.clone(), embeddings.clone());
+    let guided = Targets::from_ids(&[vec!["a"], vec!["b", "c"]], &["a", "b"], &device)?
+        .with_query_ids(&["q1", "q2"])
+        .without_false_negatives(both(), rule);
+    let bidirectional = Bidirectional::new(&*objectives[0]).with_weights([0.7, 0.3]);
+    let nested = Matryoshka::new(bidirectional.with_same_side(true), &[3, 2]);
+    let nested = nested.with_weights(&[1.0, 0.5]).forward(both(), guided);
+    assert_eq!(nested.dims(), [1]);
     let [queries, documents] = [embeddings.clone(), embeddings].map(|x| vec![x]);
     let given: [Scores; 3] = [
         queries[0]
