@@ -3,10 +3,11 @@
 use cubecl::prelude::*;
 
 use super::{
+    batch::Batch,
     documents::Documents,
     row::{
-        HARDEST_COLUMN, POWER_LOG_SUM, PUSH, Rows, STRONGEST_COLUMN, STRONGEST_LOG_SUM,
-        STRONGEST_SCORE, Scale, WEAKEST_COLUMN, WEAKEST_SCORE, WIDTH, relative, sigmoid, unpack,
+        HARDEST_COLUMN, POWER_LOG_SUM, PUSH, STRONGEST_COLUMN, STRONGEST_LOG_SUM, STRONGEST_SCORE,
+        Scale, WEAKEST_COLUMN, WEAKEST_SCORE, WIDTH, relative, sigmoid, unpack,
     },
 };
 use crate::kernels::table::{NEGATIVE_COUNT, POSITIVE_COUNT, REFERENCE, Statistic};
@@ -15,53 +16,41 @@ use crate::kernels::table::{NEGATIVE_COUNT, POSITIVE_COUNT, REFERENCE, Statistic
 /// a row, whose units read `ahead` vectors at a time, and `single` says whether only one
 /// positive of each row stayed.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub fn row_statistics_backward<F: Float, B: Int, C: Int, N: Size>(
-    scores: &Tensor<Vector<F, N>>,
-    positives: &Tensor<Vector<B, N>>,
-    candidates: ComptimeOption<&Tensor<Vector<C, N>>>,
+pub fn row_statistics_backward<F: Float, B: Int, C: Int, I: Int, N: Size>(
+    batch: &Batch<F, B, C, I, N>,
     table: &Tensor<f32>,
     upstream: &Tensor<f32>,
     gradient: &mut Tensor<Vector<F, N>>,
-    rows: &Rows,
     segments: usize,
     scale: &Scale,
     #[comptime] ahead: usize,
     #[comptime] single: bool,
     #[comptime] losses: bool,
-    #[define(F, B, C)] _dtypes: [ElemType; 3],
+    #[define(F, B, C, I)] _dtypes: [ElemType; 4],
 ) {
     let row = CUBE_POS / segments;
-    if row >= rows.count {
+    if row >= batch.pairs.rows {
         terminate!();
     }
+    let vectors = batch.pairs.vectors;
     let segment = CUBE_POS % segments;
     let step = segments * CUBE_DIM as usize;
     let mut i = segment * CUBE_DIM as usize + UNIT_POS as usize;
 
     if table[row * comptime![WIDTH] + comptime![POSITIVE_COUNT]] == 0.0 {
-        while i < rows.vectors {
-            gradient[row * rows.vectors + i] = Vector::new(F::from_int(0));
+        while i < vectors {
+            gradient[row * vectors + i] = Vector::new(F::from_int(0));
             i += step;
         }
     } else {
         let slope = Slope::new(table, upstream, row * comptime![WIDTH], scale, losses);
-        while i < rows.vectors {
-            let loaded = Documents::<F, B, C, N>::load_ahead(
-                scores,
-                positives,
-                &candidates,
-                rows,
-                row,
-                i,
-                step,
-                ahead,
-            );
+        while i < vectors {
+            let loaded = Documents::<F, B, C, N>::load_ahead::<I>(batch, row, i, step, ahead);
             #[unroll]
             for k in 0..ahead {
                 let at = i + k * step;
-                if at < rows.vectors {
-                    gradient[row * rows.vectors + at] =
-                        slope.of::<F, B, C, N>(loaded.index(k), single);
+                if at < vectors {
+                    gradient[row * vectors + at] = slope.of::<F, B, C, N>(loaded.index(k), single);
                 }
             }
             i += ahead * step;

@@ -2,7 +2,10 @@
 
 use cubecl::prelude::*;
 
-use super::row::{INFINITY, NEG_INFINITY, Rows, magnitude};
+use super::{
+    batch::{Batch, Matrix, Pairs},
+    row::{INFINITY, NEG_INFINITY, magnitude},
+};
 
 /// What is known of documents beside their scores.
 #[derive(CubeType)]
@@ -14,16 +17,10 @@ pub struct Judgements<B: Int, C: Int, N: Size> {
 #[cube]
 impl<B: Int, C: Int, N: Size> Judgements<B, C, N> {
     /// The `i`th vector of a row. All documents are candidates, where there is no mask.
-    pub fn load(
-        positives: &Tensor<Vector<B, N>>,
-        candidates: &ComptimeOption<&Tensor<Vector<C, N>>>,
-        rows: &Rows,
-        row: usize,
-        i: usize,
-    ) -> Judgements<B, C, N> {
+    pub fn load(pairs: &Pairs<B, C, N>, row: usize, i: usize) -> Judgements<B, C, N> {
         Judgements::<B, C, N> {
-            positives: positives[row * rows.positives + i],
-            candidates: candidates_at::<C, N>(candidates, row * rows.candidates + i),
+            positives: pairs.positives.at(row, i),
+            candidates: candidates_at::<C, N>(&pairs.candidates, row, i),
         }
     }
 
@@ -49,12 +46,13 @@ impl<B: Int, C: Int, N: Size> Judgements<B, C, N> {
 
 #[cube]
 fn candidates_at<C: Int, N: Size>(
-    candidates: &ComptimeOption<&Tensor<Vector<C, N>>>,
-    index: usize,
+    candidates: &ComptimeOption<Matrix<Vector<C, N>>>,
+    row: usize,
+    i: usize,
 ) -> Vector<C, N> {
     #[comptime]
     match candidates {
-        ComptimeOption::Some(candidates) => candidates[index],
+        ComptimeOption::Some(candidates) => candidates.at(row, i),
         ComptimeOption::None => Vector::new(C::from_int(1)),
     }
 }
@@ -71,28 +69,22 @@ pub struct Documents<F: Float, B: Int, C: Int, N: Size> {
 #[cube]
 impl<F: Float, B: Int, C: Int, N: Size> Documents<F, B, C, N> {
     /// The `i`th vector of a row.
-    pub fn load(
-        scores: &Tensor<Vector<F, N>>,
-        positives: &Tensor<Vector<B, N>>,
-        candidates: &ComptimeOption<&Tensor<Vector<C, N>>>,
-        rows: &Rows,
+    pub fn load<I: Int>(
+        batch: &Batch<F, B, C, I, N>,
         row: usize,
         i: usize,
     ) -> Documents<F, B, C, N> {
         Documents::<F, B, C, N> {
             column: (i * N::value()) as u32,
-            scores: scores[row * rows.scores + i],
-            judgements: Judgements::<B, C, N>::load(positives, candidates, rows, row, i),
+            scores: batch.scores.at(row, i),
+            judgements: Judgements::<B, C, N>::load(&batch.pairs, row, i),
         }
     }
 
     /// `count` vectors of a row, from the `i`th on and `step` apart, on their way all at once;
     /// the last of the row stands in for those behind it.
-    pub fn load_ahead(
-        scores: &Tensor<Vector<F, N>>,
-        positives: &Tensor<Vector<B, N>>,
-        candidates: &ComptimeOption<&Tensor<Vector<C, N>>>,
-        rows: &Rows,
+    pub fn load_ahead<I: Int>(
+        batch: &Batch<F, B, C, I, N>,
         row: usize,
         i: usize,
         step: usize,
@@ -101,10 +93,8 @@ impl<F: Float, B: Int, C: Int, N: Size> Documents<F, B, C, N> {
         let mut loaded = Sequence::<Documents<F, B, C, N>>::new();
         #[unroll]
         for k in 0..count {
-            let at = (i + k * step).min(rows.vectors - 1);
-            loaded.push(Documents::<F, B, C, N>::load(
-                scores, positives, candidates, rows, row, at,
-            ));
+            let at = (i + k * step).min(batch.pairs.vectors - 1);
+            loaded.push(Documents::<F, B, C, N>::load::<I>(batch, row, at));
         }
         loaded
     }

@@ -2,36 +2,31 @@
 
 use cubecl::prelude::*;
 
-use super::{
-    documents::Judgements,
-    row::{NO_COLUMN, Rows},
-};
+use super::{batch::Pairs, documents::Judgements, row::NO_COLUMN};
 use crate::kernels::draw::DRAWS;
 
 /// Writes for each row the column of the positive that its draw names by its place among the
 /// positives, [`NO_COLUMN`] if there is none; `units` is the size of a cube.
 #[cube(launch_unchecked, address_type = "dynamic")]
 pub fn drawn_columns<B: Int, C: Int, N: Size>(
-    positives: &Tensor<Vector<B, N>>,
-    candidates: ComptimeOption<&Tensor<Vector<C, N>>>,
+    pairs: &Pairs<B, C, N>,
     draws: &Tensor<f32>,
     columns: &mut Tensor<u32>,
-    rows: &Rows,
     #[comptime] units: usize,
     #[define(B, C)] _dtypes: [ElemType; 2],
 ) {
     let row = CUBE_POS;
-    if row >= rows.count {
+    if row >= pairs.rows {
         terminate!();
     }
     // A unit has adjacent vectors, so that it knows the places of their positives.
     let unit = UNIT_POS as usize;
-    let share = rows.vectors.div_ceil(comptime![units]);
-    let start = (unit * share).min(rows.vectors);
-    let end = (start + share).min(rows.vectors);
+    let share = pairs.vectors.div_ceil(comptime![units]);
+    let start = (unit * share).min(pairs.vectors);
+    let end = (start + share).min(pairs.vectors);
     let mut own = 0u32;
     for i in start..end {
-        let judgements = Judgements::<B, C, N>::load(positives, &candidates, rows, row, i);
+        let judgements = Judgements::<B, C, N>::load(pairs, row, i);
         #[unroll]
         for k in 0..N::value() {
             own += u32::cast_from(judgements.is_positive(k));
@@ -58,7 +53,7 @@ pub fn drawn_columns<B: Int, C: Int, N: Size>(
     if drawn >= before && drawn < before + own {
         let mut place = before;
         for i in start..end {
-            let judgements = Judgements::<B, C, N>::load(positives, &candidates, rows, row, i);
+            let judgements = Judgements::<B, C, N>::load(pairs, row, i);
             #[unroll]
             for k in 0..N::value() {
                 if judgements.is_positive(k) {

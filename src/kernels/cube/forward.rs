@@ -3,11 +3,12 @@
 use cubecl::prelude::*;
 
 use super::{
+    batch::Batch,
     documents::Documents,
     row::{
-        HARDEST_COLUMN, NO_COLUMN, POWER_LOG_SUM, PUSH, Rows, STRONGEST_COLUMN, STRONGEST_LOG_SUM,
+        HARDEST_COLUMN, NO_COLUMN, POWER_LOG_SUM, PUSH, STRONGEST_COLUMN, STRONGEST_LOG_SUM,
         STRONGEST_SCORE, Scale, WEAKEST_COLUMN, WEAKEST_SCORE, WIDTH, log, pack, relative, sigmoid,
-        softplus, stays,
+        softplus,
     },
     summary::{SUMMARY_WORDS, Summary},
 };
@@ -22,12 +23,8 @@ use crate::kernels::table::{
 /// `losses` whether the losses of single positives are.
 #[cube(launch_unchecked, address_type = "dynamic")]
 pub fn row_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
-    scores: &Tensor<Vector<F, N>>,
-    positives: &Tensor<Vector<B, N>>,
-    candidates: ComptimeOption<&Tensor<Vector<C, N>>>,
-    chosen: ComptimeOption<&Tensor<I>>,
+    batch: &Batch<F, B, C, I, N>,
     table: &mut Tensor<f32>,
-    rows: &Rows,
     scale: &Scale,
     nan: f32,
     #[comptime] units: usize,
@@ -37,42 +34,17 @@ pub fn row_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
     #[define(F, B, C, I)] _dtypes: [ElemType; 4],
 ) {
     let row = CUBE_POS;
-    if row >= rows.count {
+    if row >= batch.pairs.rows {
         terminate!();
     }
-    let mut summary = see::<F, B, C, I, N>(
-        scores,
-        positives,
-        &candidates,
-        &chosen,
-        rows,
-        row,
-        UNIT_POS as usize,
-        units,
-        scale,
-        ahead,
-        sum,
-    );
+    let mut summary = see::<F, B, C, I, N>(batch, row, UNIT_POS as usize, units, scale, ahead, sum);
     summary.combine(units, scale);
     if UNIT_POS == 0 {
-        let hardest =
-            hardest_column::<F, B, C, N>(&summary, scores, positives, &candidates, rows, row);
+        let hardest = hardest_column::<F, B, C, I, N>(&summary, batch, row);
         write(&summary, hardest, table, row, scale, nan, sum);
     }
     if comptime![losses] {
-        write_losses::<F, B, C, I, N>(
-            &summary,
-            scores,
-            positives,
-            &candidates,
-            &chosen,
-            table,
-            rows,
-            row,
-            scale,
-            nan,
-            units,
-        );
+        write_losses::<F, B, C, I, N>(&summary, batch, table, row, scale, nan, units);
     }
 }
 
@@ -80,12 +52,8 @@ pub fn row_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
 /// `segments` cubes of a row has seen.
 #[cube(launch_unchecked, address_type = "dynamic")]
 pub fn segment_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
-    scores: &Tensor<Vector<F, N>>,
-    positives: &Tensor<Vector<B, N>>,
-    candidates: ComptimeOption<&Tensor<Vector<C, N>>>,
-    chosen: ComptimeOption<&Tensor<I>>,
+    batch: &Batch<F, B, C, I, N>,
     parts: &mut Tensor<u32>,
-    rows: &Rows,
     scale: &Scale,
     #[comptime] units: usize,
     #[comptime] segments: usize,
@@ -94,16 +62,12 @@ pub fn segment_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
     #[define(F, B, C, I)] _dtypes: [ElemType; 4],
 ) {
     let row = CUBE_POS / comptime![segments];
-    if row >= rows.count {
+    if row >= batch.pairs.rows {
         terminate!();
     }
     let segment = CUBE_POS % comptime![segments];
     let mut summary = see::<F, B, C, I, N>(
-        scores,
-        positives,
-        &candidates,
-        &chosen,
-        rows,
+        batch,
         row,
         segment * comptime![units] + UNIT_POS as usize,
         comptime![segments * units],
@@ -124,29 +88,25 @@ pub fn segment_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
 /// The second half: writes the table, given what the cubes have seen. A cube has a unit for each of
 /// the `segments`, a power of two.
 #[cube(launch_unchecked, address_type = "dynamic")]
-pub fn join_segments<F: Float, B: Int, C: Int, N: Size>(
-    scores: &Tensor<Vector<F, N>>,
-    positives: &Tensor<Vector<B, N>>,
-    candidates: ComptimeOption<&Tensor<Vector<C, N>>>,
+pub fn join_segments<F: Float, B: Int, C: Int, I: Int, N: Size>(
+    batch: &Batch<F, B, C, I, N>,
     parts: &Tensor<u32>,
     table: &mut Tensor<f32>,
-    rows: &Rows,
     scale: &Scale,
     nan: f32,
     #[comptime] segments: usize,
     #[comptime] sum: bool,
-    #[define(F, B, C)] _dtypes: [ElemType; 3],
+    #[define(F, B, C, I)] _dtypes: [ElemType; 4],
 ) {
     let row = CUBE_POS;
-    if row >= rows.count {
+    if row >= batch.pairs.rows {
         terminate!();
     }
     let part = row * comptime![segments] + UNIT_POS as usize;
     let mut summary = Summary::load(parts.as_slice(), part * comptime![SUMMARY_WORDS], 1usize);
     summary.combine(segments, scale);
     if UNIT_POS == 0 {
-        let hardest =
-            hardest_column::<F, B, C, N>(&summary, scores, positives, &candidates, rows, row);
+        let hardest = hardest_column::<F, B, C, I, N>(&summary, batch, row);
         write(&summary, hardest, table, row, scale, nan, sum);
     }
 }
@@ -154,11 +114,7 @@ pub fn join_segments<F: Float, B: Int, C: Int, N: Size>(
 /// Looks at every `step`th vector of a row, from `start` on, `ahead` of them at a time.
 #[cube]
 fn see<F: Float, B: Int, C: Int, I: Int, N: Size>(
-    scores: &Tensor<Vector<F, N>>,
-    positives: &Tensor<Vector<B, N>>,
-    candidates: &ComptimeOption<&Tensor<Vector<C, N>>>,
-    chosen: &ComptimeOption<&Tensor<I>>,
-    rows: &Rows,
+    batch: &Batch<F, B, C, I, N>,
     row: usize,
     start: usize,
     #[comptime] step: usize,
@@ -168,21 +124,12 @@ fn see<F: Float, B: Int, C: Int, I: Int, N: Size>(
 ) -> Summary {
     let mut summary = Summary::new();
     let mut i = start;
-    while i < rows.vectors {
-        let loaded = Documents::<F, B, C, N>::load_ahead(
-            scores,
-            positives,
-            candidates,
-            rows,
-            row,
-            i,
-            step.runtime(),
-            ahead,
-        );
+    while i < batch.pairs.vectors {
+        let loaded = Documents::<F, B, C, N>::load_ahead::<I>(batch, row, i, step.runtime(), ahead);
         #[unroll]
         for k in 0..ahead {
-            if i + k * step < rows.vectors {
-                summary.add::<F, B, C, I, N>(loaded.index(k), chosen, row, scale, sum);
+            if i + k * step < batch.pairs.vectors {
+                summary.add::<F, B, C, I, N>(loaded.index(k), batch, row, scale, sum);
             }
         }
         i += comptime![ahead * step];
@@ -192,18 +139,15 @@ fn see<F: Float, B: Int, C: Int, I: Int, N: Size>(
 
 /// The first column of the largest negative.
 #[cube]
-fn hardest_column<F: Float, B: Int, C: Int, N: Size>(
+fn hardest_column<F: Float, B: Int, C: Int, I: Int, N: Size>(
     summary: &Summary,
-    scores: &Tensor<Vector<F, N>>,
-    positives: &Tensor<Vector<B, N>>,
-    candidates: &ComptimeOption<&Tensor<Vector<C, N>>>,
-    rows: &Rows,
+    batch: &Batch<F, B, C, I, N>,
     row: usize,
 ) -> u32 {
     let mut hardest = summary.negatives.column;
     if hardest != NO_COLUMN {
         let i = hardest as usize / N::value();
-        let documents = Documents::<F, B, C, N>::load(scores, positives, candidates, rows, row, i);
+        let documents = Documents::<F, B, C, N>::load::<I>(batch, row, i);
         let size = N::value();
         #[unroll]
         for i in 0..size {
@@ -286,12 +230,8 @@ fn write(
 #[cube]
 fn write_losses<F: Float, B: Int, C: Int, I: Int, N: Size>(
     summary: &Summary,
-    scores: &Tensor<Vector<F, N>>,
-    positives: &Tensor<Vector<B, N>>,
-    candidates: &ComptimeOption<&Tensor<Vector<C, N>>>,
-    chosen: &ComptimeOption<&Tensor<I>>,
+    batch: &Batch<F, B, C, I, N>,
     table: &mut Tensor<f32>,
-    rows: &Rows,
     row: usize,
     scale: &Scale,
     nan: f32,
@@ -313,13 +253,12 @@ fn write_losses<F: Float, B: Int, C: Int, I: Int, N: Size>(
     let mut push = 0.0f32;
     if known[2] > 0.0 {
         let mut i = unit;
-        while i < rows.vectors {
-            let documents =
-                Documents::<F, B, C, N>::load(scores, positives, candidates, rows, row, i);
+        while i < batch.pairs.vectors {
+            let documents = Documents::<F, B, C, N>::load::<I>(batch, row, i);
             #[unroll]
             for k in 0..N::value() {
                 let column = documents.column + comptime![k as u32];
-                if documents.is_positive(k) && stays::<I>(chosen, row, column) {
+                if documents.is_positive(k) && batch.stays(row, column) {
                     let gap = level - relative(documents.score(k), reference, scale.factor);
                     loss += softplus(gap);
                     push += sigmoid(gap);

@@ -10,6 +10,7 @@
 #![allow(clippy::too_many_arguments)]
 
 mod backward;
+mod batch;
 mod documents;
 mod draw;
 mod forward;
@@ -19,6 +20,7 @@ mod row;
 mod summary;
 
 pub use backward::*;
+pub use batch::*;
 pub use draw::*;
 pub use forward::*;
 pub use row::*;

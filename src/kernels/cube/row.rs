@@ -33,16 +33,6 @@ pub const INFINITY: u32 = 0x7f80_0000;
 /// The bits of minus infinity.
 pub const NEG_INFINITY: u32 = 0xff80_0000;
 
-/// The shape of the scores and how far apart the rows of each input are, in vectors.
-#[derive(CubeType, CubeLaunch)]
-pub struct Rows {
-    pub count: usize,
-    pub vectors: usize,
-    pub scores: usize,
-    pub positives: usize,
-    pub candidates: usize,
-}
-
 /// What scores are multiplied by.
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
 pub struct Scale {
@@ -87,21 +77,6 @@ pub fn pack(column: u32) -> f32 {
 #[cube]
 pub fn unpack(packed: f32) -> u32 {
     u32::reinterpret(packed) - 0x3f80_0000
-}
-
-/// Whether the positive at `column` stays one: all do, unless one was chosen.
-#[cube]
-pub fn stays<I: Int>(chosen: &ComptimeOption<&Tensor<I>>, row: usize, column: u32) -> bool {
-    #[comptime]
-    match chosen {
-        ComptimeOption::Some(chosen) => {
-            // There and back: a choice that is no u32 is no column.
-            let choice = chosen[row];
-            let index = u32::cast_from(choice);
-            index == column && I::cast_from(index) == choice
-        }
-        ComptimeOption::None => true.runtime(),
-    }
 }
 
 /// `log(1 + exp(gap))` with its relative accuracy at both ends: `log(1 + y) = 2 atanh(z)` with

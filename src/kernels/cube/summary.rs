@@ -3,10 +3,7 @@
 use cubecl::prelude::*;
 
 use super::{
-    documents::Documents,
-    negatives::Negatives,
-    positives::Positives,
-    row::{Scale, stays},
+    batch::Batch, documents::Documents, negatives::Negatives, positives::Positives, row::Scale,
 };
 
 /// The places of the words in which a summary is written down.
@@ -59,7 +56,7 @@ impl Summary {
     pub fn add<F: Float, B: Int, C: Int, I: Int, N: Size>(
         &mut self,
         documents: &Documents<F, B, C, N>,
-        chosen: &ComptimeOption<&Tensor<I>>,
+        batch: &Batch<F, B, C, I, N>,
         row: usize,
         scale: &Scale,
         #[comptime] sum: bool,
@@ -75,7 +72,7 @@ impl Summary {
                 if documents.is_positive(k) {
                     let column = documents.column + comptime![k as u32];
                     self.positives.candidates += 1;
-                    if stays::<I>(chosen, row, column) {
+                    if batch.stays(row, column) {
                         self.positives.add(documents.score(k), column, scale);
                     }
                 }

@@ -6,12 +6,12 @@ use burn::backend::cubecl::dtype_to_storage_type;
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{
     ir::{ElemType, HardwareProperties},
-    prelude::{AddressType, VectorSize},
+    prelude::{AddressType, CubePrimitive, Float, Int, Size, VectorSize},
 };
 
 use crate::{
     kernels::{
-        cube::{self, RowsLaunch, ScaleLaunch},
+        cube::{self, BatchLaunch, MatrixLaunch, PairsLaunch, ScaleLaunch},
         table::Request,
     },
     statistics::judged::{Candidates, Chosen, Judged, Relevance},
@@ -89,12 +89,16 @@ impl Masks {
         address(self.all())
     }
 
-    /// The rows without scores.
-    pub fn rows(&self, vector: VectorSize) -> RowsLaunch {
+    /// As the kernels take them.
+    pub fn launch<B: Int, C: Int, N: Size>(&self, vector: VectorSize) -> PairsLaunch<B, C, N> {
         let [rows, columns] = self.positives.meta.shape().dims();
-        let step = |matrix: &CubeTensor| row_stride(matrix) / vector;
-        let candidates = self.candidates.as_ref().map_or(0, step);
-        RowsLaunch::new(rows, columns / vector, 0, step(&self.positives), candidates)
+        let candidates = self.candidates.as_ref();
+        PairsLaunch::new(
+            rows,
+            columns / vector,
+            matrix(&self.positives, vector),
+            candidates.map(|mask| matrix(mask, vector)).into(),
+        )
     }
 
     /// Of positives and candidates, those that are not there included.
@@ -132,14 +136,13 @@ impl Inputs {
         self.shape[1] / self.vector
     }
 
-    pub fn rows(&self) -> RowsLaunch {
-        let step = |matrix: &CubeTensor| row_stride(matrix) / self.vector;
-        RowsLaunch::new(
-            self.shape[0],
-            self.vectors(),
-            step(&self.scores),
-            step(&self.masks.positives),
-            self.masks.candidates.as_ref().map_or(0, step),
+    /// As the kernels take them.
+    pub fn launch<F: Float, B: Int, C: Int, I: Int, N: Size>(&self) -> BatchLaunch<F, B, C, I, N> {
+        let chosen = self.chosen.clone();
+        BatchLaunch::new(
+            matrix(&self.scores, self.vector),
+            self.masks.launch(self.vector),
+            chosen.map(CubeTensor::into_tensor_arg).into(),
         )
     }
 
@@ -168,6 +171,14 @@ impl Inputs {
     fn matrices(&self) -> impl Iterator<Item = &CubeTensor> + Clone {
         iter::once(&self.scores).chain(self.masks.all())
     }
+}
+
+/// A matrix of vectors, as the kernels take it.
+fn matrix<T: CubePrimitive>(tensor: &CubeTensor, vector: VectorSize) -> MatrixLaunch<T> {
+    MatrixLaunch::new(
+        tensor.clone().into_tensor_arg(),
+        row_stride(tensor) / vector,
+    )
 }
 
 fn address<'a>(matrices: impl Iterator<Item = &'a CubeTensor>) -> AddressType {

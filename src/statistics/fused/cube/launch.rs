@@ -4,7 +4,7 @@ use burn::tensor::{DType, Shape};
 use burn_cubecl::{CubeBackend, ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor};
 use cubecl::{
     calculate_cube_count_elemwise,
-    prelude::{ComptimeOptionArgs, CubeCount, CubeDim, LaunchArg, TensorArg},
+    prelude::{CubeCount, CubeDim},
 };
 
 use super::inputs::{CUBES, Inputs, Masks};
@@ -30,7 +30,7 @@ impl Inputs {
     /// With a cube for each row.
     fn table_of_rows(self) -> CubeTensor {
         let table = self.empty(Shape::new([self.shape[0], WIDTH]), DType::F32);
-        let (address, rows, dtypes) = (self.address(), self.rows(), self.dtypes());
+        let (address, dtypes) = (self.address(), self.dtypes());
         let scale = self.scale();
         // SAFETY: the kernel reads `vectors` vectors of each of the `count` rows of matrices that
         // have this shape, an entry of `chosen` for each row, and writes the row of the table.
@@ -42,12 +42,8 @@ impl Inputs {
                 CubeDim::new_1d(self.units as u32),
                 address,
                 self.vector,
-                self.scores.into_tensor_arg(),
-                self.masks.positives.into_tensor_arg(),
-                optional(self.masks.candidates),
-                optional(self.chosen),
+                self.launch(),
                 table.clone().into_tensor_arg(),
-                rows,
                 scale,
                 f32::NAN,
                 self.units,
@@ -68,8 +64,7 @@ impl Inputs {
             Shape::new([self.shape[0] * segments, SUMMARY_WORDS]),
             DType::U32,
         );
-        let (address, rows, dtypes) = (self.address(), self.rows(), self.dtypes());
-        let [of_scores, of_positives, of_candidates, _] = dtypes;
+        let (address, dtypes) = (self.address(), self.dtypes());
         let scale = self.scale();
         let sum = self.request.computes(Statistic::Negatives);
         // SAFETY: as in `table_of_rows`; each cube writes its row of `parts`, and those of a row are
@@ -82,12 +77,8 @@ impl Inputs {
                 CubeDim::new_1d(self.units as u32),
                 address,
                 self.vector,
-                self.scores.clone().into_tensor_arg(),
-                self.masks.positives.clone().into_tensor_arg(),
-                optional(self.masks.candidates.clone()),
-                optional(self.chosen.clone()),
+                self.launch(),
                 parts.clone().into_tensor_arg(),
-                self.rows(),
                 self.scale(),
                 self.units,
                 segments,
@@ -101,17 +92,14 @@ impl Inputs {
                 CubeDim::new_1d(segments as u32),
                 address,
                 self.vector,
-                self.scores.into_tensor_arg(),
-                self.masks.positives.into_tensor_arg(),
-                optional(self.masks.candidates),
+                self.launch(),
                 parts.into_tensor_arg(),
                 table.clone().into_tensor_arg(),
-                rows,
                 scale,
                 f32::NAN,
                 segments,
                 sum,
-                [of_scores, of_positives, of_candidates],
+                dtypes,
             );
         }
         table
@@ -124,8 +112,7 @@ impl Inputs {
             .div_ceil(self.shape[0])
             .min(self.vectors() / self.units)
             .max(1);
-        let (address, rows, scale) = (self.address(), self.rows(), self.scale());
-        let [of_scores, of_positives, of_candidates, _] = self.dtypes();
+        let (address, scale) = (self.address(), self.scale());
         // SAFETY: as in `table`; the gradient has the shape of the scores and no gaps.
         #[allow(unsafe_code)]
         unsafe {
@@ -135,19 +122,16 @@ impl Inputs {
                 CubeDim::new_1d(self.units as u32),
                 address.max(gradient.required_address_type()),
                 self.vector,
-                self.scores.into_tensor_arg(),
-                self.masks.positives.into_tensor_arg(),
-                optional(self.masks.candidates),
+                self.launch(),
                 table.into_tensor_arg(),
                 upstream.into_tensor_arg(),
                 gradient.clone().into_tensor_arg(),
-                rows,
                 segments,
                 scale,
                 self.ahead,
                 self.chosen.is_some(),
                 self.request.wants(Statistic::PositiveLosses),
-                [of_scores, of_positives, of_candidates],
+                self.dtypes(),
             );
         }
         gradient
@@ -182,7 +166,7 @@ pub fn drawn_columns(draws: CubeTensor, judged: Judged<CubeBackend>) -> CubeTens
     let vector = masks.widest_vector();
     let vectors = documents / vector;
     let units = masks.units(vectors);
-    let (dtypes, address, rows) = (masks.dtypes(), masks.address(), masks.rows(vector));
+    let (dtypes, address) = (masks.dtypes(), masks.address());
     // SAFETY: the kernel reads `vectors` vectors of each of the `count` rows of the masks, and an entry of
     // `draws` and of `columns` for each row.
     #[allow(unsafe_code)]
@@ -193,21 +177,12 @@ pub fn drawn_columns(draws: CubeTensor, judged: Judged<CubeBackend>) -> CubeTens
             CubeDim::new_1d(units as u32),
             address,
             vector,
-            masks.positives.into_tensor_arg(),
-            optional(masks.candidates),
+            masks.launch(vector),
             draws.into_tensor_arg(),
             columns.clone().into_tensor_arg(),
-            rows,
             units,
             dtypes,
         );
     }
     columns
-}
-
-fn optional<T>(tensor: Option<CubeTensor>) -> ComptimeOptionArgs<T>
-where
-    T: LaunchArg<RuntimeArg = TensorArg>,
-{
-    tensor.map(CubeTensor::into_tensor_arg).into()
 }
