@@ -3,7 +3,7 @@
 use burn::config::Config;
 
 /// Which score of a query's positives its negatives are compared with.
-#[derive(Config, Debug, Copy, PartialEq, Eq)]
+#[derive(Config, Debug, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PositiveThreshold {
     /// The smallest.

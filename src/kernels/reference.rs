@@ -100,6 +100,8 @@ impl Case {
         }
         let score = |column: usize| self.scores[query * self.shape[1] + column];
         let mut negatives = self.columns(query, false);
+        // What weighs nothing is not counted.
+        negatives.retain(|&column| score(column) != f64::NEG_INFINITY);
         if let Some(rule) = self.request.false_negatives() {
             let of_positives = positives.iter().map(|&column| score(column));
             let ceiling = rule.ceiling(of_positives);
@@ -138,7 +140,8 @@ impl Case {
         table[Statistic::Negatives as usize] = n;
         let sum = positives.iter().map(|&c| weight_of(c) * x(c));
         table[Statistic::PositiveMean as usize] = match exponent {
-            0.0 => sum.sum::<f64>() / total,
+            // The other form has not the digits.
+            _ if exponent.abs() < 1e-10 => sum.sum::<f64>() / total,
             _ => (p - total.ln()) / exponent,
         };
         table[Statistic::UnweightedPositives as usize] = u;

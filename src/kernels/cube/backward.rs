@@ -10,11 +10,13 @@ use super::{
         Scale, WEAKEST_COLUMN, WEAKEST_SCORE, WIDTH, relative, sigmoid, unpack,
     },
 };
-use crate::kernels::table::{NEGATIVE_COUNT, POSITIVE_COUNT, REFERENCE, Statistic};
+use crate::kernels::table::{
+    NEGATIVE_COUNT, POSITIVE_COUNT, POSITIVE_WEIGHT, REFERENCE, Statistic,
+};
 
 /// Writes the gradient of the scores, given the table and its gradient; `segments` cubes share
 /// a row, whose units read `ahead` vectors at a time, and `single` says whether only one
-/// positive of each row stayed.
+/// positive of each row stayed, `losses` whether the losses of single positives were asked for.
 #[cube(launch_unchecked, address_type = "dynamic")]
 pub fn row_statistics_backward<F: Float, B: Int, C: Int, I: Int, N: Size>(
     batch: &Batch<F, B, C, I, N>,
@@ -32,6 +34,7 @@ pub fn row_statistics_backward<F: Float, B: Int, C: Int, I: Int, N: Size>(
     if row >= batch.pairs.rows {
         terminate!();
     }
+    let query = batch.query(row);
     let vectors = batch.pairs.vectors;
     let segment = CUBE_POS % segments;
     let step = segments * CUBE_DIM as usize;
@@ -45,7 +48,7 @@ pub fn row_statistics_backward<F: Float, B: Int, C: Int, I: Int, N: Size>(
     } else {
         let slope = Slope::new(table, upstream, row * comptime![WIDTH], scale, losses);
         while i < vectors {
-            let loaded = Documents::<F, B, C, N>::load_ahead::<I>(batch, row, i, step, ahead);
+            let loaded = Documents::<F, B, C, N>::load_ahead::<I>(batch, &query, i, step, ahead);
             #[unroll]
             for k in 0..ahead {
                 let at = i + k * step;
@@ -76,7 +79,8 @@ struct Slope {
     level: f32,
     negatives_log_sum: f32,
     hardest_column: u32,
-    count: f32,
+    /// The sum of the weights of the positives.
+    weight: f32,
     strongest_score: f32,
     strongest_log_sum: f32,
     strongest_column: u32,
@@ -127,7 +131,7 @@ impl Slope {
             level: log_sum + scale.hardness * reference,
             negatives_log_sum: log_sum,
             hardest_column: unpack(table[start + comptime![HARDEST_COLUMN]]),
-            count: table[start + comptime![POSITIVE_COUNT]],
+            weight: table[start + comptime![POSITIVE_WEIGHT]],
             strongest_score: table[start + comptime![STRONGEST_SCORE]],
             strongest_log_sum: table[start + comptime![STRONGEST_LOG_SUM]],
             strongest_column: unpack(table[start + comptime![STRONGEST_COLUMN]]),
@@ -149,7 +153,9 @@ impl Slope {
         if documents.are_negatives() && hardest >= comptime![size as u32] {
             #[unroll]
             for k in 0..size {
-                gradients.insert(k, F::cast_from(self.of_negative(documents.score(k))));
+                let gradient = self.of_negative(documents.score(k));
+                let gradient = documents.judgements.weigh(k, gradient);
+                gradients.insert(k, F::cast_from(gradient));
             }
         } else {
             #[unroll]
@@ -158,7 +164,7 @@ impl Slope {
                 let score = documents.score(k);
                 let mut gradient = 0.0f32.runtime();
                 if documents.is_negative(k) {
-                    gradient = self.of_negative(score);
+                    gradient = documents.judgements.weigh(k, self.of_negative(score));
                 }
                 if column == self.hardest_column {
                     gradient += self.hardest;
@@ -166,7 +172,7 @@ impl Slope {
                 if documents.is_positive(k)
                     && (comptime![!single] || column == self.strongest_column)
                 {
-                    gradient = self.of_positive(score, column);
+                    gradient = self.of_positive(score, documents.judgements.weight(k), column);
                 }
                 gradients.insert(k, F::cast_from(gradient));
             }
@@ -174,7 +180,7 @@ impl Slope {
         gradients
     }
 
-    /// Without what the hardest negative has more.
+    /// Without its weight, and what the hardest negative has more.
     fn of_negative(&self, score: f32) -> f32 {
         let x =
             relative(score, self.reference, self.scale.negative_factor) - self.negatives_log_sum;
@@ -182,11 +188,11 @@ impl Slope {
         select(self.negatives != 0.0, x.exp() * self.negatives, 0.0)
     }
 
-    fn of_positive(&self, score: f32, column: u32) -> f32 {
+    fn of_positive(&self, score: f32, weight: f32, column: u32) -> f32 {
         let below = relative(self.strongest_score, score, self.scale.factor);
         let above = relative(score, self.weakest_score, self.scale.factor);
         // How far it lies behind the one that the sum with the exponent is measured from.
-        let behind = select(self.scale.exponent > 0.0, below, above);
+        let behind = select(self.scale.is_from_largest(), below, above);
         let power = -behind * self.scale.exponent.abs() - self.power_log_sum;
         let plain = -below - self.strongest_log_sum;
         // One positive has all the weight, exactly.
@@ -199,14 +205,14 @@ impl Slope {
             gradient += self.positives * softmax;
         }
         if self.mean != 0.0 {
-            gradient += self.mean * share;
+            gradient += self.mean * weight * share;
         }
         if self.excess != 0.0 {
-            gradient += self.excess * (self.count * softmax - 1.0);
+            gradient += self.excess * (self.weight * softmax - weight);
         }
         if self.losses != 0.0 {
             let above = relative(score, self.reference, self.scale.factor);
-            gradient -= self.losses * sigmoid(self.level - above);
+            gradient -= self.losses * weight * sigmoid(self.level - above);
         }
         if column == self.strongest_column {
             gradient += self.strongest;

@@ -26,6 +26,7 @@ pub struct Pairs<B: Int, C: Int, N: Size> {
     pub vectors: usize,
     pub positives: Matrix<Vector<B, N>>,
     pub candidates: ComptimeOption<Matrix<Vector<C, N>>>,
+    pub weights: ComptimeOption<Matrix<Vector<f32, N>>>,
 }
 
 /// The scores of a batch, and what is known of its pairs and queries.
@@ -33,21 +34,43 @@ pub struct Pairs<B: Int, C: Int, N: Size> {
 pub struct Batch<F: Float, B: Int, C: Int, I: Int, N: Size> {
     pub scores: Matrix<Vector<F, N>>,
     pub pairs: Pairs<B, C, N>,
+    /// The largest score of each query's negatives that is believed.
+    ceilings: ComptimeOption<OwnedTensor<f32>>,
     /// The column of the only positive of each query.
     chosen: ComptimeOption<OwnedTensor<I>>,
 }
 
 #[cube]
 impl<F: Float, B: Int, C: Int, I: Int, N: Size> Batch<F, B, C, I, N> {
+    pub fn query(&self, row: usize) -> Query<I> {
+        Query::<I> {
+            row,
+            ceiling: self.ceilings.as_ref().map(|ceilings| ceilings[row]),
+            chosen: self.chosen.as_ref().map(|chosen| chosen[row]),
+        }
+    }
+}
+
+/// A query, its row of the scores and what is known of it alone.
+#[derive(CubeType)]
+pub struct Query<I: Int> {
+    pub row: usize,
+    /// The largest score of its negatives that is believed.
+    pub ceiling: ComptimeOption<f32>,
+    /// The column of its only positive.
+    chosen: ComptimeOption<I>,
+}
+
+#[cube]
+impl<I: Int> Query<I> {
     /// Whether the positive at `column` stays one: all do, unless one was chosen.
-    pub fn stays(&self, row: usize, column: u32) -> bool {
+    pub fn keeps(&self, column: u32) -> bool {
         #[comptime]
         match &self.chosen {
-            ComptimeOption::Some(chosen) => {
+            ComptimeOption::Some(choice) => {
                 // There and back: a choice that is no u32 is no column.
-                let choice = chosen[row];
-                let index = u32::cast_from(choice);
-                index == column && I::cast_from(index) == choice
+                let index = u32::cast_from(*choice);
+                index == column && I::cast_from(index) == *choice
             }
             ComptimeOption::None => true.runtime(),
         }

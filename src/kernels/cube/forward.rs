@@ -3,14 +3,14 @@
 use cubecl::prelude::*;
 
 use super::{
-    batch::Batch,
+    batch::{Batch, Query},
     documents::Documents,
     row::{
-        HARDEST_COLUMN, NO_COLUMN, POWER_LOG_SUM, PUSH, STRONGEST_COLUMN, STRONGEST_LOG_SUM,
+        Asked, HARDEST_COLUMN, NO_COLUMN, POWER_LOG_SUM, PUSH, STRONGEST_COLUMN, STRONGEST_LOG_SUM,
         STRONGEST_SCORE, Scale, WEAKEST_COLUMN, WEAKEST_SCORE, WIDTH, log, pack, relative, sigmoid,
         softplus,
     },
-    summary::{SUMMARY_WORDS, Summary},
+    summary::{Summary, summary_words},
 };
 use crate::kernels::table::{
     NEGATIVE_COUNT, POSITIVE_COUNT, POSITIVE_WEIGHT, REFERENCE, Statistic,
@@ -18,9 +18,8 @@ use crate::kernels::table::{
 
 /// Writes a row of the table for each row of scores, which is read once.
 ///
-/// `units` is the size of a cube, a power of two, `ahead` how many vectors
-/// a unit reads at a time, and `sum` says whether the log-sum-exp over the negatives is wanted,
-/// `losses` whether the losses of single positives are.
+/// `units` is the size of a cube, a power of two, and `ahead` how many vectors a unit reads at a
+/// time.
 #[cube(launch_unchecked, address_type = "dynamic")]
 pub fn row_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
     batch: &Batch<F, B, C, I, N>,
@@ -29,22 +28,23 @@ pub fn row_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
     nan: f32,
     #[comptime] units: usize,
     #[comptime] ahead: usize,
-    #[comptime] sum: bool,
-    #[comptime] losses: bool,
+    #[comptime] asked: Asked,
     #[define(F, B, C, I)] _dtypes: [ElemType; 4],
 ) {
     let row = CUBE_POS;
     if row >= batch.pairs.rows {
         terminate!();
     }
-    let mut summary = see::<F, B, C, I, N>(batch, row, UNIT_POS as usize, units, scale, ahead, sum);
-    summary.combine(units, scale);
+    let query = batch.query(row);
+    let mut summary =
+        see::<F, B, C, I, N>(batch, &query, UNIT_POS as usize, units, scale, ahead, asked);
+    summary.combine(units, scale, asked);
     if UNIT_POS == 0 {
-        let hardest = hardest_column::<F, B, C, I, N>(&summary, batch, row);
-        write(&summary, hardest, table, row, scale, nan, sum);
+        let hardest = hardest_column::<F, B, C, I, N>(&summary, batch, &query);
+        write(&summary, hardest, table, row, scale, nan, asked);
     }
-    if comptime![losses] {
-        write_losses::<F, B, C, I, N>(&summary, batch, table, row, scale, nan, units);
+    if comptime![asked.losses] {
+        write_losses::<F, B, C, I, N>(&summary, batch, &query, table, scale, nan, units);
     }
 }
 
@@ -58,29 +58,31 @@ pub fn segment_statistics<F: Float, B: Int, C: Int, I: Int, N: Size>(
     #[comptime] units: usize,
     #[comptime] segments: usize,
     #[comptime] ahead: usize,
-    #[comptime] sum: bool,
+    #[comptime] asked: Asked,
     #[define(F, B, C, I)] _dtypes: [ElemType; 4],
 ) {
     let row = CUBE_POS / comptime![segments];
     if row >= batch.pairs.rows {
         terminate!();
     }
+    let query = batch.query(row);
     let segment = CUBE_POS % comptime![segments];
     let mut summary = see::<F, B, C, I, N>(
         batch,
-        row,
+        &query,
         segment * comptime![units] + UNIT_POS as usize,
         comptime![segments * units],
         scale,
         ahead,
-        sum,
+        asked,
     );
-    summary.combine(units, scale);
+    summary.combine(units, scale, asked);
     if UNIT_POS == 0 {
         summary.store(
             parts.as_mut_slice(),
-            CUBE_POS * comptime![SUMMARY_WORDS],
+            CUBE_POS * comptime![summary_words(asked)],
             1usize,
+            asked,
         );
     }
 }
@@ -95,19 +97,25 @@ pub fn join_segments<F: Float, B: Int, C: Int, I: Int, N: Size>(
     scale: &Scale,
     nan: f32,
     #[comptime] segments: usize,
-    #[comptime] sum: bool,
+    #[comptime] asked: Asked,
     #[define(F, B, C, I)] _dtypes: [ElemType; 4],
 ) {
     let row = CUBE_POS;
     if row >= batch.pairs.rows {
         terminate!();
     }
+    let query = batch.query(row);
     let part = row * comptime![segments] + UNIT_POS as usize;
-    let mut summary = Summary::load(parts.as_slice(), part * comptime![SUMMARY_WORDS], 1usize);
-    summary.combine(segments, scale);
+    let mut summary = Summary::load(
+        parts.as_slice(),
+        part * comptime![summary_words(asked)],
+        1usize,
+        asked,
+    );
+    summary.combine(segments, scale, asked);
     if UNIT_POS == 0 {
-        let hardest = hardest_column::<F, B, C, I, N>(&summary, batch, row);
-        write(&summary, hardest, table, row, scale, nan, sum);
+        let hardest = hardest_column::<F, B, C, I, N>(&summary, batch, &query);
+        write(&summary, hardest, table, row, scale, nan, asked);
     }
 }
 
@@ -115,21 +123,22 @@ pub fn join_segments<F: Float, B: Int, C: Int, I: Int, N: Size>(
 #[cube]
 fn see<F: Float, B: Int, C: Int, I: Int, N: Size>(
     batch: &Batch<F, B, C, I, N>,
-    row: usize,
+    query: &Query<I>,
     start: usize,
     #[comptime] step: usize,
     scale: &Scale,
     #[comptime] ahead: usize,
-    #[comptime] sum: bool,
+    #[comptime] asked: Asked,
 ) -> Summary {
     let mut summary = Summary::new();
     let mut i = start;
     while i < batch.pairs.vectors {
-        let loaded = Documents::<F, B, C, N>::load_ahead::<I>(batch, row, i, step.runtime(), ahead);
+        let loaded =
+            Documents::<F, B, C, N>::load_ahead::<I>(batch, query, i, step.runtime(), ahead);
         #[unroll]
         for k in 0..ahead {
             if i + k * step < batch.pairs.vectors {
-                summary.add::<F, B, C, I, N>(loaded.index(k), batch, row, scale, sum);
+                summary.add::<F, B, C, I, N>(loaded.index(k), query, scale, asked);
             }
         }
         i += comptime![ahead * step];
@@ -142,12 +151,12 @@ fn see<F: Float, B: Int, C: Int, I: Int, N: Size>(
 fn hardest_column<F: Float, B: Int, C: Int, I: Int, N: Size>(
     summary: &Summary,
     batch: &Batch<F, B, C, I, N>,
-    row: usize,
+    query: &Query<I>,
 ) -> u32 {
     let mut hardest = summary.negatives.column;
     if hardest != NO_COLUMN {
         let i = hardest as usize / N::value();
-        let documents = Documents::<F, B, C, N>::load::<I>(batch, row, i);
+        let documents = Documents::<F, B, C, N>::load::<I>(batch, query, i);
         let size = N::value();
         #[unroll]
         for i in 0..size {
@@ -169,7 +178,7 @@ fn write(
     row: usize,
     scale: &Scale,
     nan: f32,
-    #[comptime] sum: bool,
+    #[comptime] asked: Asked,
 ) {
     let negatives = &summary.negatives;
     let positives = &summary.positives;
@@ -183,14 +192,15 @@ fn write(
         // A choice that is no positive leaves none; its query is active all the same.
         let count = f32::cast_from(positives.count);
         let unknown = positives.count == 0;
+        let weight = select(positives.is_weightless(), nan, positives.weight);
         table[start + comptime![POSITIVE_COUNT]] = select(unknown, 1.0, count);
-        table[start + comptime![POSITIVE_WEIGHT]] = select(unknown, 1.0, count);
+        table[start + comptime![POSITIVE_WEIGHT]] = select(unknown, 1.0, weight);
         table[start + comptime![NEGATIVE_COUNT]] = f32::cast_from(negatives.count);
 
         let mut reference = positives.max;
         if negatives.count > 0 {
             reference = select(negatives.column == NO_COLUMN, nan, negatives.max);
-            if comptime![sum] {
+            if comptime![asked.sum] {
                 let value = select(negatives.is_finite(), log(negatives.sum), nan);
                 table[start + comptime![Statistic::Negatives as usize]] = value;
             }
@@ -204,23 +214,24 @@ fn write(
         let strongest = select(unknown, nan, positives.max);
         let weakest = select(unknown, nan, positives.min);
         let strongest_log_sum = log(positives.sum);
-        let power_log_sum = log(positives.power_sum);
         let strongest_above = relative(strongest, reference, scale.factor);
         let weakest_above = relative(weakest, reference, scale.factor);
-        let excess = count * strongest_log_sum + positives.deficit;
-        let from = select(scale.exponent > 0.0, strongest_above, weakest_above);
-        table[start + comptime![Statistic::PositiveMean as usize]] =
-            from + (power_log_sum - log(count)) / scale.exponent;
         table[start + comptime![Statistic::UnweightedPositives as usize]] =
             strongest_above + strongest_log_sum;
-        table[start + comptime![Statistic::PositiveExcess as usize]] = select(unknown, nan, excess);
+        let from = select(scale.is_from_largest(), strongest_above, weakest_above);
+        let mean = from + positives.mean(scale, asked);
+        let excess = positives.weight * strongest_log_sum + positives.deficit;
+        let unweighed = unknown || positives.is_weightless();
+        table[start + comptime![Statistic::PositiveMean as usize]] = select(unweighed, nan, mean);
+        table[start + comptime![Statistic::PositiveExcess as usize]] =
+            select(unweighed, nan, excess);
         table[start + comptime![Statistic::WeakestPositive as usize]] = weakest_above;
         table[start + comptime![Statistic::StrongestPositive as usize]] = strongest_above;
 
         table[start + comptime![STRONGEST_SCORE]] = strongest;
         table[start + comptime![STRONGEST_LOG_SUM]] = strongest_log_sum;
         table[start + comptime![WEAKEST_SCORE]] = weakest;
-        table[start + comptime![POWER_LOG_SUM]] = power_log_sum;
+        table[start + comptime![POWER_LOG_SUM]] = log(positives.power_sum);
         table[start + comptime![STRONGEST_COLUMN]] = pack(positives.max_column);
         table[start + comptime![WEAKEST_COLUMN]] = pack(positives.min_column);
     }
@@ -231,8 +242,8 @@ fn write(
 fn write_losses<F: Float, B: Int, C: Int, I: Int, N: Size>(
     summary: &Summary,
     batch: &Batch<F, B, C, I, N>,
+    query: &Query<I>,
     table: &mut Tensor<f32>,
-    row: usize,
     scale: &Scale,
     nan: f32,
     #[comptime] units: usize,
@@ -254,14 +265,14 @@ fn write_losses<F: Float, B: Int, C: Int, I: Int, N: Size>(
     if known[2] > 0.0 {
         let mut i = unit;
         while i < batch.pairs.vectors {
-            let documents = Documents::<F, B, C, N>::load::<I>(batch, row, i);
+            let documents = Documents::<F, B, C, N>::load::<I>(batch, query, i);
             #[unroll]
             for k in 0..N::value() {
                 let column = documents.column + comptime![k as u32];
-                if documents.is_positive(k) && batch.stays(row, column) {
+                if documents.is_positive(k) && query.keeps(column) {
                     let gap = level - relative(documents.score(k), reference, scale.factor);
-                    loss += softplus(gap);
-                    push += sigmoid(gap);
+                    loss += documents.judgements.weigh(k, softplus(gap));
+                    push += documents.judgements.weigh(k, sigmoid(gap));
                 }
             }
             i += comptime![units];
@@ -281,8 +292,9 @@ fn write_losses<F: Float, B: Int, C: Int, I: Int, N: Size>(
         let negatives = &summary.negatives;
         let unknown = summary.positives.count == 0
             || summary.positives.has_nan()
+            || summary.positives.is_weightless()
             || (negatives.count > 0 && !negatives.is_finite());
-        let start = row * comptime![WIDTH];
+        let start = query.row * comptime![WIDTH];
         table[start + comptime![Statistic::PositiveLosses as usize]] = select(unknown, nan, losses);
         table[start + comptime![PUSH]] = select(unknown, nan, pushes);
     }

@@ -11,6 +11,7 @@
 
 mod backward;
 mod batch;
+mod ceiling;
 mod documents;
 mod draw;
 mod forward;
@@ -21,7 +22,8 @@ mod summary;
 
 pub use backward::*;
 pub use batch::*;
+pub use ceiling::*;
 pub use draw::*;
 pub use forward::*;
 pub use row::*;
-pub use summary::{SHARED_BYTES_PER_UNIT, SUMMARY_WORDS};
+pub use summary::{SHARED_BYTES_PER_UNIT, summary_words};

@@ -4,10 +4,10 @@ use cubecl::prelude::*;
 
 use super::{
     documents::Documents,
-    row::{INFINITY, NO_COLUMN, magnitude, relative},
+    row::{Asked, INFINITY, NAN, NO_COLUMN, magnitude, relative},
 };
 
-/// The largest negative, and the sum of `exp(x)` measured from it.
+/// The largest negative, and the sum of `w exp(x)` measured from it.
 #[derive(CubeType)]
 pub struct Negatives {
     pub max: f32,
@@ -16,7 +16,8 @@ pub struct Negatives {
     pub column: u32,
     pub sum: f32,
     pub count: u32,
-    /// The largest [`magnitude`] of those that were looked at [one by one](Negatives::add).
+    /// The largest [`magnitude`] of those that were looked at [one by one](Negatives::add), NaN's
+    /// if a weight in the sum is none.
     pub magnitude: u32,
 }
 
@@ -32,26 +33,26 @@ impl Negatives {
         }
     }
 
-    /// Adds documents that [are all negatives](Documents::are_negatives); `sum` says whether
-    /// the sum is wanted.
+    /// Adds documents that [are all negatives](Documents::are_negatives).
     pub fn add_all<F: Float, B: Int, C: Int, N: Size>(
         &mut self,
         documents: &Documents<F, B, C, N>,
         factor: f32,
-        #[comptime] sum: bool,
+        #[comptime] asked: Asked,
     ) {
         let mut max = documents.score(0usize);
         #[unroll]
         for k in 1..N::value() {
             max = max.max(documents.score(k));
         }
-        self.raise(max, documents.column, factor, sum);
-        if comptime![sum] {
+        self.raise(max, documents.column, factor, asked);
+        if comptime![asked.sum] {
             // Few additions to the large sum are rounded to it.
             let mut part = 0.0f32;
             #[unroll]
             for k in 0..N::value() {
-                part += relative(documents.score(k), self.max, factor).exp();
+                let term = relative(documents.score(k), self.max, factor).exp();
+                part += documents.judgements.weigh(k, term);
             }
             self.sum += part;
         }
@@ -64,7 +65,7 @@ impl Negatives {
         &mut self,
         documents: &Documents<F, B, C, N>,
         factor: f32,
-        #[comptime] sum: bool,
+        #[comptime] asked: Asked,
     ) {
         let mut max = f32::min_value();
         let mut numbers = 0u32;
@@ -82,14 +83,18 @@ impl Negatives {
             }
         }
         if numbers > 0 {
-            self.raise(max, documents.column, factor, sum);
+            self.raise(max, documents.column, factor, asked);
         }
-        if comptime![sum] {
+        if comptime![asked.sum] {
             let mut part = 0.0f32;
             #[unroll]
             for k in 0..N::value() {
                 if documents.is_negative(k) {
-                    part += relative(documents.score(k), self.max, factor).exp();
+                    let term = relative(documents.score(k), self.max, factor).exp();
+                    part += documents.judgements.weigh(k, term);
+                    if documents.judgements.is_weightless(k) {
+                        self.magnitude = NAN.runtime();
+                    }
                 }
             }
             self.sum += part;
@@ -97,9 +102,9 @@ impl Negatives {
     }
 
     /// Measures from `max` from now on, if it is larger; columns come in ascending order.
-    fn raise(&mut self, max: f32, column: u32, factor: f32, #[comptime] sum: bool) {
+    fn raise(&mut self, max: f32, column: u32, factor: f32, #[comptime] asked: Asked) {
         if max > self.max || self.column == NO_COLUMN {
-            if comptime![sum] {
+            if comptime![asked.sum] {
                 self.sum *= relative(self.max, max, factor).exp();
             }
             self.max = max;

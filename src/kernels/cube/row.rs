@@ -2,7 +2,7 @@
 
 use cubecl::prelude::*;
 
-use crate::kernels::table;
+use crate::kernels::table::{self, Request, Statistic};
 
 /// The columns of the table that the backward kernel reads and nobody else: what to measure the
 /// positives from, since from the reference the differences between them might drown.
@@ -10,8 +10,8 @@ pub const STRONGEST_SCORE: usize = table::WIDTH;
 /// The log-sum-exp over the positives, measured from the strongest.
 pub const STRONGEST_LOG_SUM: usize = STRONGEST_SCORE + 1;
 pub const WEAKEST_SCORE: usize = STRONGEST_LOG_SUM + 1;
-/// The log-sum-exp over the positives times the exponent, measured from the strongest or the
-/// weakest.
+/// The logarithm of the sum over the positives with weights and exponent, measured from the
+/// strongest or the weakest.
 pub const POWER_LOG_SUM: usize = WEAKEST_SCORE + 1;
 /// Columns of the scores, [packed](pack).
 pub const STRONGEST_COLUMN: usize = POWER_LOG_SUM + 1;
@@ -30,8 +30,35 @@ pub const NO_COLUMN: u32 = 0x3fff_ffff;
 /// The bits of infinity.
 pub const INFINITY: u32 = 0x7f80_0000;
 
+/// The bits of a NaN.
+pub const NAN: u32 = 0x7fc0_0000;
+
 /// The bits of minus infinity.
 pub const NEG_INFINITY: u32 = 0xff80_0000;
+
+/// What is asked of a row, known when its kernel is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Asked {
+    /// The log-sum-exp over the negatives.
+    pub sum: bool,
+    /// The losses of single positives.
+    pub losses: bool,
+    /// A mean of the positives whose exponent is so small that sums lose its digits.
+    pub small: bool,
+    /// Documents have weights.
+    pub weights: bool,
+}
+
+impl Asked {
+    pub fn new(request: Request, weights: bool) -> Self {
+        Self {
+            sum: request.computes(Statistic::Negatives),
+            losses: request.wants(Statistic::PositiveLosses),
+            small: request.wants(Statistic::PositiveMean) && request.exponent().abs() < 0.5,
+            weights,
+        }
+    }
+}
 
 /// What scores are multiplied by.
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
@@ -40,7 +67,7 @@ pub struct Scale {
     pub factor: f32,
     /// The same for negatives, whose hardness is part of it.
     pub negative_factor: f32,
-    /// Of the mean of the positives; not 0.
+    /// Of the mean of the positives.
     pub exponent: f32,
     /// How much harder negatives weigh more.
     pub hardness: f32,
@@ -48,10 +75,27 @@ pub struct Scale {
 
 #[cube]
 impl Scale {
+    /// Whether the sum with the exponent is measured from the largest, not the smallest.
+    pub fn is_from_largest(&self) -> bool {
+        self.exponent >= 0.0
+    }
+
     /// What a positive has in the sum with the exponent, given how far it lies behind the one
     /// that this is measured from.
     pub fn power(&self, gap: f32) -> f32 {
         (-gap * self.exponent.abs()).exp()
+    }
+
+    /// What it lacks there, with all digits.
+    pub fn lack(&self, gap: f32) -> f32 {
+        let y = gap * self.exponent.abs();
+        // 1 - exp(-y) = y (1 - y / 2 (1 - y / 3 (..))): near 0 nine terms give all digits.
+        let mut series = 1.0f32.runtime();
+        #[unroll]
+        for i in 0..8u32 {
+            series = 1.0 - y * comptime![1.0 / (9 - i) as f32] * series;
+        }
+        select(y < 0.5, y * series, 1.0 - (-y).exp())
     }
 }
 
@@ -79,11 +123,16 @@ pub fn unpack(packed: f32) -> u32 {
     u32::reinterpret(packed) - 0x3f80_0000
 }
 
-/// `log(1 + exp(gap))` with its relative accuracy at both ends: `log(1 + y) = 2 atanh(z)` with
-/// `z = y / (2 + y) <= 1/3`, of which seven terms give all digits.
+/// `log(1 + exp(gap))` with its relative accuracy at both ends.
 #[cube]
 pub fn softplus(gap: f32) -> f32 {
-    let y = (-gap.abs()).exp();
+    select(gap > 0.0, gap, 0.0) + log_one_plus((-gap.abs()).exp())
+}
+
+/// `log(1 + y) = 2 atanh(z)` with `z = y / (2 + y)`: for `-1/2 <= y <= 1`, where `|z| <= 1/3`,
+/// seven terms give all digits.
+#[cube]
+pub fn log_one_plus(y: f32) -> f32 {
     let z = y / (y + 2.0);
     let square = z * z;
     let mut series = 0.0f32;
@@ -91,7 +140,7 @@ pub fn softplus(gap: f32) -> f32 {
     for i in 0..7u32 {
         series = series * square + comptime![1.0 / (2 * (6 - i) + 1) as f32];
     }
-    select(gap > 0.0, gap, 0.0) + 2.0 * z * series
+    2.0 * z * series
 }
 
 /// The slope of [`softplus`].

@@ -3,7 +3,11 @@
 use cubecl::prelude::*;
 
 use super::{
-    batch::Batch, documents::Documents, negatives::Negatives, positives::Positives, row::Scale,
+    batch::Query,
+    documents::Documents,
+    negatives::Negatives,
+    positives::Positives,
+    row::{Asked, Scale},
 };
 
 /// The places of the words in which a summary is written down.
@@ -23,17 +27,26 @@ mod word {
     pub const POSITIVE_COUNT: usize = POSITIVE_MIN_COLUMN + 1;
     pub const POSITIVE_MAGNITUDE: usize = POSITIVE_COUNT + 1;
     pub const POSITIVE_CANDIDATES: usize = POSITIVE_MAGNITUDE + 1;
+    // Where they are not asked for, these are left out.
+    pub const POSITIVE_WEIGHT: usize = POSITIVE_CANDIDATES + 1;
+    pub const POSITIVE_SHORTFALL: usize = POSITIVE_WEIGHT + 1;
 }
 
 /// The words that it takes to write down a summary.
-pub const SUMMARY_WORDS: usize = word::POSITIVE_CANDIDATES + 1;
+pub const fn summary_words(asked: Asked) -> usize {
+    match asked {
+        Asked { small: true, .. } => word::POSITIVE_SHORTFALL + 1,
+        Asked { weights: true, .. } => word::POSITIVE_WEIGHT + 1,
+        _ => word::POSITIVE_CANDIDATES + 1,
+    }
+}
 
 /// The words that it takes besides to sum up the losses of single positives, and what they are
 /// summed up from.
 const LOSS_WORDS: usize = 5;
 
-/// The shared memory that a unit takes.
-pub const SHARED_BYTES_PER_UNIT: usize = 4 * (SUMMARY_WORDS + LOSS_WORDS);
+/// The shared memory that a unit takes, at most.
+pub const SHARED_BYTES_PER_UNIT: usize = 4 * (word::POSITIVE_SHORTFALL + 1 + LOSS_WORDS);
 
 /// The negatives and positives that were seen.
 #[derive(CubeType)]
@@ -56,24 +69,25 @@ impl Summary {
     pub fn add<F: Float, B: Int, C: Int, I: Int, N: Size>(
         &mut self,
         documents: &Documents<F, B, C, N>,
-        batch: &Batch<F, B, C, I, N>,
-        row: usize,
+        query: &Query<I>,
         scale: &Scale,
-        #[comptime] sum: bool,
+        #[comptime] asked: Asked,
     ) {
         if documents.are_negatives() {
             self.negatives
-                .add_all::<F, B, C, N>(documents, scale.negative_factor, sum);
+                .add_all::<F, B, C, N>(documents, scale.negative_factor, asked);
         } else {
             self.negatives
-                .add::<F, B, C, N>(documents, scale.negative_factor, sum);
+                .add::<F, B, C, N>(documents, scale.negative_factor, asked);
             #[unroll]
             for k in 0..N::value() {
                 if documents.is_positive(k) {
                     let column = documents.column + comptime![k as u32];
                     self.positives.candidates += 1;
-                    if batch.stays(row, column) {
-                        self.positives.add(documents.score(k), column, scale);
+                    if query.keeps(column) {
+                        let weight = documents.judgements.weight_or_lowest(k);
+                        self.positives
+                            .add(documents.score(k), weight, column, scale, asked);
                     }
                 }
             }
@@ -81,20 +95,20 @@ impl Summary {
     }
 
     /// Puts together what the `units` units of the cube have seen, a power of two, for the first.
-    pub fn combine(&mut self, #[comptime] units: usize, scale: &Scale) {
+    pub fn combine(&mut self, #[comptime] units: usize, scale: &Scale, #[comptime] asked: Asked) {
         if comptime![units > 1] {
             let unit = UNIT_POS as usize;
-            let mut exchange = Shared::<[u32]>::new_slice(comptime![SUMMARY_WORDS * units]);
-            self.store(&mut exchange, unit, units);
+            let mut exchange = Shared::<[u32]>::new_slice(comptime![summary_words(asked) * units]);
+            self.store(&mut exchange, unit, units, asked);
             sync_cube();
             let mut half = comptime![units / 2].runtime();
             while half > 0 {
                 if unit < half {
-                    let other = Summary::load(&exchange, unit + half, units);
+                    let other = Summary::load(&exchange, unit + half, units, asked);
                     self.negatives
                         .merge(&other.negatives, scale.negative_factor);
-                    self.positives.merge(&other.positives, scale);
-                    self.store(&mut exchange, unit, units);
+                    self.positives.merge(&other.positives, scale, asked);
+                    self.store(&mut exchange, unit, units, asked);
                 }
                 sync_cube();
                 half /= 2;
@@ -103,7 +117,13 @@ impl Summary {
     }
 
     /// Writes it down as bits, a word at every `step`th place from `start` on.
-    pub fn store(&self, words: &mut [u32], start: usize, #[comptime] step: usize) {
+    pub fn store(
+        &self,
+        words: &mut [u32],
+        start: usize,
+        #[comptime] step: usize,
+        #[comptime] asked: Asked,
+    ) {
         words[start + comptime![word::NEGATIVE_MAX * step]] = u32::reinterpret(self.negatives.max);
         words[start + comptime![word::NEGATIVE_SUM * step]] = u32::reinterpret(self.negatives.sum);
         words[start + comptime![word::NEGATIVE_COLUMN * step]] = self.negatives.column;
@@ -121,10 +141,32 @@ impl Summary {
         words[start + comptime![word::POSITIVE_COUNT * step]] = self.positives.count;
         words[start + comptime![word::POSITIVE_MAGNITUDE * step]] = self.positives.magnitude;
         words[start + comptime![word::POSITIVE_CANDIDATES * step]] = self.positives.candidates;
+        if comptime![asked.weights] {
+            words[start + comptime![word::POSITIVE_WEIGHT * step]] =
+                u32::reinterpret(self.positives.weight);
+        }
+        if comptime![asked.small] {
+            words[start + comptime![word::POSITIVE_SHORTFALL * step]] =
+                u32::reinterpret(self.positives.shortfall);
+        }
     }
 
     /// What was [stored](Summary::store).
-    pub fn load(words: &[u32], start: usize, #[comptime] step: usize) -> Summary {
+    pub fn load(
+        words: &[u32],
+        start: usize,
+        #[comptime] step: usize,
+        #[comptime] asked: Asked,
+    ) -> Summary {
+        let count = words[start + comptime![word::POSITIVE_COUNT * step]];
+        let mut weight = f32::cast_from(count);
+        if comptime![asked.weights] {
+            weight = f32::reinterpret(words[start + comptime![word::POSITIVE_WEIGHT * step]]);
+        }
+        let mut shortfall = 0.0f32.runtime();
+        if comptime![asked.small] {
+            shortfall = f32::reinterpret(words[start + comptime![word::POSITIVE_SHORTFALL * step]]);
+        }
         Summary {
             negatives: Negatives {
                 max: f32::reinterpret(words[start + comptime![word::NEGATIVE_MAX * step]]),
@@ -143,7 +185,9 @@ impl Summary {
                 ),
                 max_column: words[start + comptime![word::POSITIVE_MAX_COLUMN * step]],
                 min_column: words[start + comptime![word::POSITIVE_MIN_COLUMN * step]],
-                count: words[start + comptime![word::POSITIVE_COUNT * step]],
+                shortfall,
+                count,
+                weight,
                 magnitude: words[start + comptime![word::POSITIVE_MAGNITUDE * step]],
                 candidates: words[start + comptime![word::POSITIVE_CANDIDATES * step]],
             },

@@ -6,15 +6,15 @@ use burn::backend::cubecl::dtype_to_storage_type;
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{
     ir::{ElemType, HardwareProperties},
-    prelude::{AddressType, CubePrimitive, Float, Int, Size, VectorSize},
+    prelude::{AddressType, ComptimeOptionArgs, CubePrimitive, Float, Int, Size, VectorSize},
 };
 
 use crate::{
     kernels::{
-        cube::{self, BatchLaunch, MatrixLaunch, PairsLaunch, ScaleLaunch},
+        cube::{self, Asked, BatchLaunch, MatrixLaunch, PairsLaunch, ScaleLaunch},
         table::Request,
     },
-    statistics::judged::{Candidates, Chosen, Judged, Relevance},
+    statistics::judged::{Candidates, Ceilings, Chosen, Judged, Relevance, Weights},
 };
 
 /// The units of a cube, at most.
@@ -26,18 +26,20 @@ pub const CUBES: usize = 1024;
 /// The width of the planes below which the device is no GPU.
 const GPU_PLANE: u32 = 16;
 
-/// Masks of what is relevant and of what is not ignored.
-pub struct Masks {
-    pub positives: CubeTensor,
-    pub candidates: Option<CubeTensor>,
+/// What is known of pairs: who is relevant, who is not ignored, and how much each counts.
+pub struct Pairs {
+    positives: CubeTensor,
+    candidates: Option<CubeTensor>,
+    weights: Option<CubeTensor>,
 }
 
 pub struct Inputs {
     pub scores: CubeTensor,
-    pub masks: Masks,
+    pub pairs: Pairs,
+    /// The largest score of each query's negatives that is believed.
+    pub ceilings: Option<CubeTensor>,
     /// The column of the only positive of each query.
     pub chosen: Option<CubeTensor>,
-    pub request: Request,
     /// Rows and columns of the scores.
     pub shape: [usize; 2],
     /// How many entries of a row are read at a time.
@@ -50,38 +52,46 @@ pub struct Inputs {
     pub ahead: usize,
 }
 
-impl Masks {
-    /// The masks, and the column of the only positive of each query.
-    pub fn new(judged: Judged<CubeBackend>) -> (Self, Option<CubeTensor>) {
-        let Relevance::Mask(positives) = judged.relevance else {
+impl Pairs {
+    pub fn new(
+        relevance: Relevance<CubeBackend>,
+        candidates: Candidates<CubeBackend>,
+        weights: Weights<CubeBackend>,
+    ) -> Self {
+        let Relevance::Mask(positives) = relevance else {
             unreachable!("this backend reads no lists");
         };
-        let masks = Self {
+        Self {
             positives: with_contiguous_rows(positives),
-            candidates: match judged.candidates {
+            candidates: match candidates {
                 Candidates::All => None,
                 Candidates::Mask(mask) => Some(with_contiguous_rows(mask)),
             },
-        };
-        let chosen = match judged.chosen {
-            Chosen::All => None,
-            Chosen::Column(columns) => Some(into_contiguous(columns)),
-        };
-        (masks, chosen)
+            weights: match weights {
+                Weights::All => None,
+                Weights::Matrix(weights) => Some(with_contiguous_rows(weights)),
+            },
+        }
+    }
+
+    /// Queries and documents.
+    pub fn shape(&self) -> [usize; 2] {
+        self.positives.meta.shape().dims()
     }
 
     fn all(&self) -> impl Iterator<Item = &CubeTensor> + Clone {
-        iter::once(&self.positives).chain(&self.candidates)
+        let optional = [&self.candidates, &self.weights];
+        iter::once(&self.positives).chain(optional.into_iter().flatten())
     }
 
     pub fn widest_vector(&self) -> VectorSize {
-        widest_vector(self.positives.meta.shape()[1], self.all())
+        widest_vector(self.shape()[1], self.all())
     }
 
     /// The size of a cube whose units share the vectors of a row.
     pub fn units(&self, vectors: usize) -> usize {
         let hardware = &self.positives.client.properties().hardware;
-        units(hardware, self.positives.meta.shape()[0], vectors)
+        units(hardware, self.shape()[0], vectors)
     }
 
     /// What the kernels index with.
@@ -91,13 +101,13 @@ impl Masks {
 
     /// As the kernels take them.
     pub fn launch<B: Int, C: Int, N: Size>(&self, vector: VectorSize) -> PairsLaunch<B, C, N> {
-        let [rows, columns] = self.positives.meta.shape().dims();
-        let candidates = self.candidates.as_ref();
+        let [rows, columns] = self.shape();
         PairsLaunch::new(
             rows,
             columns / vector,
             matrix(&self.positives, vector),
-            candidates.map(|mask| matrix(mask, vector)).into(),
+            optional_matrix(&self.candidates, vector),
+            optional_matrix(&self.weights, vector),
         )
     }
 
@@ -109,14 +119,19 @@ impl Masks {
 }
 
 impl Inputs {
-    pub fn new(scores: CubeTensor, judged: Judged<CubeBackend>, request: Request) -> Self {
+    pub fn new(scores: CubeTensor, judged: Judged<CubeBackend>) -> Self {
         let shape = scores.meta.shape().dims();
-        let (masks, chosen) = Masks::new(judged);
         let mut inputs = Self {
             scores: with_contiguous_rows(scores),
-            masks,
-            chosen,
-            request,
+            pairs: Pairs::new(judged.relevance, judged.candidates, judged.weights),
+            ceilings: match judged.ceilings {
+                Ceilings::None => None,
+                Ceilings::Each(ceilings) => Some(into_contiguous(ceilings)),
+            },
+            chosen: match judged.chosen {
+                Chosen::All => None,
+                Chosen::Column(columns) => Some(into_contiguous(columns)),
+            },
             shape,
             vector: 1,
             units: 1,
@@ -138,10 +153,11 @@ impl Inputs {
 
     /// As the kernels take them.
     pub fn launch<F: Float, B: Int, C: Int, I: Int, N: Size>(&self) -> BatchLaunch<F, B, C, I, N> {
-        let chosen = self.chosen.clone();
+        let [ceilings, chosen] = [&self.ceilings, &self.chosen].map(Clone::clone);
         BatchLaunch::new(
             matrix(&self.scores, self.vector),
-            self.masks.launch(self.vector),
+            self.pairs.launch(self.vector),
+            ceilings.map(CubeTensor::into_tensor_arg).into(),
             chosen.map(CubeTensor::into_tensor_arg).into(),
         )
     }
@@ -153,24 +169,34 @@ impl Inputs {
 
     /// Of scores, positives, candidates and choices, those that are not there included.
     pub fn dtypes(&self) -> [ElemType; 4] {
-        let [positives, candidates] = self.masks.dtypes();
-        let chosen = self.chosen.as_ref().unwrap_or(&self.masks.positives);
+        let [positives, candidates] = self.pairs.dtypes();
+        let chosen = self.chosen.as_ref().unwrap_or(&self.pairs.positives);
         let [scores, chosen] = [self.scores.dtype, chosen.dtype].map(dtype_to_storage_type);
         [scores, positives, candidates, chosen]
     }
 
-    pub fn scale(&self) -> ScaleLaunch {
-        ScaleLaunch::new(
-            (2.0 / self.request.temperature()) as f32,
-            (2.0 / self.request.negative_temperature()) as f32,
-            self.request.exponent() as f32,
-            self.request.hardness() as f32,
-        )
+    pub fn asked(&self, request: Request) -> Asked {
+        Asked::new(request, self.pairs.weights.is_some())
     }
 
     fn matrices(&self) -> impl Iterator<Item = &CubeTensor> + Clone {
-        iter::once(&self.scores).chain(self.masks.all())
+        iter::once(&self.scores).chain(self.pairs.all())
     }
+}
+
+/// What scores are multiplied by, as the kernels take it.
+pub fn scale(request: Request) -> ScaleLaunch {
+    // With so small an exponent, the terms of a sum would lie below the numbers of f32.
+    let exponent = match request.exponent() {
+        exponent if exponent.abs() < 1e-20 => 0.0,
+        exponent => exponent as f32,
+    };
+    ScaleLaunch::new(
+        (2.0 / request.temperature()) as f32,
+        (2.0 / request.negative_temperature()) as f32,
+        exponent,
+        request.hardness() as f32,
+    )
 }
 
 /// A matrix of vectors, as the kernels take it.
@@ -179,6 +205,14 @@ fn matrix<T: CubePrimitive>(tensor: &CubeTensor, vector: VectorSize) -> MatrixLa
         tensor.clone().into_tensor_arg(),
         row_stride(tensor) / vector,
     )
+}
+
+fn optional_matrix<T: CubePrimitive>(
+    tensor: &Option<CubeTensor>,
+    vector: VectorSize,
+) -> ComptimeOptionArgs<cube::Matrix<T>> {
+    let tensor = tensor.as_ref();
+    tensor.map(|tensor| matrix(tensor, vector)).into()
 }
 
 fn address<'a>(matrices: impl Iterator<Item = &'a CubeTensor>) -> AddressType {

@@ -7,66 +7,63 @@ use cubecl::{
     prelude::{CubeCount, CubeDim},
 };
 
-use super::inputs::{CUBES, Inputs, Masks};
+use super::inputs::{CUBES, Inputs, Pairs, scale};
 use crate::{
     kernels::{
-        cube::{self, SUMMARY_WORDS, WIDTH},
-        table::Statistic,
+        ceiling::FalseNegatives,
+        cube::{self, WIDTH, summary_words},
+        table::{Request, Statistic},
     },
-    statistics::judged::Judged,
+    statistics::{judged::Judged, operations::ceilings_shape},
 };
 
 impl Inputs {
     /// The table; there are rows and columns.
-    pub fn table(self) -> CubeTensor {
+    pub fn table(self, request: Request) -> CubeTensor {
         // The losses of single positives take a second look at a row, by those who know it whole.
-        let looks_twice = self.request.wants(Statistic::PositiveLosses);
+        let looks_twice = request.wants(Statistic::PositiveLosses);
         match self.segments > 1 && !looks_twice {
-            true => self.table_of_segments(),
-            false => self.table_of_rows(),
+            true => self.table_of_segments(request),
+            false => self.table_of_rows(request),
         }
     }
 
     /// With a cube for each row.
-    fn table_of_rows(self) -> CubeTensor {
+    fn table_of_rows(self, request: Request) -> CubeTensor {
         let table = self.empty(Shape::new([self.shape[0], WIDTH]), DType::F32);
-        let (address, dtypes) = (self.address(), self.dtypes());
-        let scale = self.scale();
         // SAFETY: the kernel reads `vectors` vectors of each of the `count` rows of matrices that
-        // have this shape, an entry of `chosen` for each row, and writes the row of the table.
+        // have this shape, an entry of `ceilings` and of `chosen` for each row, and writes
+        // the row of the table.
         #[allow(unsafe_code)]
         unsafe {
             cube::row_statistics::launch_unchecked(
                 &table.client,
                 self.cubes(1),
                 CubeDim::new_1d(self.units as u32),
-                address,
+                self.address(),
                 self.vector,
                 self.launch(),
                 table.clone().into_tensor_arg(),
-                scale,
+                scale(request),
                 f32::NAN,
                 self.units,
                 self.ahead,
-                self.request.computes(Statistic::Negatives),
-                self.request.wants(Statistic::PositiveLosses),
-                dtypes,
+                self.asked(request),
+                self.dtypes(),
             );
         }
         table
     }
 
     /// With several cubes for each row, whose parts are put together afterwards.
-    fn table_of_segments(self) -> CubeTensor {
+    fn table_of_segments(self, request: Request) -> CubeTensor {
         let segments = self.segments;
+        let asked = self.asked(request);
         let table = self.empty(Shape::new([self.shape[0], WIDTH]), DType::F32);
         let parts = self.empty(
-            Shape::new([self.shape[0] * segments, SUMMARY_WORDS]),
+            Shape::new([self.shape[0] * segments, summary_words(asked)]),
             DType::U32,
         );
-        let (address, dtypes) = (self.address(), self.dtypes());
-        let scale = self.scale();
-        let sum = self.request.computes(Statistic::Negatives);
         // SAFETY: as in `table_of_rows`; each cube writes its row of `parts`, and those of a row are
         // read by the cube that writes the row of the table.
         #[allow(unsafe_code)]
@@ -75,44 +72,43 @@ impl Inputs {
                 &table.client,
                 self.cubes(segments),
                 CubeDim::new_1d(self.units as u32),
-                address,
+                self.address(),
                 self.vector,
                 self.launch(),
                 parts.clone().into_tensor_arg(),
-                self.scale(),
+                scale(request),
                 self.units,
                 segments,
                 self.ahead,
-                sum,
-                dtypes,
+                asked,
+                self.dtypes(),
             );
             cube::join_segments::launch_unchecked(
                 &table.client,
                 self.cubes(1),
                 CubeDim::new_1d(segments as u32),
-                address,
+                self.address(),
                 self.vector,
                 self.launch(),
                 parts.into_tensor_arg(),
                 table.clone().into_tensor_arg(),
-                scale,
+                scale(request),
                 f32::NAN,
                 segments,
-                sum,
-                dtypes,
+                asked,
+                self.dtypes(),
             );
         }
         table
     }
 
     /// The gradient of the scores, given a contiguous table and its contiguous gradient.
-    pub fn gradient(self, table: CubeTensor, upstream: CubeTensor) -> CubeTensor {
+    pub fn gradient(self, table: CubeTensor, upstream: CubeTensor, request: Request) -> CubeTensor {
         let gradient = self.empty(Shape::new(self.shape), self.scores.dtype);
         let segments = CUBES
             .div_ceil(self.shape[0])
             .min(self.vectors() / self.units)
             .max(1);
-        let (address, scale) = (self.address(), self.scale());
         // SAFETY: as in `table`; the gradient has the shape of the scores and no gaps.
         #[allow(unsafe_code)]
         unsafe {
@@ -120,21 +116,46 @@ impl Inputs {
                 &gradient.client,
                 self.cubes(segments),
                 CubeDim::new_1d(self.units as u32),
-                address.max(gradient.required_address_type()),
+                self.address().max(gradient.required_address_type()),
                 self.vector,
                 self.launch(),
                 table.into_tensor_arg(),
                 upstream.into_tensor_arg(),
                 gradient.clone().into_tensor_arg(),
                 segments,
-                scale,
+                scale(request),
                 self.ahead,
                 self.chosen.is_some(),
-                self.request.wants(Statistic::PositiveLosses),
+                request.wants(Statistic::PositiveLosses),
                 self.dtypes(),
             );
         }
         gradient
+    }
+
+    /// The ceilings of the negatives.
+    pub fn ceilings(self, rule: FalseNegatives) -> CubeTensor {
+        let ceilings = self.empty(ceilings_shape(self.scores.meta.shape()), DType::F32);
+        // SAFETY: as in `table_of_rows`, and the kernel writes the entry of each row.
+        #[allow(unsafe_code)]
+        unsafe {
+            cube::row_ceilings::launch_unchecked(
+                &ceilings.client,
+                self.cubes(1),
+                CubeDim::new_1d(self.units as u32),
+                self.address(),
+                self.vector,
+                self.launch(),
+                ceilings.clone().into_tensor_arg(),
+                rule.margin as f32,
+                f32::INFINITY,
+                rule.threshold,
+                rule.relative,
+                self.units,
+                self.dtypes(),
+            );
+        }
+        ceilings
     }
 
     /// At least `segments` cubes a row, in as many dimensions as it takes.
@@ -152,8 +173,8 @@ impl Inputs {
 
 /// The columns of the drawn positives, given contiguous draws.
 pub fn drawn_columns(draws: CubeTensor, judged: Judged<CubeBackend>) -> CubeTensor {
-    let (masks, _) = Masks::new(judged);
-    let [count, documents] = masks.positives.meta.shape().dims();
+    let pairs = Pairs::new(judged.relevance, judged.candidates, judged.weights);
+    let [count, documents] = pairs.shape();
     let columns = empty_device_contiguous_dtype(
         draws.client.clone(),
         draws.device.clone(),
@@ -163,12 +184,12 @@ pub fn drawn_columns(draws: CubeTensor, judged: Judged<CubeBackend>) -> CubeTens
     if count == 0 || documents == 0 {
         return columns;
     }
-    let vector = masks.widest_vector();
+    let vector = pairs.widest_vector();
     let vectors = documents / vector;
-    let units = masks.units(vectors);
-    let (dtypes, address) = (masks.dtypes(), masks.address());
-    // SAFETY: the kernel reads `vectors` vectors of each of the `count` rows of the masks, and an entry of
-    // `draws` and of `columns` for each row.
+    let units = pairs.units(vectors);
+    let (dtypes, address) = (pairs.dtypes(), pairs.address());
+    // SAFETY: the kernel reads `vectors` vectors of each of the `count` rows of the matrices, and
+    // an entry of `draws` and of `columns` for each row.
     #[allow(unsafe_code)]
     unsafe {
         cube::drawn_columns::launch_unchecked(
@@ -177,7 +198,7 @@ pub fn drawn_columns(draws: CubeTensor, judged: Judged<CubeBackend>) -> CubeTens
             CubeDim::new_1d(units as u32),
             address,
             vector,
-            masks.launch(vector),
+            pairs.launch(vector),
             draws.into_tensor_arg(),
             columns.clone().into_tensor_arg(),
             units,

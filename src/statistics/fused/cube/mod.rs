@@ -15,10 +15,10 @@ use burn::{
 use burn_cubecl::{CubeBackend, kernel::into_contiguous};
 
 use crate::{
-    kernels::table::Request,
+    kernels::{ceiling::FalseNegatives, table::Request},
     statistics::{
         judged::Judged,
-        operations::{StatisticsOps, table_shape},
+        operations::{StatisticsOps, ceilings_shape, table_shape},
     },
 };
 use inputs::Inputs;
@@ -29,12 +29,12 @@ impl StatisticsOps for CubeBackend {
         judged: Judged<Self>,
         request: Request,
     ) -> FloatTensor<Self> {
-        let inputs = Inputs::new(scores, judged, request);
+        let inputs = Inputs::new(scores, judged);
         if inputs.shape.contains(&0) {
             let shape = table_shape(inputs.scores.meta.shape());
             return Self::float_zeros(shape, &inputs.scores.device, DType::F32.into());
         }
-        inputs.table()
+        inputs.table(request)
     }
 
     fn row_statistics_backward(
@@ -44,12 +44,25 @@ impl StatisticsOps for CubeBackend {
         upstream: FloatTensor<Self>,
         request: Request,
     ) -> FloatTensor<Self> {
-        let inputs = Inputs::new(scores, judged, request);
+        let inputs = Inputs::new(scores, judged);
         if inputs.shape.contains(&0) {
             // The gradient of nothing is as empty.
             return inputs.scores;
         }
-        inputs.gradient(into_contiguous(table), into_contiguous(upstream))
+        inputs.gradient(into_contiguous(table), into_contiguous(upstream), request)
+    }
+
+    fn row_ceilings(
+        scores: FloatTensor<Self>,
+        judged: Judged<Self>,
+        rule: FalseNegatives,
+    ) -> FloatTensor<Self> {
+        let inputs = Inputs::new(scores, judged);
+        if inputs.shape.contains(&0) {
+            let shape = ceilings_shape(inputs.scores.meta.shape());
+            return Self::float_zeros(shape, &inputs.scores.device, DType::F32.into());
+        }
+        inputs.ceilings(rule)
     }
 
     fn drawn_columns(draws: FloatTensor<Self>, judged: Judged<Self>) -> IntTensor<Self> {

@@ -16,6 +16,7 @@ use super::*;
 use crate::{
     Targets,
     kernels::{
+        ceiling::PositiveThreshold,
         cube::WIDTH,
         reference::{Case, TEMPERATURE, Tolerance, weights},
         table,
@@ -76,6 +77,23 @@ impl Batch {
         self
     }
 
+    /// Some of them 0, all of them in the last row but one.
+    fn with_weights(mut self) -> Self {
+        let [rows, columns] = self.case.shape;
+        let mut random = StdRng::seed_from_u64(3);
+        let mut weight = |i: usize| match i / columns + 2 == rows || random.random_bool(0.2) {
+            true => 0.0,
+            false => f64::from(random.random_range(0.1..4.0f32)),
+        };
+        self.case.weights = Some((0..rows * columns).map(&mut weight).collect());
+        self
+    }
+
+    fn with_false_negatives(mut self, rule: FalseNegatives) -> Self {
+        self.case.request = self.case.request.with_false_negatives(Some(rule));
+        self
+    }
+
     fn with_draws(mut self) -> Self {
         let mut random = StdRng::seed_from_u64(2);
         let draws = (0..self.case.shape[0]).map(|_| random.random_range(0.0..DRAWS));
@@ -86,6 +104,7 @@ impl Batch {
         let draws = CubeBackend::float_from_data(draws, &CubeDevice::default());
         let mut judged = self.judged();
         judged.chosen = Chosen::All;
+        judged.ceilings = Ceilings::None;
         let columns = CubeBackend::drawn_columns(draws, judged);
         let columns = read_sync(CubeBackend::int_into_data(columns)).expect("readable");
         for (got, &want) in columns.iter::<i64>().zip(self.case.chosen.iter().flatten()) {
@@ -127,13 +146,16 @@ impl Batch {
     }
 
     fn judged(&self) -> Judged<CubeBackend> {
-        Judged {
+        let mut judged = Judged {
             relevance: Relevance::Mask(mask(&self.case.positives, self.case.shape)),
             candidates: match &self.case.candidates {
                 Some(candidates) => Candidates::Mask(mask(candidates, self.case.shape)),
                 None => Candidates::All,
             },
-            weights: Weights::All,
+            weights: match &self.case.weights {
+                Some(weights) => Weights::Matrix(floats(weights, self.case.shape, DType::F32)),
+                None => Weights::All,
+            },
             ceilings: Ceilings::None,
             chosen: match &self.case.chosen {
                 Some(columns) => {
@@ -144,7 +166,13 @@ impl Batch {
                 }
                 None => Chosen::All,
             },
+        };
+        if let Some(rule) = self.request().false_negatives() {
+            let ceilings = CubeBackend::row_ceilings(self.scores(), judged.clone(), rule);
+            assert_eq!(ceilings.shape(), ceilings_shape(&self.scores().shape()));
+            judged.ceilings = Ceilings::Each(ceilings);
         }
+        judged
     }
 
     fn check(&self) {
@@ -170,11 +198,11 @@ impl Batch {
             units,
             segments,
             ahead,
-            ..Inputs::new(self.scores(), self.judged(), self.request())
+            ..Inputs::new(self.scores(), self.judged())
         };
-        let table = inputs().table();
+        let table = inputs().table(self.request());
         let upstream = self.upstream();
-        let gradient = inputs().gradient(table.clone(), into_contiguous(upstream));
+        let gradient = inputs().gradient(table.clone(), into_contiguous(upstream), self.request());
         self.check_outputs(table, gradient);
     }
 
@@ -281,6 +309,171 @@ fn exponents_and_hardness() {
         }
         let batch = Batch::new([2, 5000]).with_options(exponent, hardness);
         batch.check_with_cubes(8, 4, 2);
+    }
+}
+
+/// The mean keeps its digits through 0, where it is the arithmetic one.
+#[test]
+fn small_exponents() {
+    for exponent in [0.0, 1e-30, -1e-30, 1e-9, -1e-9, 1e-3, -0.02, 0.3, -0.49] {
+        for shape in [[4, 3], [8, 300], [4, 4096]] {
+            let batch = Batch::new(shape).with_options(exponent, 0.0);
+            batch.check();
+            batch.with_weights().check();
+        }
+        let batch = Batch::new([4, 5000]).with_options(exponent, 0.5);
+        batch.check_with_cubes(8, 4, 2);
+        batch.with_weights().check_with_cubes(8, 4, 2);
+    }
+}
+
+#[test]
+fn weights_of_pairs() {
+    for shape in [[1, 1], [4, 2], [4, 3], [41, 1271], [8, 1024], [5, 4100]] {
+        for (exponent, hardness) in [(1.0, 0.0), (-2.0, 1.5)] {
+            let batch = Batch::new(shape).with_options(exponent, hardness);
+            let batch = batch.with_weights();
+            batch.check();
+            batch.clone().with_candidates().check();
+            batch.clone().with_draws().check();
+            for (units, segments) in [(1, 1), (64, 1), (8, 4)] {
+                batch.check_with_cubes(units, segments, 2);
+            }
+            let mut batch = batch;
+            let request = Request::new(TEMPERATURE, &Statistic::ALL);
+            batch.case.request = request.with_hardness(hardness);
+            batch.check();
+            batch.with_draws().check();
+        }
+    }
+}
+
+#[test]
+fn false_negatives() {
+    for (threshold, margin, relative) in [
+        (PositiveThreshold::Weakest, 0.7, false),
+        (PositiveThreshold::Strongest, -1.3, false),
+        (PositiveThreshold::Mean, 0.05, true),
+        (PositiveThreshold::Mean, -0.2, false),
+        (PositiveThreshold::Strongest, 0.4, true),
+        // All negatives lie above the ceiling.
+        (PositiveThreshold::Weakest, -9.0, false),
+    ] {
+        let rule = FalseNegatives::new(threshold)
+            .with_margin(margin)
+            .with_relative(relative);
+        for shape in [[1, 1], [4, 3], [41, 1271], [8, 1024], [4, 10_000]] {
+            let batch = Batch::new(shape).with_false_negatives(rule);
+            batch.check();
+            batch.clone().with_candidates().with_draws().check();
+            batch.check_with_cubes(64, 1, 2);
+            batch.check_with_cubes(8, 4, 1);
+            batch.with_weights().check();
+        }
+    }
+}
+
+/// Ignored for whichever reason, a document may have any score.
+#[test]
+fn scores_of_ignored_documents_are_not_read() {
+    let ignored = |i: usize| i % 5 == 1;
+    for special in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let mut batch = Batch::new([9, 320]).with_weights();
+        let rule = FalseNegatives::new(PositiveThreshold::Mean).with_margin(0.5);
+        for i in (0..9 * 320).filter(|&i| ignored(i)) {
+            batch.case.scores[i] = special;
+        }
+        let mut masked = batch.clone();
+        masked.case.candidates = Some((0..9 * 320).map(|i| !ignored(i)).collect());
+        let weights = batch.case.weights.as_mut().expect("it has weights");
+        for i in (0..9 * 320).filter(|&i| ignored(i)) {
+            weights[i] = 0.0;
+        }
+        for batch in [batch, masked] {
+            batch.check();
+            batch.with_false_negatives(rule).check();
+        }
+    }
+}
+
+#[test]
+fn negatives_of_minus_infinity_count_for_nothing() {
+    let mut batch = Batch::new([8, 300]);
+    for i in (0..8 * 300).filter(|&i| i % 7 == 3 && !batch.case.positives[i]) {
+        batch.case.scores[i] = f64::NEG_INFINITY;
+    }
+    batch.check();
+    batch.clone().with_weights().check();
+    let rule = FalseNegatives::new(PositiveThreshold::Strongest);
+    batch.with_false_negatives(rule).check();
+}
+
+/// Above any threshold that is not known, nothing is ignored.
+#[test]
+fn a_positive_of_nan_ignores_no_negative() {
+    for threshold in [
+        PositiveThreshold::Weakest,
+        PositiveThreshold::Strongest,
+        PositiveThreshold::Mean,
+    ] {
+        let mut batch = Batch::new([2, 8]).with_false_negatives(FalseNegatives::new(threshold));
+        batch.case.positives = (0..16).map(|i| i % 8 < 2).collect();
+        batch.case.scores = [0.0, 0.5, 1.0, 2.0, -1.0, -2.0, -3.0, 3.0].repeat(2);
+        for at in [0, 1] {
+            batch.case.scores[at] = f64::NAN;
+            let table =
+                CubeBackend::row_statistics(batch.scores(), batch.judged(), batch.request());
+            let table = numbers(table);
+            assert_eq!(table[table::NEGATIVE_COUNT], 6.0);
+            assert!(table[Statistic::PositiveMean as usize].is_nan());
+            assert_eq!(table[WIDTH + table::NEGATIVE_COUNT], 3.0);
+        }
+    }
+}
+
+/// A weight that is none makes a statistic that runs over it NaN, and no other.
+#[test]
+fn weights_that_are_none() {
+    let of_negatives = [Statistic::Negatives, Statistic::HardestNegative];
+    let of_positives = [
+        Statistic::PositiveMean,
+        Statistic::PositiveExcess,
+        Statistic::PositiveLosses,
+    ];
+    for wrong in [f64::NAN, -1.0, -1e-30] {
+        for (column, is_positive) in [(0, true), (1, true), (2, false), (7, false)] {
+            for exponent in [1.0, 0.1, 0.0] {
+                let mut batch = Batch::new([2, 8]);
+                let request = Request::new(TEMPERATURE, &Statistic::ALL);
+                batch.case.request = request.with_exponent(exponent);
+                batch.case.positives = (0..16).map(|i| i % 8 < 2).collect();
+                batch.case.weights = Some(vec![1.0; 16]);
+                batch.case.weights.as_mut().unwrap()[column] = wrong;
+                let table =
+                    CubeBackend::row_statistics(batch.scores(), batch.judged(), batch.request());
+                let table = numbers(table);
+                for statistic in Statistic::ALL {
+                    let is_nan = match is_positive {
+                        true => of_positives.contains(&statistic),
+                        false => {
+                            of_negatives.contains(&statistic)
+                                || statistic == Statistic::PositiveLosses
+                        }
+                    };
+                    let value = table[statistic as usize];
+                    assert_eq!(value.is_nan(), is_nan, "{statistic:?} of {wrong}: {value}");
+                    assert!(table[WIDTH + statistic as usize].is_finite());
+                }
+                assert_eq!(table[table::POSITIVE_WEIGHT].is_nan(), is_positive);
+
+                let draws = floats(&[0.0, 0.0], [1, 2], DType::F32);
+                let draws = CubeBackend::float_reshape(draws, Shape::new([2]));
+                let columns = CubeBackend::drawn_columns(draws, batch.judged());
+                let columns = read_sync(CubeBackend::int_into_data(columns)).expect("readable");
+                let columns: Vec<i64> = columns.iter().collect();
+                assert_eq!([columns[0] == 0, columns[1] == 0], [!is_positive, true]);
+            }
+        }
     }
 }
 
