@@ -53,13 +53,6 @@ impl Processor {
         }
     }
 
-    /// Whether the kernels have every option: weights, ceilings, and means of small exponents.
-    /// The others compose what they have not.
-    #[cfg(any(feature = "cpu", feature = "cubecl"))]
-    pub fn has_every_option(self) -> bool {
-        self.is_cpu()
-    }
-
     /// Whether the kernels read labels and lists where they are: no mask is made then.
     pub fn reads_lists(self) -> bool {
         self.is_cpu()

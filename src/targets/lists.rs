@@ -285,11 +285,6 @@ impl Lists {
         self.weights.as_ref().map(|lists| lists.as_slice())
     }
 
-    #[cfg(any(feature = "cpu", feature = "cubecl"))]
-    pub fn has_weights(&self) -> bool {
-        self.weights.is_some()
-    }
-
     /// The weight of every pair, unless all are 1.
     pub fn weight_matrix(&self) -> Option<Tensor<2>> {
         let weights = self.weights.as_ref()?;

@@ -125,16 +125,6 @@ impl Targets {
         }
     }
 
-    /// Whether any pair was given a weight.
-    #[cfg(any(feature = "cpu", feature = "cubecl"))]
-    pub(crate) fn has_weights(&self) -> bool {
-        let listed = match &self.relevance {
-            Relevance::Lists(lists) => lists.has_weights(),
-            _ => false,
-        };
-        listed || self.weights.is_some()
-    }
-
     /// The weights that [`with_weights`](Targets::with_weights) left, if it was called.
     #[cfg(any(feature = "cpu", feature = "cubecl"))]
     pub(crate) fn given_weights(&self) -> Option<Tensor<2>> {

@@ -4,7 +4,7 @@
 
 use crate::{
     batch::{gradient_of, matrix, numbers},
-    device::{autodiff_devices, device, is_cpu, precisions, rounding, supports, turn_to_draw},
+    device::{autodiff_devices, device, precisions, rounding, supports, turn_to_draw},
 };
 use burn::{
     nn::loss::Reduction,
@@ -491,17 +491,14 @@ fn the_definitions_reproduce_the_golden_values_and_gradients() {
     }
 }
 
-/// All cases on CPUs; where most of them compose, of which a GPU's stand-in makes minutes,
-/// some of each kind.
-fn some_cases() -> impl Iterator<Item = Case> {
-    let step = if is_cpu() { 1 } else { 7 };
-    golden().into_iter().chain(random_cases()).step_by(step)
+fn all_cases() -> impl Iterator<Item = Case> {
+    golden().into_iter().chain(random_cases())
 }
 
 #[test]
 fn every_path_has_the_same_values_and_gradients() {
     let device = &autodiff_devices()[0];
-    for case in some_cases() {
+    for case in all_cases() {
         // Differences of f64 have eight digits.
         let tolerance = case.tolerance(DType::F32).max(1e-6);
         let dense = case.dense(device, DType::F32);
@@ -517,7 +514,7 @@ fn every_path_has_the_same_values_and_gradients() {
 #[test]
 fn the_composed_form_has_the_same_values_and_gradients() {
     let device = &autodiff_devices()[0];
-    for case in some_cases() {
+    for case in all_cases() {
         for dtype in precisions() {
             let tolerance = 4.0 * case.tolerance(dtype);
             let (rows, gradient) = case.rows_by(Statistics::new, device, dtype);

@@ -17,7 +17,7 @@ use crate::{Targets, device::Processor, kernels::table::Request, targets::Chosen
 /// composed.
 pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> Tensor<2> {
     let processor = Processor::of(&scores.device());
-    if !has_kernels(processor, scores.dtype(), targets, request) || scores.dims().contains(&0) {
+    if !processor.has_kernels(scores.dtype()) || scores.dims().contains(&0) {
         return composed::table(scores, targets, request);
     }
     let judged = judged_by_scores(&scores, targets, request);
@@ -26,14 +26,6 @@ pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> T
         judged,
         request,
     ))
-}
-
-/// Whether there are kernels for the scores and for what is asked of them.
-fn has_kernels(processor: Processor, dtype: DType, targets: &Targets, request: Request) -> bool {
-    let is_plain = !targets.has_weights()
-        && request.false_negatives().is_none()
-        && request.exponent().abs() >= 0.5;
-    processor.has_kernels(dtype) && (is_plain || processor.has_every_option())
 }
 
 /// The gradient of scores without autodiff, given what [`table`] returned for them and its
@@ -46,7 +38,7 @@ pub(super) fn gradient(
     upstream: Tensor<2>,
 ) -> Tensor<2> {
     let processor = Processor::of(&scores.device());
-    if !has_kernels(processor, scores.dtype(), targets, request) {
+    if !processor.has_kernels(scores.dtype()) {
         return composed::gradient(scores, targets, request, table, upstream);
     }
     let judged = judged_by_scores(&scores, targets, request);

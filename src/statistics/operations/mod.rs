@@ -83,17 +83,13 @@ pub trait StatisticsOps: Backend {
     }
 
     /// The ceilings of the negatives of each query, `[1, queries]`, in the type of the
-    /// statistics; any number where a query has no positive. Only backends whose kernels have
-    /// [every option](crate::device::Processor::has_every_option) are asked.
-    #[allow(unused_variables)]
+    /// statistics; any number where a query has no positive.
     #[fusion(dtype = burn::tensor::DType::F32, shape = ceilings_shape(scores))]
     fn row_ceilings(
         scores: FloatTensor<Self>,
         #[extension_type] judged: Judged<Self>,
         rule: FalseNegatives,
-    ) -> FloatTensor<Self> {
-        unreachable!("this backend composes ceilings")
-    }
+    ) -> FloatTensor<Self>;
 
     /// The columns of the positives that [draws](crate::kernels::draw) name, one of each
     /// query; any other number where a query has none.
