@@ -9,8 +9,8 @@ use std::{hint::black_box, time::Instant};
 
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use burn_multi_positive::{
-    Bidirectional, FalseNegatives, Forward, JointLhLossConfig, LsePairLossConfig, Matryoshka,
-    Objective, PositiveThreshold, Rand1LhLossConfig, SumMargLhLossConfig, Targets,
+    Bidirectional, Embeddings, FalseNegatives, Forward, JointLhLossConfig, LsePairLossConfig,
+    Matryoshka, Objective, PositiveThreshold, Rand1LhLossConfig, SumMargLhLossConfig, Targets,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -196,6 +196,15 @@ fn options(criterion: &mut Criterion) {
         );
         run("none, lists", &listed, &|batch| batch.tiled(&plain));
         run("weights in lists", &weighted, &|batch| batch.tiled(&plain));
+        // The model itself, standing in for another one.
+        run("a guide", &listed, &|batch| {
+            let guide = [&batch.queries, &batch.documents].map(|x| x.clone().without_autodiff());
+            let [queries, documents] = guide;
+            let targets = batch.targets.clone();
+            let guide = Embeddings::new(queries, documents);
+            let targets = targets.without_false_negatives(guide, rule);
+            plain.forward_embeddings(batch.queries.clone(), batch.documents.clone(), targets)
+        });
 
         let both = Bidirectional::new(plain.clone());
         run("both directions", &batch, &|batch| batch.tiled(&both));
