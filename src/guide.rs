@@ -14,10 +14,14 @@ impl Targets {
     /// another model, lies above a [threshold](FalseNegatives) made of the guide's scores of the
     /// query's positives.
     ///
-    /// The guide's scores are constants, a matrix or [embeddings](crate::Embeddings); its embeddings
-    /// may have other dimensions than yours. They are read now and not kept. Embeddings are
-    /// multiplied some queries at a time. On Burn's CPU backends targets that are lists (from ids
-    /// or groups) get lists of what to ignore; else it becomes a mask of candidates.
+    /// The guide's scores are constants: a matrix, [`Embeddings`](crate::Embeddings), which may have
+    /// other dimensions than yours, or [`Shards`](crate::Shards). They are read now and not kept.
+    /// Embeddings are multiplied some queries at a time. On Burn's CPU backends targets that are
+    /// lists (from ids or groups) get lists of what to ignore, 8 bytes for each; else it becomes a
+    /// mask of candidates.
+    ///
+    /// The threshold is made of the positives that the targets have now: give candidates, weights
+    /// and choices first. What is ignored is the pair, in [both directions](Self::transpose).
     ///
     /// The filter on a loss itself, such as
     /// [`LsePairLossConfig::with_false_negatives`](crate::LsePairLossConfig), has the scores that
@@ -29,8 +33,8 @@ impl Targets {
     ///
     /// # Panics
     ///
-    /// If the guide's scores have another shape or device than the targets, or if the margin is
-    /// not finite.
+    /// If the guide's scores have another shape than the targets, if a matrix or embeddings are on
+    /// another device, or if the margin is not finite.
     ///
     /// # Source
     ///
@@ -95,7 +99,9 @@ fn columns(mask: Tensor<2, Bool>) -> Vec<Vec<usize>> {
     let entries: Vec<bool> = mask.into_data().iter().collect();
     let row = |row: &[bool]| {
         let columns = row.iter().enumerate().filter(|(_, entry)| **entry);
-        columns.map(|(column, _)| column).collect()
+        let mut columns: Vec<_> = columns.map(|(column, _)| column).collect();
+        columns.shrink_to_fit();
+        columns
     };
     entries.chunks_exact(width).map(row).collect()
 }

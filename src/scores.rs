@@ -125,6 +125,14 @@ impl Embeddings {
     ///
     /// If there are fewer.
     pub(crate) fn leading(self, dimensions: usize, normalize: bool) -> Self {
+        if [&self.queries, &self.documents]
+            .map(|x| x.dims()[0])
+            .contains(&0)
+        {
+            // A slice of nothing leaves the graph, and there is no score.
+            self.assert_have(dimensions);
+            return self;
+        }
         Self {
             queries: leading(&self.queries, dimensions, normalize),
             documents: leading(&self.documents, dimensions, normalize),
@@ -412,9 +420,17 @@ impl Scores {
         }
     }
 
+    /// Whether they come from the embeddings of one device.
+    pub(crate) fn are_embeddings(&self) -> bool {
+        matches!(self.source, Source::Embeddings(_))
+    }
+
     /// The embeddings, if the scores come from those of one device.
-    pub(crate) fn embeddings(&self) -> Option<Embeddings> {
-        match self.clone().into_source() {
+    pub(crate) fn embeddings(self) -> Option<Embeddings> {
+        if !self.are_embeddings() {
+            return None;
+        }
+        match self.into_source() {
             Source::Embeddings(embeddings) => Some(embeddings),
             _ => None,
         }
@@ -436,22 +452,30 @@ impl Scores {
         }
     }
 
-    /// Panics unless the targets are those of these scores.
-    pub(crate) fn assert_fit(&self, targets: &Targets) {
+    /// The number of queries and of documents.
+    pub(crate) fn dims(&self) -> [usize; 2] {
         match &self.source {
-            Source::Matrix(scores) => targets.assert_fit(scores.dims(), &scores.device()),
+            Source::Matrix(scores) => scores.dims(),
             Source::Embeddings(Embeddings {
                 queries, documents, ..
-            }) => targets.assert_fit([queries.dims()[0], documents.dims()[0]], &queries.device()),
+            }) => [queries.dims()[0], documents.dims()[0]],
+            Source::Shards(shards) => shards.dims(),
+        }
+    }
+
+    /// Panics unless the targets are those of these scores.
+    pub(crate) fn assert_fit(&self, targets: &Targets) {
+        let counts = self.dims();
+        match &self.source {
             // They may be on any device.
-            Source::Shards(shards) => {
-                let counts = shards.dims();
+            Source::Shards(_) => {
                 assert!(
                     targets.dims() == counts,
                     "targets: expected [queries, documents] = {counts:?} as the shards have, got {:?}",
                     targets.dims()
                 );
             }
+            _ => targets.assert_fit(counts, &self.device()),
         }
     }
 
@@ -482,9 +506,9 @@ fn scaled(x: &Tensor<2>, scale: &Tensor<1>) -> Tensor<2> {
 /// The first dimensions of embeddings, normalized anew if wanted.
 fn leading(embeddings: &Tensor<2>, dimensions: usize, normalize: bool) -> Tensor<2> {
     assert_has(embeddings, dimensions);
-    let rows = 0..embeddings.dims()[0];
-    let leading = embeddings.clone().slice([rows, 0..dimensions]);
-    match normalize {
+    let [rows, _] = embeddings.dims();
+    let leading = embeddings.clone().slice([0..rows, 0..dimensions]);
+    match normalize && rows > 0 {
         true => normalized(leading),
         false => leading,
     }

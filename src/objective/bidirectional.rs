@@ -5,6 +5,7 @@ use burn::{nn::loss::Reduction, tensor::Tensor};
 use super::{
     Forward, Objective,
     forward::{Losses, losses},
+    matryoshka::Nest,
 };
 use crate::{Scores, Targets, statistics::Statistics};
 
@@ -20,7 +21,8 @@ use crate::{Scores, Targets, statistics::Statistics};
 /// serves both.
 ///
 /// [With the same side](Self::with_same_side), the other queries are negatives of a query
-/// besides, and the other documents of a document, as in GTE and Qwen3-Embedding.
+/// besides, and the other documents of a document, as in GTE and Qwen3-Embedding. There, too,
+/// a product of two embeddings is computed once for both.
 ///
 /// `forward_no_reduction` gives the losses of the queries and then those of the documents,
 /// `[queries + documents]`, each times the weight of its direction.
@@ -30,9 +32,9 @@ use crate::{Scores, Targets, statistics::Statistics};
 ///
 /// # Panics
 ///
-/// In `forward`: as the objective itself; and if positives were
-/// [chosen](Targets::with_chosen), which says nothing of documents, unless the weight of the
-/// documents is 0.
+/// In `forward`: as the objective itself; if positives were [chosen](Targets::with_chosen),
+/// which says nothing of documents, unless the weight of the documents is 0; and with the same
+/// side, if there is a matrix of scores in the place of embeddings.
 ///
 /// # Source
 ///
@@ -88,7 +90,7 @@ impl<O: Objective> Bidirectional<O> {
         let is_weight = |&weight: &f64| weight >= 0.0 && weight.is_finite();
         assert!(
             weights.iter().all(is_weight) && weights != [0.0; 2],
-            "with_weights: expected finite weights that are not negative, one of them above 0, \
+            "Bidirectional::with_weights: expected finite weights that are not negative, one of them above 0, \
              got {weights:?}"
         );
         Self { weights, ..self }
@@ -100,60 +102,125 @@ impl<O: Objective> Bidirectional<O> {
     /// Two queries that share a positive are not negatives of each other, nor are two
     /// documents that share a query. Nor are those that have the same id
     /// ([`with_query_ids`](Targets::with_query_ids),
-    /// [`with_document_ids`](Targets::with_document_ids)); targets from ids and labels know
-    /// them. Options of the objective, such as
-    /// [`FalseNegatives`](crate::FalseNegatives), apply to these negatives too; weights of
-    /// pairs do not, they count 1.
+    /// [`with_document_ids`](Targets::with_document_ids)) or the same label; targets from ids
+    /// know the ids of their documents. [`FalseNegatives`](crate::FalseNegatives), hardness and
+    /// what else the objective is told apply to these negatives too. A
+    /// [guide](Targets::without_false_negatives) does not judge them, and weights of pairs do
+    /// not weigh them: they count 1.
     ///
-    /// Targets that are lists (from ids or groups) stay lists; of a mask and of labels masks
-    /// `[queries, documents + queries]` and `[documents, queries + documents]` are made.
+    /// Targets that are lists (from ids or groups) stay lists, unless they have a mask of
+    /// candidates or a matrix of weights. Of others a mask is made of all queries and documents
+    /// over each other.
     pub fn with_same_side(self, same_side: bool) -> Self {
         Self { same_side, ..self }
     }
 
-    /// The losses of the queries, and of the documents, of a direction that has weight.
-    fn directions(&self, scores: Scores, targets: Targets) -> [Option<Losses>; 2] {
+    /// The targets of the directions that have weight, their positives chosen.
+    fn sides(&self, scores: &Scores, targets: Targets) -> Sides {
         scores.assert_fit(&targets);
         let [forth, back] = self.weights.map(|weight| weight != 0.0);
+        let is_empty = targets.dims().contains(&0);
+        if self.same_side && forth && back && scores.are_embeddings() && !is_empty {
+            let both = targets.of_both_sides();
+            return Sides::Together(self.objective.choose_positives(both));
+        }
         let mirrored = back.then(|| targets.clone().without_query_weights().transpose());
-        let objective = &self.objective;
-        if let (true, true, true) = (forth, back, self.same_side)
-            && let Some(both) = scores.both_sides()
-        {
-            let [queries, documents] = targets.dims();
-            let targets = objective.choose_positives(targets.of_both_sides());
-            let request = objective.request();
-            let statistics =
-                Statistics::symmetric_from_embeddings(both.queries, both.tile, &targets, request);
-            let losses = Losses::of(objective, &statistics);
-            return [
-                losses.part(0..queries),
-                losses.part(queries..queries + documents),
-            ]
-            .map(Some);
-        }
-        if let (true, false, Some(mirrored)) = (forth, self.same_side, &mirrored)
-            && let Some(embeddings) = scores.embeddings()
-        {
-            let targets = objective.choose_positives(targets);
-            let mirrored = objective.choose_positives(mirrored.clone());
-            let request = objective.request();
-            let both = Statistics::both_from_embeddings(embeddings, &targets, &mirrored, request);
-            return both.map(|statistics| Some(Losses::of(objective, &statistics)));
-        }
-        let direction = |scores: Scores, targets: Targets| match self.same_side {
-            true => {
-                let targets = targets.with_same_side();
-                losses(&self.objective, scores.with_same_side(), targets)
-            }
-            false => losses(&self.objective, scores, targets),
-        };
-        let transposed = mirrored.map(|mirrored| (scores.clone().transpose(), mirrored));
-        [
-            forth.then(|| direction(scores, targets)),
-            transposed.map(|(scores, mirrored)| direction(scores, mirrored)),
-        ]
+        let sides = [forth.then_some(targets), mirrored];
+        Sides::Apart(sides.map(|targets| {
+            let targets = match self.same_side {
+                true => targets?.with_same_side(),
+                false => targets?,
+            };
+            Some(self.objective.choose_positives(targets))
+        }))
     }
+
+    /// The losses of the queries, and of the documents, of a direction that has weight, on the
+    /// device of the scores.
+    fn losses(&self, scores: Scores, sides: &Sides) -> [Option<Losses>; 2] {
+        let objective = &self.objective;
+        let home = scores.device();
+        match sides {
+            Sides::Together(targets) => {
+                let [queries, _] = scores.dims();
+                let both = scores.both_sides().expect("embeddings");
+                let (tile, request) = (both.tile, objective.request());
+                let statistics =
+                    Statistics::symmetric_from_embeddings(both.queries, tile, targets, request);
+                let [all, _] = targets.dims();
+                let losses = Losses::of(objective, &statistics);
+                [0..queries, queries..all].map(|rows| Some(losses.part(rows)))
+            }
+            Sides::Apart([Some(forth), Some(back)]) if self.shares_products(&scores) => {
+                let embeddings = scores.embeddings().expect("embeddings");
+                let request = objective.request();
+                let both = Statistics::both_from_embeddings(embeddings, forth, back, request);
+                both.map(|statistics| Some(Losses::of(objective, &statistics)))
+            }
+            Sides::Apart(sides) => {
+                let direction = |scores: Scores, targets: &Option<Targets>| {
+                    let targets = targets.clone()?;
+                    let scores = match self.same_side {
+                        true => scores.with_same_side(),
+                        false => scores,
+                    };
+                    Some(losses(objective, scores, targets).on(&home))
+                };
+                let transposed = scores.clone().transpose();
+                [
+                    direction(scores, &sides[0]),
+                    direction(transposed, &sides[1]),
+                ]
+            }
+        }
+    }
+
+    fn shares_products(&self, scores: &Scores) -> bool {
+        !self.same_side && scores.are_embeddings()
+    }
+
+    /// The weighted sum of the directions, or their weighted losses one behind the other.
+    fn weigh(
+        &self,
+        losses: [Option<Losses>; 2],
+        counts: [usize; 2],
+        query_weights: Option<Tensor<1>>,
+        reduction: Option<&Reduction>,
+    ) -> Tensor<1> {
+        let losses = losses.into_iter().zip(self.weights);
+        let Some(reduction) = reduction else {
+            let weighted = losses.map(|(losses, weight)| Some(losses?.each.mul_scalar(weight)));
+            let weighted: Vec<_> = weighted.collect();
+            let some = weighted.iter().flatten().next();
+            let some = some.expect("a weight is not 0").clone();
+            let nothing = |count| Tensor::zeros([count], (&some.device(), some.dtype()));
+            let both = weighted.into_iter().zip(counts);
+            let both = both.map(|(losses, count)| losses.unwrap_or_else(|| nothing(count)));
+            return Tensor::cat(both.collect(), 0);
+        };
+        let weighted = losses.zip([query_weights, None]);
+        let weighted = weighted.filter_map(|((losses, weight), query_weights)| {
+            Some(losses?.reduce(query_weights, reduction).mul_scalar(weight))
+        });
+        weighted.reduce(Tensor::add).expect("a weight is not 0")
+    }
+
+    fn run(&self, scores: Scores, targets: Targets, reduction: Option<&Reduction>) -> Tensor<1> {
+        let (counts, query_weights) = (targets.dims(), targets.query_weights());
+        let sides = self.sides(&scores, targets);
+        let losses = self.losses(scores, &sides);
+        self.weigh(losses, counts, query_weights, reduction)
+    }
+}
+
+/// The targets of the directions.
+// There is one for each batch: what its variants differ in size does not matter.
+#[allow(clippy::large_enum_variant)]
+enum Sides {
+    /// Of queries and then documents, over both.
+    Together(Targets),
+    /// Of the queries over the documents, and of the documents over the queries.
+    Apart([Option<Targets>; 2]),
 }
 
 impl<O: Objective> Forward for Bidirectional<O> {
@@ -163,14 +230,7 @@ impl<O: Objective> Forward for Bidirectional<O> {
         targets: impl Into<Targets>,
         reduction: Reduction,
     ) -> Tensor<1> {
-        let (scores, targets) = (scores.into(), targets.into());
-        let query_weights = [targets.query_weights(), None];
-        let directions = self.directions(scores, targets);
-        let weighted = directions.into_iter().zip(self.weights).zip(query_weights);
-        let weighted = weighted.filter_map(|((losses, weight), query_weights)| {
-            Some(losses?.reduce(query_weights, &reduction).mul_scalar(weight))
-        });
-        weighted.reduce(Tensor::add).expect("a weight is not 0")
+        self.run(scores.into(), targets.into(), Some(&reduction))
     }
 
     fn forward_no_reduction(
@@ -178,17 +238,23 @@ impl<O: Objective> Forward for Bidirectional<O> {
         scores: impl Into<Scores>,
         targets: impl Into<Targets>,
     ) -> Tensor<1> {
-        let (scores, targets) = (scores.into(), targets.into());
-        let counts = targets.dims();
-        let directions = self.directions(scores, targets).into_iter();
-        let weighted = directions.zip(self.weights);
-        let weighted = weighted.map(|(losses, weight)| Some(losses?.each.mul_scalar(weight)));
-        let weighted: Vec<_> = weighted.collect();
-        let some = weighted.iter().flatten().next();
-        let some = some.expect("a weight is not 0").clone();
-        let nothing = |count| Tensor::zeros([count], (&some.device(), some.dtype()));
-        let both = weighted.into_iter().zip(counts);
-        let both = both.map(|(losses, count)| losses.unwrap_or_else(|| nothing(count)));
-        Tensor::cat(both.collect(), 0)
+        self.run(scores.into(), targets.into(), None)
+    }
+
+    fn forward_nested(
+        &self,
+        scores: Scores,
+        targets: Targets,
+        nest: &Nest,
+        reduction: Option<Reduction>,
+    ) -> Tensor<1> {
+        let (counts, query_weights) = (targets.dims(), targets.query_weights());
+        let sides = self.sides(&scores, targets);
+        let of_size = |&size: &usize| {
+            let leading = scores.clone().leading(size, nest.normalize);
+            let losses = self.losses(leading, &sides);
+            self.weigh(losses, counts, query_weights.clone(), reduction.as_ref())
+        };
+        nest.sum(nest.sizes.iter().map(of_size))
     }
 }

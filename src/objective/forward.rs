@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use burn::{nn::loss::Reduction, tensor::Tensor};
+use burn::{
+    nn::loss::Reduction,
+    tensor::{Device, Tensor},
+};
 
 use super::{Objective, matryoshka::Nest};
 use crate::{Embeddings, Scores, Targets, reduction::reduce, scores::Part, statistics::Statistics};
@@ -10,9 +13,8 @@ use crate::{Embeddings, Scores, Targets, reduction::reduce, scores::Part, statis
 /// The losses of an [`Objective`], from a matrix of scores, [`Embeddings`] or
 /// [`Shards`](crate::Shards).
 ///
-/// Every objective has them, and none can have them in another way. What is made of objectives
-/// has them too: [`Bidirectional`](crate::Bidirectional) and
-/// [`Matryoshka`](crate::Matryoshka).
+/// Every [`Objective`] has them, implemented once for all. What is made of losses has them as
+/// well: [`Bidirectional`](crate::Bidirectional) and [`Matryoshka`](crate::Matryoshka).
 pub trait Forward {
     /// The mean loss of the queries that have a positive, shape `[1]`.
     ///
@@ -104,9 +106,12 @@ impl<O: Objective + ?Sized> Forward for O {
         targets: impl Into<Targets>,
         reduction: Reduction,
     ) -> Tensor<1> {
-        let targets = targets.into();
+        let (scores, targets) = (scores.into(), targets.into());
+        scores.assert_fit(&targets);
         let query_weights = targets.query_weights();
-        losses(self, scores.into(), targets).reduce(query_weights, &reduction)
+        // Before the batch is parted: a draw is that of the whole batch.
+        let targets = self.choose_positives(targets);
+        losses(self, scores, targets).reduce(query_weights, &reduction)
     }
 
     fn forward_no_reduction(
@@ -114,7 +119,9 @@ impl<O: Objective + ?Sized> Forward for O {
         scores: impl Into<Scores>,
         targets: impl Into<Targets>,
     ) -> Tensor<1> {
-        losses(self, scores.into(), targets.into()).each
+        let (scores, targets) = (scores.into(), targets.into());
+        scores.assert_fit(&targets);
+        losses(self, scores, self.choose_positives(targets)).each
     }
 
     fn forward_nested(
@@ -205,6 +212,13 @@ impl Losses {
         }
     }
 
+    pub fn on(self, device: &Device) -> Self {
+        Self {
+            each: self.each.to_device(device),
+            positive_counts: self.positive_counts.to_device(device),
+        }
+    }
+
     /// Those of some of the queries.
     pub fn part(&self, rows: Range<usize>) -> Self {
         Self {
@@ -218,15 +232,12 @@ impl Losses {
     }
 }
 
-/// The losses of the queries, on the device of the scores.
+/// The losses of the queries over the positives that were chosen, on the device of the scores.
 pub(super) fn losses<O: Objective + ?Sized>(
     objective: &O,
     scores: Scores,
     targets: Targets,
 ) -> Losses {
-    scores.assert_fit(&targets);
-    // Before the batch is parted: a draw is that of the whole batch.
-    let targets = objective.choose_positives(targets);
     let [queries, _] = targets.dims();
     let home = scores.device();
     let mut losses = Vec::new();
@@ -244,12 +255,9 @@ pub(super) fn losses<O: Objective + ?Sized>(
                 Statistics::from_embeddings(embeddings, &targets, request)
             }
         };
-        let Losses {
-            each,
-            positive_counts,
-        } = Losses::of(objective, &statistics);
-        losses.push(each.to_device(&home));
-        counts.push(positive_counts.to_device(&home));
+        let of_part = Losses::of(objective, &statistics).on(&home);
+        losses.push(of_part.each);
+        counts.push(of_part.positive_counts);
     }
     Losses {
         each: together(losses),

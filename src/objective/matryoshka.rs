@@ -18,13 +18,17 @@ use crate::{Scores, Targets};
 /// stay zeros and get no gradient. The whole embedding counts only if its size is among the sizes.
 ///
 /// It goes around every loss: an objective, or [`Bidirectional`](super::Bidirectional). It
-/// needs embeddings, [`Embeddings`](crate::Embeddings) or [`Shards`](crate::Shards), in tiles
-/// as these have them; in a [`GradientCache`](crate::GradientCache) it is the loss. Its methods
-/// are those of [`Forward`], which is to be imported.
+/// takes [`Embeddings`](crate::Embeddings), whose tile holds, and [`Shards`](crate::Shards).
+/// Its methods are those of [`Forward`], which is to be imported; in a
+/// [`GradientCache`](crate::GradientCache) call them in the closure of the loss.
 ///
 /// An objective over [`Embeddings`](crate::Embeddings) shares products on Burn's CPU backends:
-/// those of a size are part of those of the next. Elsewhere it costs what its losses cost
-/// together. An objective that draws, draws once for all sizes.
+/// those of a size are part of those of the next. Around `Bidirectional`, with a
+/// [learned temperature](crate::LearnableTemperature) and elsewhere it costs what its losses
+/// cost together. An objective that draws, draws once for all sizes. A size of weight 0 is left
+/// out.
+///
+/// In f32 lengths from 1e-12 to 1e12 keep their accuracy.
 ///
 /// # Panics
 ///
@@ -90,7 +94,7 @@ impl<L: Forward> Matryoshka<L> {
         let sizes = self.sizes.len();
         assert!(
             weights.len() == sizes && weights.iter().all(|weight| weight.is_finite()),
-            "with_weights: expected a finite weight for each of {sizes} sizes, got {weights:?}"
+            "Matryoshka::with_weights: expected a finite weight for each of {sizes} sizes, got {weights:?}"
         );
         Self {
             weights: weights.to_vec(),
@@ -109,7 +113,13 @@ impl<L: Forward> Matryoshka<L> {
         for (&size, &weight) in self.sizes.iter().zip(&self.weights) {
             *weights.entry(size).or_insert(0.0) += weight;
         }
-        let (sizes, weights) = weights.into_iter().unzip();
+        // What has no weight is not computed; something must be.
+        let (mut sizes, mut weights): (Vec<_>, Vec<_>) =
+            weights.iter().filter(|(_, weight)| **weight != 0.0).unzip();
+        if sizes.is_empty() {
+            sizes.push(*self.sizes.iter().min().expect("there is a size"));
+            weights.push(0.0);
+        }
         Nest {
             sizes,
             weights,

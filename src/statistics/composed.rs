@@ -276,6 +276,14 @@ impl Set {
             .mask_fill(self.empty.clone(), 0.0)
     }
 
+    /// The largest member, minus infinity if there is no other.
+    fn largest_of_any(&self, x: Tensor<2>) -> Tensor<2> {
+        let above = x.clone().greater_equal_scalar(lowest(x.dtype()));
+        let above = above.bool_and(self.members.clone()).any_dim(1);
+        let infinite = above.bool_or(self.empty.clone()).bool_not();
+        self.max(x).mask_fill(infinite, f64::NEG_INFINITY)
+    }
+
     /// The largest member, a constant, and how far `log sum exp(x)` lies above it. The two are
     /// not added here, where the smaller might drown. Both are 0 for an empty set.
     fn log_sum(&self, half: Tensor<2>, factor: f64) -> (Scale, Tensor<2>) {
@@ -420,8 +428,8 @@ pub(super) fn ceiling(
 ) -> Tensor<2> {
     let set = Set::new(positives.clone(), None);
     let threshold = match rule.threshold {
-        PositiveThreshold::Weakest => set.max(scores.clone().neg()).neg(),
-        PositiveThreshold::Strongest => set.max(scores.clone()),
+        PositiveThreshold::Weakest => set.largest_of_any(scores.clone().neg()).neg(),
+        PositiveThreshold::Strongest => set.largest_of_any(scores.clone()),
         PositiveThreshold::Mean => {
             let count = set.count(scores.dtype()).clamp_min(1.0);
             set.sum(scores.clone()).div(count)

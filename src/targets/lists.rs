@@ -1,6 +1,6 @@
 //! Relevance as lists of columns per query, kept on the host.
 
-use std::{collections::HashMap, hash::Hash, ops::Range, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, hash::Hash, ops::Range, sync::Arc};
 
 use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 
@@ -165,21 +165,42 @@ impl Lists {
     /// The queries as further documents, which no query lists. A query ignores those that share
     /// a positive with it, those that have its id, and itself.
     pub fn with_same_side(&self, ids: Option<&Vec<usize>>) -> Self {
-        let queries_of = self.inverted(&self.columns);
+        let positives = self.positives();
+        let queries_of = self.inverted(&positives);
         let mut same = vec![Vec::new(); ids.map_or(0, Vec::len)];
         for (query, &id) in ids.into_iter().flatten().enumerate() {
             same[id].push(query);
         }
-        let ignored = self.columns.iter().enumerate().map(|(query, columns)| {
+        // The last query that saw each.
+        let mut seen = vec![usize::MAX; positives.len()];
+        let ignored = positives.iter().enumerate().map(|(query, columns)| {
             let sharing = columns.iter().flat_map(|&document| &queries_of[document]);
             let same = ids.into_iter().flat_map(|ids| &same[ids[query]]);
             let others = sharing.chain(same).copied().chain([query]);
-            others.map(|other| self.documents + other).collect()
+            let mut news = |other: usize| std::mem::replace(&mut seen[other], query) != query;
+            let others = others.filter(|&other| news(other));
+            let mut others: Vec<_> = others.map(|other| self.documents + other).collect();
+            others.shrink_to_fit();
+            others
         });
         Self {
             documents: self.documents + self.columns.len(),
             ..self.with_ignored(ignored.collect())
         }
+    }
+
+    /// The listed columns whose weight is not 0.
+    fn positives(&self) -> Cow<'_, [Vec<usize>]> {
+        let Some(weights) = &self.weights else {
+            return Cow::Borrowed(&self.columns);
+        };
+        let of_query = |(columns, weights): (&Vec<usize>, &Vec<f32>)| {
+            let pairs = columns.iter().zip(weights);
+            let pairs = pairs.filter(|(_, weight)| **weight != 0.0);
+            pairs.map(|(&column, _)| column).collect()
+        };
+        let of_queries = self.columns.iter().zip(weights.iter());
+        Cow::Owned(of_queries.map(of_query).collect())
     }
 
     /// The first columns behind the others.

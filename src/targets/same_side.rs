@@ -72,55 +72,55 @@ impl Targets {
     }
 
     /// The queries as further documents, behind the others. They are negatives of each query,
-    /// but for those that share a relevant document with it, have its label or its id, and
-    /// itself: these it ignores.
+    /// but for those that share a positive with it, have its label or its id, and itself: these
+    /// it ignores.
     pub(crate) fn with_same_side(self) -> Self {
         let [queries, _] = self.dims();
+        if queries == 0 {
+            return self;
+        }
+        let ids = self.ids[0].clone();
+        match (&self.relevance, &self.candidates, &self.weights) {
+            (Relevance::Lists(lists), None, None) => {
+                let lists = lists.with_same_side(ids.as_deref());
+                self.with_lists(lists)
+            }
+            _ => self.with_masked_same_side(ids),
+        }
+    }
+
+    /// The same by masks.
+    fn with_masked_same_side(self, ids: Option<Ids>) -> Self {
+        let dims @ [queries, _] = self.dims();
         let square = [queries; 2];
         let device = self.device();
-        let ids = self.ids[0].clone();
-        let weights = self.weights.map(|weights| {
+        let relevant = self.relevant();
+        let dtype = relevant.dtype();
+
+        let rows = Tensor::<1, Int>::arange(0..queries as i64, (&device, DType::I32));
+        let mut same = equal(rows);
+        same = same.bool_or(match &self.relevance {
+            Relevance::Labels { queries, .. } => equal(queries.clone()),
+            _ => share_a_positive(self.positives()),
+        });
+        if let Some(ids) = ids {
+            let ids = ids.iter().map(|&id| id as i32).collect();
+            let ids = TensorData::new::<i32, _>(ids, [queries]);
+            same = same.bool_or(equal(Tensor::from_data(ids, (&device, DType::I32))));
+        }
+
+        let candidates = self.candidates();
+        let candidates = candidates.unwrap_or_else(|| Tensor::ones(dims, (&device, dtype)));
+        let weights = self.weights().map(|weights| {
             let ones = Tensor::ones(square, (&device, weights.dtype()));
             Tensor::cat(vec![weights, ones], 1)
         });
-        let candidates = |documents: Tensor<2, Bool>, queries: Tensor<2, Bool>| {
-            Some(Tensor::cat(vec![documents, queries], 1))
-        };
-        match self.relevance {
-            Relevance::Lists(lists) => Self {
-                relevance: Relevance::Lists(lists.with_same_side(ids.as_deref())),
-                candidates: self.candidates.and_then(|mask| {
-                    let all = Tensor::ones(square, (&device, mask.dtype()));
-                    candidates(mask, all)
-                }),
-                weights,
-                ..self
-            },
-            relevance => {
-                let mask = relevance.mask();
-                let mut others = Tensor::<2, Bool>::diag_mask(square, 0, &device);
-                let same = match relevance {
-                    Relevance::Labels { queries, .. } => equal(queries),
-                    _ => share_a_positive(mask.clone()),
-                };
-                others = others.bool_and(same.bool_not());
-                if let Some(ids) = ids {
-                    let ids = ids.iter().map(|&id| id as i32).collect();
-                    let ids = TensorData::new::<i32, _>(ids, [queries]);
-                    let same = equal(Tensor::from_data(ids, (&device, DType::I32)));
-                    others = others.bool_and(same.bool_not());
-                }
-                let dtype = mask.dtype();
-                let all = self.candidates;
-                let all = all.unwrap_or_else(|| Tensor::ones(mask.dims(), (&device, dtype)));
-                let none = Tensor::zeros(square, (&device, dtype));
-                Self {
-                    relevance: Relevance::Mask(Tensor::cat(vec![mask, none], 1)),
-                    candidates: candidates(all, others),
-                    weights,
-                    ..self
-                }
-            }
+        let none = Tensor::zeros(square, (&device, dtype));
+        Self {
+            relevance: Relevance::Mask(Tensor::cat(vec![relevant, none], 1)),
+            candidates: Some(Tensor::cat(vec![candidates, same.bool_not()], 1)),
+            weights,
+            ..self
         }
     }
 }

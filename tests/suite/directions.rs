@@ -121,9 +121,18 @@ fn cases(device: &Device) -> Vec<Case> {
         let given = targets
             .with_candidates(bool_matrix(&candidates, device))
             .with_weights(float_matrix(&weights, device, DType::F32));
+        // What is ignored is nobody's positive.
+        let counts =
+            |q: usize, d: usize| relevant[q][d] && candidates[q][d] && weights[q][d] != 0.0;
+        let row = |q: usize| (0..DOCUMENTS).map(|d| counts(q, d)).collect();
+        let positives: Vec<Vec<bool>> = (0..QUERIES).map(row).collect();
         Case {
             candidates: candidates.clone(),
             weights: weights.clone(),
+            same: [
+                same(&positives, &no_ids(QUERIES)),
+                same(&transposed(&positives), &no_ids(DOCUMENTS)),
+            ],
             ..plain(name, given)
         }
     };
@@ -564,7 +573,9 @@ fn the_same_side_needs_embeddings() {
 }
 
 #[test]
-#[should_panic(expected = "with_weights: expected finite weights that are not negative")]
+#[should_panic(
+    expected = "Bidirectional::with_weights: expected finite weights that are not negative"
+)]
 fn one_direction_has_weight() {
     let _ = Bidirectional::new(lse_pair()).with_weights([0.0, 0.0]);
 }

@@ -231,7 +231,9 @@ fn a_size_is_not_zero() {
 }
 
 #[test]
-#[should_panic(expected = "with_weights: expected a finite weight for each of 2 sizes, got [1.0]")]
+#[should_panic(
+    expected = "Matryoshka::with_weights: expected a finite weight for each of 2 sizes, got [1.0]"
+)]
 fn each_size_has_a_weight() {
     let _ = Matryoshka::new(loss(), &[4, 2]).with_weights(&[1.0]);
 }

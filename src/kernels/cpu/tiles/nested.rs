@@ -25,8 +25,8 @@ pub struct Level<'a, R> {
     pub judgements: Judgements<'a, R>,
 }
 
-/// The inverse length of each row when cut to so many `sizes` dimensions, ascending: 0 for zeros,
-/// NaN where there is no finite length.
+/// The inverse length of each row when cut to so many `sizes` dimensions, ascending: 0 for zeros
+/// and for what is too short to have one, NaN where there is no finite length.
 pub fn scales<R: Real>(embeddings: Matrix<R>, sizes: &[usize]) -> Vec<Vec<R>> {
     let rows = 0..embeddings.shape()[0];
     let of_row = |row: usize| {
@@ -37,12 +37,14 @@ pub fn scales<R: Real>(embeddings: Matrix<R>, sizes: &[usize]) -> Vec<Vec<R>> {
             let squared = |x: &R| x.to_f64() * x.to_f64();
             squares += row[start..size].iter().map(squared).sum::<f64>();
             start = size;
-            let scale = match squares {
-                0.0 => 0.0,
-                _ if squares.is_finite() => 1.0 / squares.sqrt(),
-                _ => f64::NAN,
-            };
-            R::from_f64(scale)
+            if !squares.is_finite() {
+                return R::NAN;
+            }
+            let scale = R::from_f64(1.0 / squares.sqrt());
+            match scale.to_f64().is_finite() {
+                true => scale,
+                false => R::default(),
+            }
         });
         scales.collect::<Vec<R>>()
     };
@@ -291,9 +293,8 @@ impl<'a, R: Element<Real = R> + Real> Nested<'a, R> {
                 let out = &mut out[range.clone()];
                 out.copy_from_slice(part);
                 if pull != 0.0 {
-                    let pull = R::from_f64(-pull);
                     for (out, x) in out.iter_mut().zip(&embeddings.row(row)[range]) {
-                        *out = out.add(pull.mul(*x));
+                        *out = out.add(R::from_f64(-pull * x.to_f64()));
                     }
                 }
             }
