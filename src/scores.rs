@@ -376,6 +376,8 @@ impl Scores {
             Source::Embeddings(embeddings) => {
                 Source::Embeddings(embeddings.leading(dimensions, normalize))
             }
+            // A slice of nothing leaves the graph, and there is no score.
+            Source::Shards(shards) if shards.dims().contains(&0) => Source::Shards(shards),
             Source::Shards(shards) => Source::Shards(Shards {
                 queries: shards.queries.iter().map(leading).collect(),
                 documents: shards.documents.iter().map(leading).collect(),
