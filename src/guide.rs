@@ -4,9 +4,11 @@ use std::ops::Range;
 
 use burn::tensor::{Bool, DType, Tensor};
 
+#[cfg(feature = "cpu")]
+use crate::statistics::false_negatives;
 use crate::{
     FalseNegatives, Scores, Targets, Tile, device::Processor, scores::Part,
-    statistics::false_negatives,
+    statistics::mask_of_false_negatives, targets::Lists,
 };
 
 impl Targets {
@@ -68,29 +70,61 @@ impl Targets {
             return self;
         }
         let device = self.device();
-        let keeps_lists = self.lists().is_some() && Processor::of(&device).reads_lists();
-        let mut lists = Vec::new();
-        let mut masks = Vec::new();
-        for (part, rows) in guide.into_parts() {
-            for portion in portions(&part, documents) {
-                let start = rows.start + portion.start;
-                let targets = self.queries(start..start + portion.len());
-                let targets = targets.to_device(&part.device());
-                let mask = false_negatives(scores(&part, portion), &targets, rule);
-                match keeps_lists {
-                    true => lists.extend(columns(mask)),
-                    false => masks.push(Tensor::from_data(mask.into_data(), &device)),
-                }
-            }
+        if !Processor::of(&device).reads_lists() {
+            let masks = guide.into_parts().flat_map(|(part, rows)| {
+                let targets = self.queries(rows);
+                let masks = masks(&part, &targets, rule).collect::<Vec<_>>();
+                masks
+                    .into_iter()
+                    .map(|mask| Tensor::from_data(mask.into_data(), &device))
+            });
+            let suspects = Tensor::cat(masks.collect(), 0);
+            return self.with_candidates(suspects.bool_not());
         }
+        let lists = guide.into_parts().flat_map(|(part, rows)| {
+            let targets = self.queries(rows);
+            listed(&part, &targets, rule)
+                .unwrap_or_else(|| masks(&part, &targets, rule).flat_map(columns).collect())
+        });
+        let suspects = lists.collect();
         match self.lists() {
-            Some(of) if keeps_lists => {
-                let lists = of.with_ignored(lists);
+            Some(lists) => {
+                let lists = lists.with_ignored(suspects);
                 self.with_lists(lists)
             }
-            _ => self.with_candidates(Tensor::cat(masks, 0).bool_not()),
+            None => {
+                let mask = Lists::mask_of(&suspects, self.dims(), &device);
+                self.with_candidates(mask.bool_not())
+            }
         }
     }
+}
+
+/// The negatives of a part that are not believed, as lists, if it lies where these come from.
+fn listed(part: &Part, targets: &Targets, rule: FalseNegatives) -> Option<Vec<Vec<usize>>> {
+    #[cfg(feature = "cpu")]
+    {
+        let targets = targets.clone().to_device(&part.device());
+        false_negatives::listed(part, &targets, rule)
+    }
+    #[cfg(not(feature = "cpu"))]
+    {
+        let _ = (part, targets, rule);
+        None
+    }
+}
+
+/// The same as masks, some queries at a time.
+fn masks(
+    part: &Part,
+    targets: &Targets,
+    rule: FalseNegatives,
+) -> impl Iterator<Item = Tensor<2, Bool>> {
+    let [_, documents] = targets.dims();
+    portions(part, documents).map(move |rows| {
+        let targets = targets.queries(rows.clone()).to_device(&part.device());
+        mask_of_false_negatives(scores(part, rows), &targets, rule)
+    })
 }
 
 /// For each row of a mask the columns that are true.

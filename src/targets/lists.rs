@@ -322,24 +322,28 @@ impl Lists {
     }
 
     pub fn mask(&self) -> Tensor<2, Bool> {
-        self.mask_of(&self.columns)
+        Self::mask_of(&self.columns, self.dims(), &self.device)
     }
 
     /// The mask of what is not ignored, if anything is.
     pub fn candidates(&self) -> Option<Tensor<2, Bool>> {
         let ignored = self.ignored.as_ref()?;
-        Some(self.mask_of(ignored).bool_not())
+        Some(Self::mask_of(ignored, self.dims(), &self.device).bool_not())
     }
 
-    fn mask_of(&self, lists: &[Vec<usize>]) -> Tensor<2, Bool> {
-        let [queries, documents] = self.dims();
+    /// The mask of listed columns.
+    pub fn mask_of(
+        lists: &[Vec<usize>],
+        [queries, documents]: [usize; 2],
+        device: &Device,
+    ) -> Tensor<2, Bool> {
         let mut mask = vec![false; queries * documents];
         for (row, columns) in mask.chunks_exact_mut(documents).zip(lists) {
             for &document in columns {
                 row[document] = true;
             }
         }
-        Tensor::from_data(TensorData::new(mask, [queries, documents]), &self.device)
+        Tensor::from_data(TensorData::new(mask, [queries, documents]), device)
     }
 
     pub fn dims(&self) -> [usize; 2] {

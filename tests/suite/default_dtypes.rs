@@ -11,7 +11,10 @@ use crate::{
     oracle::{Loss, Objective, Query, objectives},
 };
 use burn::tensor::{Bool, DType, FloatDType, Int, IntDType, Tensor, TensorData};
-use burn_multi_positive::{MemoryBank, Rand1LhLossConfig, Stored, Targets};
+use burn_multi_positive::{
+    Bidirectional, Embeddings, FalseNegatives, Forward, LsePairLossConfig, MemoryBank,
+    PositiveThreshold, Rand1LhLossConfig, Stored, Targets,
+};
 
 const CONFIGURATIONS: [&str; 9] = [
     "f16", "bf16", "f64", "i8", "i16", "i64", "u8", "f16 i8", "bf16 i16",
@@ -312,6 +315,33 @@ fn a_bank_keeps_what_it_was_given() {
         for (q, row) in bools(targets.positives()).into_iter().enumerate() {
             let positives: Vec<usize> = (0..300).filter(|&d| row[d]).collect();
             assert_eq!(positives, relevant[q]);
+        }
+    });
+}
+
+#[test]
+fn the_same_side_of_a_mask_is_that_of_ids() {
+    each_configuration("the_same_side_of_a_mask_is_that_of_ids", || {
+        // More than a short integer counts.
+        let count = 300;
+        let device = device();
+        let rows = |step: f64| {
+            let values: Vec<f64> = (0..count).map(|i| (i as f64 * step).sin()).collect();
+            Tensor::<2>::from_data(TensorData::new(values, [count, 1]), (&device, DType::F32))
+        };
+        let relevant: Vec<Vec<usize>> = (0..count).map(|query| vec![query]).collect();
+        let ids: Vec<usize> = (0..count).collect();
+        let by_ids = Targets::from_ids(&relevant, &ids, &device).unwrap();
+        let by_mask = Targets::new(by_ids.positives());
+        let loss = Bidirectional::new(LsePairLossConfig::new().init()).with_same_side(true);
+        let run = |targets: Targets| {
+            let both = Embeddings::new(rows(0.71), rows(1.37));
+            let rule = FalseNegatives::new(PositiveThreshold::Weakest).with_margin(0.9);
+            let targets = targets.without_false_negatives(both.clone(), rule);
+            numbers(loss.forward_no_reduction(both, targets))
+        };
+        for (mask, ids) in run(by_mask).iter().zip(run(by_ids)) {
+            assert!((mask - ids).abs() < 1e-4 * ids, "mask {mask}, ids {ids}");
         }
     });
 }

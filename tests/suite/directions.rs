@@ -10,9 +10,9 @@ use burn::{
 };
 use burn_multi_positive::{
     Bidirectional, Embeddings, ExpectedRand1LhLossConfig, FalseNegatives, Forward,
-    JointLhLossConfig, LearnableTemperatureConfig, LsePairLoss, LsePairLossConfig, MemoryBank,
-    Objective, PositiveThreshold, PowerMeanLossConfig, Rand1LhLossConfig, Scores, Shards, Stored,
-    SumMargLhLossConfig, Targets,
+    JointLhLossConfig, LearnableTemperatureConfig, LsePairLoss, LsePairLossConfig, Matryoshka,
+    MemoryBank, Objective, PositiveThreshold, PowerMeanLossConfig, Rand1LhLossConfig, Scores,
+    Shards, Stored, SumMargLhLossConfig, Targets,
 };
 
 const QUERIES: usize = 7;
@@ -601,4 +601,108 @@ fn a_choice_of_the_queries_says_nothing_of_documents() {
     let targets = targets.with_chosen(Tensor::from_ints([0, 1], &device()));
     let scores = Tensor::<2>::zeros([2, 3], &device());
     let _ = Bidirectional::new(lse_pair()).forward(scores, targets);
+}
+
+/// What was judged irrelevant, and what is padding, is nobody's positive: two queries that have
+/// it in common are negatives of each other.
+#[test]
+fn only_positives_that_count_are_shared() {
+    let device = device();
+    let queries = Tensor::<2>::from_floats([[1.0, 0.0], [0.5, 0.5]], &device);
+    let documents = Tensor::<2>::from_floats([[0.3, 0.0], [0.1, 0.5], [0.2, -0.1]], &device);
+    let relevant = [vec![("a", 1.0), ("z", 0.0)], vec![("b", 1.0), ("z", 0.0)]];
+    let graded = Targets::from_weighted_ids(&relevant, &["a", "b", "z"], &device).unwrap();
+    let mask = || bool_matrix(&[vec![true, false, true], vec![false, true, true]], &device);
+    let candidates = bool_matrix(&[vec![true, true, false], vec![true, true, false]], &device);
+    let weights = float_matrix(
+        &[vec![1.0, 1.0, 0.0], vec![1.0, 1.0, 0.0]],
+        &device,
+        DType::F32,
+    );
+    let loss = Bidirectional::new(LsePairLossConfig::new().init());
+    let loss = loss.with_weights([1.0, 0.0]).with_same_side(true);
+    for targets in [
+        graded,
+        Targets::new(mask()).with_candidates(candidates),
+        Targets::new(mask()).with_weights(weights),
+    ] {
+        let both = Embeddings::new(queries.clone(), documents.clone());
+        let got = numbers(loss.forward_no_reduction(both, targets))[0];
+        let want = (1.0 + (0.1f64 - 0.3).exp() + (0.5f64 - 0.3).exp()).ln();
+        assert!((got - want).abs() < 1e-5, "{got}, {want}");
+    }
+}
+
+#[test]
+fn a_side_may_be_empty() {
+    let device = &autodiff_devices()[0];
+    for counts @ [rows, columns] in [[0, 3], [3, 0], [0, 0]] {
+        let leaf = |rows: usize| Tensor::<2>::ones([rows, 4], (device, DType::F32)).require_grad();
+        let targets = || Targets::new(Tensor::full(counts, false, device));
+        for same_side in [false, true] {
+            let both = Bidirectional::new(lse_pair()).with_same_side(same_side);
+            let nested = Matryoshka::new(both.clone(), &[4, 2]);
+            let embeddings = || Embeddings::new(leaf(rows), leaf(columns));
+            let shards = || Shards::new(vec![leaf(rows)], vec![leaf(columns)]);
+            for loss in [
+                both.forward(embeddings(), targets()),
+                both.forward(shards(), targets()),
+                nested.forward(embeddings(), targets()),
+                nested.forward(shards(), targets()),
+            ] {
+                assert_eq!(numbers(loss.clone()), [0.0], "{counts:?}");
+                let _ = loss.backward();
+            }
+        }
+    }
+}
+
+/// Lists of what queries ignore are no longer than what they ignore.
+#[test]
+fn many_positives_in_common_take_the_time_of_one() {
+    let device = &device();
+    let count = 4000;
+    let relevant: Vec<Vec<usize>> = (0..count).map(|query| vec![query % 10]).collect();
+    let ids: Vec<usize> = (0..count).map(|document| document % 10).collect();
+    let targets = Targets::from_ids(&relevant, &ids, device).unwrap();
+    let rows = |rows: usize| Tensor::<2>::ones([rows, 1], (device, DType::F32));
+    let loss = Bidirectional::new(lse_pair()).with_weights([1.0, 1.0]);
+    let loss = loss.with_same_side(true);
+    let both = Embeddings::new(rows(count), rows(count));
+    let losses = numbers(loss.forward_no_reduction(both, targets));
+    // A tenth is positive, and a tenth of the own side ignored.
+    let negatives = 2.0 * 0.9 * count as f64;
+    let want = (1.0 + 0.1 * count as f64 * negatives).ln();
+    assert!(
+        losses.iter().all(|loss| (loss - want).abs() < 1e-3),
+        "{want}, {:?}",
+        losses[0]
+    );
+}
+
+#[cfg(all(feature = "flex", feature = "ndarray"))]
+#[test]
+#[allow(deprecated)]
+fn losses_of_shards_come_together_on_the_device_of_the_first_queries() {
+    let (here, there) = (Device::flex().autodiff(), Device::ndarray().autodiff());
+    let queries = embeddings(QUERIES, 0.71, &here, DType::F32);
+    let documents = embeddings(DOCUMENTS, 1.37, &here, DType::F32);
+    let far = embeddings(DOCUMENTS, 1.37, &there, DType::F32);
+    let case = &cases(&here)[1];
+    for same_side in [false, true] {
+        for weights in [[0.5, 0.5], [0.0, 1.0]] {
+            let loss = Bidirectional::new(lse_pair());
+            let loss = loss.with_weights(weights).with_same_side(same_side);
+            let shards = Shards::new(vec![queries.clone()], vec![far.clone()]);
+            let got = loss.forward(shards, case.targets.clone());
+            assert!(got.device() == here);
+            let rows = Shards::new(vec![queries.clone()], vec![far.clone()]);
+            let rows = loss.forward_no_reduction(rows, case.targets.clone());
+            assert_eq!(rows.dims(), [QUERIES + DOCUMENTS]);
+            let both = Embeddings::new(queries.clone(), documents.clone());
+            let want = loss.forward(both, case.targets.clone());
+            let [got, want] = [got, want].map(|loss| numbers(loss)[0]);
+            assert!((got - want).abs() < 1e-5, "{got}, {want}");
+        }
+    }
 }

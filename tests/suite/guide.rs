@@ -200,6 +200,36 @@ fn a_positive_that_is_nan_filters_nothing() {
 }
 
 #[test]
+fn nothing_lies_above_infinity_and_everything_above_minus_infinity() {
+    use PositiveThreshold::{Mean, Strongest, Weakest};
+    let device = device();
+    let infinity = f32::INFINITY;
+    for (guide, threshold, ignored) in [
+        ([infinity, infinity, 0.0], Weakest, [false, false]),
+        ([infinity, infinity, 0.0], Strongest, [false, false]),
+        ([infinity, infinity, 0.0], Mean, [false, false]),
+        ([-infinity, -infinity, f32::MIN], Weakest, [false, true]),
+        ([-infinity, -infinity, f32::MIN], Strongest, [false, true]),
+        ([-infinity, -infinity, f32::MIN], Mean, [false, true]),
+        ([0.0, infinity, -infinity], Weakest, [true, false]),
+    ] {
+        let rule = FalseNegatives::new(threshold);
+        let positives = Tensor::from_bool([[true, false, false]], &device);
+        let matrix = Tensor::<2>::from_floats([guide], &device);
+        let targets = Targets::new(positives).without_false_negatives(matrix, rule);
+        let scores = Tensor::<2>::from_floats([[0.0, 1.0, 2.0]], &device);
+        let got = numbers(LsePairLossConfig::new().init().forward(scores, targets))[0];
+        let negatives = [1f64, 2.0].into_iter().zip(ignored);
+        let believed = negatives.filter(|(_, ignored)| !ignored);
+        let want = (1.0 + believed.map(|(score, _)| score.exp()).sum::<f64>()).ln();
+        assert!(
+            (got - want).abs() < 1e-5,
+            "{guide:?} {threshold:?}: {got}, {want}"
+        );
+    }
+}
+
+#[test]
 #[should_panic(expected = "without_false_negatives: expected a finite margin, got NaN")]
 fn the_margin_is_finite() {
     let device = device();

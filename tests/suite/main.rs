@@ -11,6 +11,7 @@ mod batch;
 mod cache;
 mod child;
 mod close;
+mod combinations;
 mod composed;
 mod confident;
 mod contract;

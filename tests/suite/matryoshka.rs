@@ -2,15 +2,15 @@
 
 use crate::{
     batch::{matrix, numbers},
-    device::{autodiff_devices, device, precisions, rounding},
+    device::{autodiff_devices, device, precisions, rounding, turn_to_draw},
 };
 use burn::{
     nn::loss::Reduction,
     tensor::{DType, Device, Tensor, TensorData},
 };
 use burn_multi_positive::{
-    Bidirectional, Embeddings, Forward, LsePairLoss, LsePairLossConfig, Matryoshka, Scores, Shards,
-    Targets,
+    Bidirectional, Embeddings, Forward, LsePairLoss, LsePairLossConfig, Matryoshka,
+    Rand1LhLossConfig, Scores, Shards, Targets,
 };
 
 const COUNTS: [usize; 2] = [4, 8];
@@ -221,6 +221,72 @@ fn half_precision_is_normalized_in_f32() {
             outcome(loss, leaves)
         };
         assert_close(&format!("{dtype:?}"), run(&half), &run(&wide), 0.02);
+    }
+}
+
+/// One choice of a positive holds for all sizes.
+#[test]
+fn a_draw_is_one_for_all_sizes() {
+    let _turn = turn_to_draw();
+    let device = device();
+    // At each size the loss of the first positive is small, and that of the second is large.
+    let queries = Tensor::<2>::from_floats([[1.0, 1.0]], &device);
+    let rows = [[1.0, 1.0], [-1.0, -1.0], [0.1, 0.1]];
+    let documents = Tensor::<2>::from_floats(rows, &device);
+    let positives = Tensor::from_bool([[true, true, false]], &device);
+    let draw = || Rand1LhLossConfig::new().init();
+    let one = |loss: &dyn Fn(Embeddings, Targets) -> Tensor<1>| {
+        let both = Embeddings::new(queries.clone(), documents.clone());
+        numbers(loss(both, Targets::new(positives.clone())))[0]
+    };
+    let direct = Matryoshka::new(draw(), &[1, 2]);
+    let around = Matryoshka::new(Bidirectional::new(draw()).with_weights([1.0, 0.0]), &[1, 2]);
+    // The negative has the cosine 1.
+    let of = |cosine: f64| (1.0 + (1.0 - cosine).exp()).ln();
+    let possible = [2.0 * of(1.0), 2.0 * of(-1.0)];
+    for _ in 0..20 {
+        for got in [
+            one(&|scores, targets| direct.forward(scores, targets)),
+            one(&|scores, targets| around.forward(scores, targets)),
+        ] {
+            let is_one = possible.iter().any(|want| (got - want).abs() < 1e-5);
+            assert!(is_one, "{got} is none of {possible:?}");
+        }
+    }
+}
+
+#[test]
+fn a_size_without_weight_is_left_out() {
+    let device = device();
+    let queries = Tensor::<2>::from_floats([[1.0, f32::NAN]], &device);
+    let documents = Tensor::<2>::from_floats([[1.0, 1.0], [0.5, 1.0]], &device);
+    let positives = || Tensor::from_bool([[true, false]], &device);
+    let run = |weights: &[f64]| {
+        let loss = Matryoshka::new(loss(), &[1, 2]).with_weights(weights);
+        numbers(loss.forward_embeddings(queries.clone(), documents.clone(), positives()))[0]
+    };
+    assert!((run(&[2.0, 0.0]) - 2.0 * 2f64.ln()).abs() < 1e-5);
+    assert!(run(&[2.0, 1.0]).is_nan());
+    assert_eq!(run(&[0.0, 0.0]), 0.0);
+}
+
+#[test]
+fn embeddings_of_any_length_are_normalized() {
+    let device = device().autodiff();
+    let run = |factor: f64| {
+        let leaves = embeddings(&device, DType::F32).map(|x| {
+            let x = x.mul_scalar(factor).into_data();
+            Tensor::<2>::from_data(x, (&device, DType::F32)).require_grad()
+        });
+        let [queries, documents] = leaves.clone();
+        let loss = nested(loss()).forward_embeddings(queries, documents, targets(&device));
+        let [value, of_queries, of_documents] = outcome(loss, &leaves);
+        let scaled = |of: Vec<f64>| of.into_iter().map(|x| x * factor).collect();
+        [value, scaled(of_queries), scaled(of_documents)]
+    };
+    let want = run(1.0);
+    for factor in [1e-12, 1e-6, 1e6, 1e12] {
+        assert_close(&format!("{factor:e}"), run(factor), &want, 1e-4);
     }
 }
 

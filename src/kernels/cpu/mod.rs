@@ -7,6 +7,7 @@
 
 mod chunk;
 mod element;
+mod false_negatives;
 mod isa;
 mod judgements;
 mod matrix;
@@ -21,6 +22,7 @@ pub mod tiles;
 mod weighted_sum;
 
 pub use element::Element;
+pub use false_negatives::{false_negatives, false_negatives_of_embeddings};
 pub use judgements::{Judgements, Relevance};
 pub use matrix::Matrix;
 pub use real::Real;

@@ -11,14 +11,19 @@ use std::marker::PhantomData;
 
 use burn::{
     backend::{
-        Backend,
+        Backend, DispatchKindConversion, DispatchTensor,
         tensor::{BoolTensor, FloatTensor},
     },
-    tensor::{Element, Shape, TensorData},
+    tensor::{Element, Shape, Tensor, TensorData},
 };
 use bytemuck::Pod;
 
-use crate::kernels::cpu::{self, Matrix};
+use super::{fused, judged::Judged};
+use crate::{
+    Targets,
+    device::Processor,
+    kernels::cpu::{self, Matrix},
+};
 
 pub use judged::HostJudged;
 
@@ -84,6 +89,24 @@ impl<E: Entry> Output<E> {
     pub fn into_tensor<B: CpuBackend>(self, device: &B::Device) -> FloatTensor<B> {
         B::float_from_output(self.data, device)
     }
+}
+
+/// A tensor as the backend has it, which is known to be its own.
+pub fn primitive<B: Backend>(tensor: Tensor<2>) -> FloatTensor<B>
+where
+    DispatchTensor: DispatchKindConversion<B>,
+{
+    let primitive = tensor.try_into_primitive::<B>();
+    primitive.expect("the device has been looked at")
+}
+
+/// Targets in memory, for scores or embeddings like these.
+pub fn host<B: CpuBackend>(like: &Tensor<2>, targets: &Targets) -> HostJudged<B>
+where
+    DispatchTensor: DispatchKindConversion<B>,
+{
+    let judged = fused::judged(targets, Processor::of(&like.device()), like.dtype());
+    HostJudged::new(Judged::of_backend(judged))
 }
 
 /// A matrix from its entries.

@@ -11,8 +11,6 @@ use burn::{
 
 use super::{Batch, Tables, nested::NestedTiles};
 use crate::{
-    Targets,
-    device::Processor,
     kernels::{
         cpu::{
             self, Summary,
@@ -21,9 +19,7 @@ use crate::{
         table::{Request, WIDTH},
     },
     statistics::{
-        cpu::{CpuBackend, HostJudged, Output, Storage, from_entries},
-        fused,
-        judged::Judged,
+        cpu::{CpuBackend, HostJudged, Output, Storage, from_entries, host, primitive},
         operations::Gradients,
     },
 };
@@ -73,10 +69,10 @@ where
             _ => None,
         };
         let mut tiles = Self {
-            judged: host(&batch, &batch.targets),
-            mirrored: mirrored.map(|targets| host(&batch, targets)),
-            queries: B::with_contiguous_rows(float::<B>(batch.queries)),
-            documents: B::with_contiguous_rows(float::<B>(batch.documents)),
+            judged: host(&batch.queries, &batch.targets),
+            mirrored: mirrored.map(|targets| host(&batch.queries, targets)),
+            queries: B::with_contiguous_rows(primitive::<B>(batch.queries)),
+            documents: B::with_contiguous_rows(primitive::<B>(batch.documents)),
             symmetric: matches!(batch.tables, Tables::Symmetric),
             request: batch.request,
             tile: [batch.tile.queries, batch.tile.documents],
@@ -142,7 +138,7 @@ where
     DispatchTensor: DispatchKindConversion<B>,
 {
     fn of_embeddings(&self, upstream: Tensor<2>, needed: [bool; 2]) -> [Option<Tensor<2>>; 2] {
-        let upstream = B::without_gaps(float::<B>(upstream));
+        let upstream = B::without_gaps(primitive::<B>(upstream));
         let known = Known {
             summaries: &self.summaries,
             table: &self.table,
@@ -189,22 +185,4 @@ where
     let entries = out.each_mut().map(|out| out.as_mut().map(Output::entries));
     write(scratch.entries(), entries);
     out.map(|out| Some(Tensor::from_primitive::<B>(out?.into_tensor::<B>(&device))))
-}
-
-/// Targets of a batch in memory.
-pub(super) fn host<B: CpuBackend>(batch: &Batch, targets: &Targets) -> HostJudged<B>
-where
-    DispatchTensor: DispatchKindConversion<B>,
-{
-    let processor = Processor::of(&batch.queries.device());
-    let judged = fused::judged(targets, processor, batch.queries.dtype());
-    HostJudged::new(Judged::of_backend(judged))
-}
-
-pub(super) fn float<B: Backend>(tensor: Tensor<2>) -> FloatTensor<B>
-where
-    DispatchTensor: DispatchKindConversion<B>,
-{
-    let primitive = tensor.try_into_primitive::<B>();
-    primitive.expect("the device has been looked at")
 }

@@ -11,7 +11,7 @@ use burn::{
 
 use super::{
     Batch, Tables,
-    cpu::{Float, float, gradients_of, host},
+    cpu::{Float, gradients_of},
 };
 use crate::{
     kernels::{
@@ -22,7 +22,7 @@ use crate::{
         table::WIDTH,
     },
     statistics::{
-        cpu::{CpuBackend, HostJudged, from_entries},
+        cpu::{CpuBackend, HostJudged, from_entries, host, primitive},
         operations::Gradients,
     },
 };
@@ -53,9 +53,9 @@ where
             unreachable!("tables of sizes were asked for");
         };
         let mut tiles = Self {
-            judged: host(&batch, &batch.targets),
-            queries: B::with_contiguous_rows(float::<B>(batch.queries.clone())),
-            documents: B::with_contiguous_rows(float::<B>(batch.documents.clone())),
+            judged: host(&batch.queries, &batch.targets),
+            queries: B::with_contiguous_rows(primitive::<B>(batch.queries.clone())),
+            documents: B::with_contiguous_rows(primitive::<B>(batch.documents.clone())),
             batch,
             sizes: sizes.clone(),
             scales: [Vec::new(), Vec::new()],
@@ -125,7 +125,7 @@ where
     DispatchTensor: DispatchKindConversion<B>,
 {
     fn of_embeddings(&self, upstream: Tensor<2>, needed: [bool; 2]) -> [Option<Tensor<2>>; 2] {
-        let upstream = B::without_gaps(float::<B>(upstream));
+        let upstream = B::without_gaps(primitive::<B>(upstream));
         let known = Known {
             summaries: &self.summaries,
             table: &self.table,

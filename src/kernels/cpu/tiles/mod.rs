@@ -66,12 +66,12 @@ impl<R: Real> Embeddings<'_, R> {
         }
     }
 
-    fn counts(&self) -> [usize; 2] {
+    pub fn counts(&self) -> [usize; 2] {
         [self.queries.shape()[0], self.documents.shape()[0]]
     }
 
     /// Writes the scores of some queries and some documents, or adds them.
-    fn scores(&self, [queries, documents]: [Range<usize>; 2], out: &mut [R], add: bool) {
+    pub fn scores(&self, [queries, documents]: [Range<usize>; 2], out: &mut [R], add: bool) {
         let queries = Factor::from(self.queries.rows(queries));
         let documents = Factor::from(self.documents.rows(documents));
         product(queries, documents.transpose(), out, add);
@@ -199,7 +199,7 @@ impl<R: Element<Real = R> + Real> Plan<'_, R> {
 }
 
 /// The ranges of `size` that make up `whole`.
-fn cut(whole: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> + Clone {
+pub fn cut(whole: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> + Clone {
     let end = whole.end;
     whole
         .step_by(size)
