@@ -26,6 +26,9 @@ pub enum PositiveThreshold {
 /// Scores are those before the temperature, and constants: no gradient flows through the decision.
 /// Positives are never ignored. Where a positive is NaN, nothing is.
 ///
+/// From embeddings, a score that equals the bound up to rounding may fall on either side: let
+/// [ids](crate::Targets::from_ids) say which documents are copies of a positive.
+///
 /// # Example
 ///
 /// ```

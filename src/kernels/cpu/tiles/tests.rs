@@ -106,19 +106,22 @@ impl Batch {
             scales: normalize.then(|| of_sides.each_ref().map(|of| of[index].as_slice())),
             judgements: self.judgements(),
         };
-        let levels = [level(0), level(1)];
+        self.run_levels(&[level(0), level(1)], tile)
+    }
+
+    fn run_levels(&self, levels: &[Level<f32>], tile: [usize; 2]) -> Outcome {
         let plan = self.plan(tile);
         let nested = Nested {
-            embeddings,
+            embeddings: self.embeddings(),
             plan,
-            levels: &levels,
+            levels,
         };
         let summaries = nested.forward();
         let table = table(&summaries, plan.request);
         let known = Known {
             summaries: &summaries,
             table: &table,
-            upstream: &[self.upstream.as_slice(), &self.upstream].concat(),
+            upstream: &vec![self.upstream.as_slice(); levels.len()].concat(),
         };
         let mut scratch = vec![f32::NAN; nested.scratch_len()];
         let mut out = self.nothing();
@@ -405,33 +408,15 @@ fn a_row_without_a_length_is_read_by_nobody_who_ignores_it() {
         weights: None,
         ignored: Some(&ignored),
     };
-    let embeddings = batch.embeddings();
-    let of_queries = super::scales(embeddings.queries, &[1, 4]);
+    let of_queries = super::scales(batch.matrix(0), &[1, 4]);
     let levels = [0, 1].map(|index| Level {
         dimensions: [0, 1][index]..[1, 4][index],
         scales: Some([of_queries[index].as_slice(), &scales[index]]),
         judgements: Judgements::of(relevance),
     });
-    let plan = batch.plan([40, 90]);
-    let nested = Nested {
-        embeddings,
-        plan,
-        levels: &levels,
-    };
-    let summaries = nested.forward();
-    let table = table(&summaries, plan.request);
-    let known = Known {
-        summaries: &summaries,
-        table: &table,
-        upstream: &[batch.upstream.as_slice(), &batch.upstream].concat(),
-    };
-    let mut scratch = vec![f32::NAN; nested.scratch_len()];
-    let mut out = batch.nothing();
-    let [of_queries, of_documents] = &mut out;
-    nested.backward(known, &mut scratch, Some(of_queries), Some(of_documents));
-    let entries = table.iter().chain(out.iter().flatten());
-    assert!(entries.into_iter().all(|x| x.is_finite()));
-    assert_eq!(out[1][4..16], [0.0; 12]);
+    let outcome = batch.run_levels(&levels, [40, 90]);
+    assert!(outcome.iter().flatten().all(|x| x.is_finite()));
+    assert_eq!(outcome[2][4..16], [0.0; 12]);
 }
 
 #[test]
