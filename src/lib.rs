@@ -25,6 +25,8 @@
 //! | [`Rand1LhLoss`] | InfoNCE on one positive | on the drawn one |
 //! | [`ExpectedRand1LhLoss`] | the mean of InfoNCE on each positive | on all |
 //! | [`PowerMeanLoss`] | `softplus(lse_N(s) - lse_P(b s) / b)` | as the exponent `b` says |
+//! | [`DclLoss`] | `lse_N(s) - mean_P(s)` | on all alike, and never less |
+//! | [`MultiSimilarityLoss`] | `softplus(lse_P(-alpha s)) / alpha + softplus(lse_N(beta s)) / beta` from a base | mostly on the weakest |
 //!
 //! Every loss has `forward` (the mean over the queries that have a positive),
 //! `forward_with_reduction` and `forward_no_reduction`. They take a matrix of scores, or
@@ -76,8 +78,9 @@ pub use bank::{BankError, MemoryBank, MemoryBankRecord, Stored};
 pub use cache::{CacheError, CachedStep, GradientCache, Side};
 pub use kernels::ceiling::{FalseNegatives, PositiveThreshold};
 pub use objective::{
-    Bidirectional, ExpectedRand1LhLoss, ExpectedRand1LhLossConfig, Forward, JointLhLoss,
-    JointLhLossConfig, LsePairLoss, LsePairLossConfig, Matryoshka, NegativeSelection, Objective,
+    Bidirectional, DclLoss, DclLossConfig, ExpectedRand1LhLoss, ExpectedRand1LhLossConfig, Forward,
+    JointLhLoss, JointLhLossConfig, LsePairLoss, LsePairLossConfig, Matryoshka,
+    MultiSimilarityLoss, MultiSimilarityLossConfig, NegativeSelection, Objective,
     PositiveSelection, PowerMeanLoss, PowerMeanLossConfig, Rand1LhLoss, Rand1LhLossConfig,
     SumMargLhLoss, SumMargLhLossConfig,
 };

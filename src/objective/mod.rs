@@ -1,11 +1,13 @@
 //! The objectives: formulas on [statistics](crate::statistics).
 
 mod bidirectional;
+mod dcl;
 mod expected_rand1_lh;
 mod forward;
 mod joint_lh;
 mod lse_pair;
 mod matryoshka;
+mod multi_similarity;
 mod options;
 mod power_mean;
 mod rand1_lh;
@@ -19,12 +21,14 @@ use crate::{
 };
 
 pub use bidirectional::Bidirectional;
+pub use dcl::{DclLoss, DclLossConfig};
 pub use expected_rand1_lh::{ExpectedRand1LhLoss, ExpectedRand1LhLossConfig};
 pub use forward::Forward;
 use forward::inherent_forward;
 pub use joint_lh::{JointLhLoss, JointLhLossConfig};
 pub use lse_pair::{LsePairLoss, LsePairLossConfig, NegativeSelection, PositiveSelection};
 pub use matryoshka::Matryoshka;
+pub use multi_similarity::{MultiSimilarityLoss, MultiSimilarityLossConfig};
 use options::{assert_options, options};
 pub use power_mean::{PowerMeanLoss, PowerMeanLossConfig};
 pub use rand1_lh::{Rand1LhLoss, Rand1LhLossConfig};
@@ -107,11 +111,17 @@ behind!(Box<O>);
 /// `log(1 + exp(gap))`, and 0 for a query without a negative, unless its gap is NaN.
 fn contrast(gap: Tensor<1>, statistics: &Statistics) -> Tensor<1> {
     let any_negative = statistics.negative_counts().clamp_max(1.0);
+    softplus(with_negatives(gap, statistics)).mul(any_negative)
+}
+
+/// The values of queries that have a negative, and 0 for the others, unless it is NaN.
+fn with_negatives(values: Tensor<1>, statistics: &Statistics) -> Tensor<1> {
+    let any_negative = statistics.negative_counts().clamp_max(1.0);
     // Positives may lie infinitely far apart, and infinity times 0 is NaN.
     let pointless = any_negative.clone().equal_scalar(0.0);
-    let gap = gap.clone().mask_fill(gap.is_inf().bool_and(pointless), 0.0);
+    let infinite = values.clone().is_inf().bool_and(pointless);
     // A factor, not a mask: a mask would hide a NaN.
-    softplus(gap.mul(any_negative.clone())).mul(any_negative)
+    values.mask_fill(infinite, 0.0).mul(any_negative)
 }
 
 /// `losses`, divided by the summed weights of the positives.

@@ -185,7 +185,7 @@ impl Statistics {
             // In the table the weights are measured from the reference, too.
             hardness if hardness != 0.0 && of_negatives => {
                 let any = self.negative_counts().clamp_max(1.0);
-                let reference = self.column(REFERENCE).detach();
+                let reference = self.references();
                 let none = any.equal_scalar(0.0);
                 value + reference.mul_scalar(hardness).mask_fill(none, 0.0)
             }
@@ -201,6 +201,13 @@ impl Statistics {
     /// The number of negatives of every query, `[queries]`, as floats and without a gradient.
     pub fn negative_counts(&self) -> Tensor<1> {
         self.column(NEGATIVE_COUNT).detach()
+    }
+
+    /// The score, before the temperature, from which the statistics of every query are measured,
+    /// `[queries]`, without a gradient: that of its hardest negative, or of its strongest positive
+    /// where it has no negative, and 0 where it has no positive.
+    pub fn references(&self) -> Tensor<1> {
+        self.column(REFERENCE).detach()
     }
 
     /// The summed weights of the positives of every query, `[queries]`, without a gradient: their

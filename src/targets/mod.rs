@@ -9,7 +9,7 @@ mod weights;
 
 use std::{hash::Hash, ops::Range};
 
-use burn::tensor::{Bool, Device, Int, Tensor, assert_shape};
+use burn::tensor::{Bool, DType, Device, Int, Tensor, assert_shape};
 
 pub(crate) use chosen::Chosen;
 pub use error::TargetsError;
@@ -277,6 +277,36 @@ impl Targets {
         let labels = [queries, documents].map(Tensor::without_autodiff);
         let [queries, documents] = labels::comparable(labels);
         Relevance::Labels { queries, documents }.into()
+    }
+
+    /// Targets of one positive a query, the document in a column: InfoNCE, as cross-entropy takes
+    /// it. Nothing of the size of a mask is made where the loss makes none.
+    ///
+    /// A query whose column is out of range has no positive.
+    ///
+    /// # Shapes
+    ///
+    /// - `columns`: `[queries]`, each below `documents`
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_multi_positive::{LsePairLossConfig, Targets};
+    ///
+    /// let device = Device::default();
+    /// let scores = Tensor::<2>::from_floats([[2.0, 1.0, 1.0], [0.0, 1.0, 0.0]], &device);
+    /// let targets = Targets::from_columns(Tensor::from_ints([0, 1], &device), 3);
+    ///
+    /// let loss = LsePairLossConfig::new().init().forward(scores, targets);
+    /// let want = (1.0 + 2.0 * (-1f32).exp()).ln();
+    /// assert!((loss.into_scalar::<f32>() - want).abs() < 1e-6);
+    /// ```
+    #[doc(alias = "InfoNCE")]
+    pub fn from_columns(columns: Tensor<1, Int>, documents: usize) -> Self {
+        let device = columns.device().without_autodiff();
+        let documents = Tensor::arange(0..documents as i64, (&device, DType::I32));
+        Self::from_labels(columns, documents)
     }
 
     /// The targets of the other direction: every document becomes a query over the queries.

@@ -28,6 +28,7 @@ mod half_embeddings;
 mod large_gradients;
 mod laws;
 mod matryoshka;
+mod neighbours;
 mod options;
 mod oracle;
 mod panics;

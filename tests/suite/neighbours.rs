@@ -1,0 +1,245 @@
+//! Losses that people compare with, against their definitions in f64 and the slopes of these.
+
+use crate::{
+    batch::{gradient_of, matrix, numbers},
+    device::{autodiff_devices, device, precisions, rounding},
+};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn_multi_positive::{
+    DclLossConfig, Embeddings, LsePairLossConfig, MultiSimilarityLossConfig, Objective, Targets,
+};
+
+/// A loss of the positives and the negatives of a query, (score, weight) each.
+type Definition = fn(&[(f64, f64)], &[(f64, f64)]) -> f64;
+
+fn sum_exp(pairs: &[(f64, f64)], factor: f64, base: f64) -> f64 {
+    let terms = pairs.iter().map(|(s, w)| w * (factor * (s - base)).exp());
+    terms.sum()
+}
+
+fn cases() -> Vec<(&'static str, Box<dyn Objective>, Definition)> {
+    vec![
+        (
+            "dcl",
+            Box::new(DclLossConfig::new().with_temperature(0.25).init()),
+            |positives, negatives| {
+                let weight: f64 = positives.iter().map(|(_, w)| w).sum();
+                let mean = positives.iter().map(|(s, w)| s * w).sum::<f64>() / weight;
+                match negatives.is_empty() {
+                    true => 0.0,
+                    false => sum_exp(negatives, 4.0, 0.0).ln() - mean * 4.0,
+                }
+            },
+        ),
+        (
+            "hard dcl",
+            Box::new(DclLossConfig::new().with_hardness(2.0).init()),
+            |positives, negatives| {
+                let weight: f64 = positives.iter().map(|(_, w)| w).sum();
+                let mean = positives.iter().map(|(s, w)| s * w).sum::<f64>() / weight;
+                match negatives.is_empty() {
+                    true => 0.0,
+                    // Values only: the weight is a constant.
+                    false => sum_exp(negatives, 3.0, 0.0).ln() - mean,
+                }
+            },
+        ),
+        (
+            "multi-similarity",
+            Box::new(MultiSimilarityLossConfig::new().init()),
+            |positives, negatives| {
+                (1.0 + sum_exp(positives, -2.0, 1.0)).ln() / 2.0
+                    + (1.0 + sum_exp(negatives, 50.0, 1.0)).ln() / 50.0
+            },
+        ),
+        (
+            "multi-similarity of others",
+            Box::new(
+                MultiSimilarityLossConfig::new()
+                    .with_alpha(3.0)
+                    .with_beta(5.0)
+                    .with_base(0.2)
+                    .init(),
+            ),
+            |positives, negatives| {
+                (1.0 + sum_exp(positives, -3.0, 0.2)).ln() / 3.0
+                    + (1.0 + sum_exp(negatives, 5.0, 0.2)).ln() / 5.0
+            },
+        ),
+    ]
+}
+
+/// Scores, who is positive, and weights. The third query has no positive, the fourth no negative.
+const SCORES: [[f64; 4]; 5] = [
+    [0.75, 0.5, -0.25, 0.625],
+    [0.125, 0.25, 0.875, -0.5],
+    [0.5, 0.25, 0.125, 0.0],
+    [0.5, 0.75, 0.25, 0.375],
+    [-0.5, 0.25, 0.5, -0.125],
+];
+const POSITIVES: [[bool; 4]; 5] = [
+    [true, true, false, false],
+    [false, false, true, false],
+    [false; 4],
+    [true; 4],
+    [true, false, true, true],
+];
+
+fn weights(weighted: bool) -> Vec<f64> {
+    let weight = |i: usize| match weighted {
+        true => [1.0, 0.5, 2.0, 0.0, 1.5][i % 5],
+        false => 1.0,
+    };
+    (0..20).map(weight).collect()
+}
+
+fn targets(device: &Device, weighted: bool) -> Targets {
+    let positives = TensorData::new(POSITIVES.concat(), [5, 4]);
+    let targets = Targets::new(Tensor::from_data(positives, device));
+    match weighted {
+        true => {
+            let weights = TensorData::new(weights(true), [5, 4]);
+            targets.with_weights(Tensor::from_data(weights, (device, DType::F32)))
+        }
+        false => targets,
+    }
+}
+
+fn expected(definition: Definition, scores: &[f64], weights: &[f64], query: usize) -> f64 {
+    let members = |positive: bool| -> Vec<(f64, f64)> {
+        let columns = (0..4).filter(|&d| POSITIVES[query][d] == positive);
+        let pairs = columns.map(|d| (scores[4 * query + d], weights[4 * query + d]));
+        pairs.filter(|(_, weight)| *weight > 0.0).collect()
+    };
+    match members(true) {
+        positives if positives.is_empty() => 0.0,
+        positives => definition(&positives, &members(false)),
+    }
+}
+
+#[test]
+fn losses_and_slopes_are_those_of_the_definitions() {
+    for device in &autodiff_devices() {
+        for dtype in precisions() {
+            for weighted in [false, true] {
+                let weights = weights(weighted);
+                for (name, loss, definition) in cases() {
+                    let what = format!("{name}, {dtype:?}, {weighted}");
+                    let data = TensorData::new(SCORES.concat(), [5, 4]);
+                    let scores = Tensor::<2>::from_data(data, (device, dtype)).require_grad();
+                    let rows = loss.forward_no_reduction(scores.clone(), targets(device, weighted));
+                    let gradient = gradient_of(&rows.clone().sum(), &scores);
+                    let error = 500.0 * rounding(dtype);
+                    for (query, got) in numbers(rows).into_iter().enumerate() {
+                        let at = |scores: &[f64]| expected(definition, scores, &weights, query);
+                        let want = at(&SCORES.concat());
+                        assert!(
+                            (got - want).abs() <= error * (1.0 + want.abs()),
+                            "{what}, query {query}: got {got}, expected {want}"
+                        );
+                        for document in (0..4).filter(|_| name != "hard dcl") {
+                            let moved = |by: f64| {
+                                let mut scores = SCORES.concat();
+                                scores[4 * query + document] += by;
+                                at(&scores)
+                            };
+                            let slope = (moved(1e-6) - moved(-1e-6)) / 2e-6;
+                            let got = gradient[query][document];
+                            assert!(
+                                (got - slope).abs() <= (error + 1e-7) * (1.0 + slope.abs()),
+                                "{what}, {query}, {document}: got {got}, expected {slope}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn embeddings_give_what_their_products_give() {
+    let device = &autodiff_devices()[0];
+    let rows = |rows: usize, step: f64| {
+        let values: Vec<f64> = (0..rows * 3)
+            .map(|i| (i as f64 * step).sin() * 0.5)
+            .collect();
+        let data = TensorData::new(values, [rows, 3]);
+        Tensor::<2>::from_data(data, (device, DType::F32)).require_grad()
+    };
+    let (queries, documents) = (rows(5, 0.7), rows(4, 1.3));
+    for (name, loss, _) in cases() {
+        for weighted in [false, true] {
+            let both = Embeddings::new(queries.clone(), documents.clone()).with_tile([2, 3]);
+            let tiled = loss.forward(both, targets(device, weighted));
+            let product = queries.clone().matmul(documents.clone().transpose());
+            let dense = loss.forward(product, targets(device, weighted));
+            let [tiled, dense] = [tiled, dense].map(|loss| {
+                let value = numbers(loss.clone());
+                let gradients = loss.backward();
+                let of = |x: &Tensor<2>| matrix(x.grad(&gradients).unwrap()).concat();
+                [value, of(&queries), of(&documents)].concat()
+            });
+            for (tiled, dense) in tiled.iter().zip(&dense) {
+                assert!((tiled - dense).abs() < 1e-4 * (1.0 + dense.abs()), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_a_number_is_seen_and_what_is_ignored_is_not() {
+    let device = device();
+    let nan = f32::NAN;
+    for (name, loss, _) in cases() {
+        let run = |scores: [f32; 3], positives: [bool; 3], candidates: [bool; 3]| {
+            let scores = Tensor::<2>::from_floats([scores], &device);
+            let targets = Targets::new(Tensor::from_bool([positives], &device));
+            let targets = targets.with_candidates(Tensor::from_bool([candidates], &device));
+            numbers(loss.forward_no_reduction(scores, targets))[0]
+        };
+        let (one, all) = ([true, false, false], [true; 3]);
+        assert!(run([nan, 0.0, 0.5], one, all).is_nan(), "{name}");
+        assert!(run([0.5, nan, 0.5], one, all).is_nan(), "{name}");
+        assert_eq!(run([nan; 3], [false; 3], all), 0.0, "{name}");
+        let ignored = run([0.5, nan, 0.25], one, [true, false, true]);
+        assert!(ignored.is_finite(), "{name}");
+        let absent = run([0.5, -f32::INFINITY, 0.25], one, all);
+        assert!(
+            (ignored - absent).abs() < 1e-6,
+            "{name}: {ignored}, {absent}"
+        );
+    }
+}
+
+#[test]
+fn columns_are_one_positive_a_query() {
+    let device = device();
+    let scores = || Tensor::<2>::from_floats([[2.0, 1.0, 0.5], [0.0, 1.0, 3.0]], &device);
+    let loss = LsePairLossConfig::new().init();
+    let columns = |columns: [i32; 2]| Tensor::<1, Int>::from_ints(columns, &device);
+    let got = loss.forward_no_reduction(scores(), Targets::from_columns(columns([0, 2]), 3));
+    let mask = Tensor::from_bool([[true, false, false], [false, false, true]], &device);
+    let want = loss.forward_no_reduction(scores(), mask);
+    assert_eq!(numbers(got), numbers(want));
+    let none = loss.forward_no_reduction(scores(), Targets::from_columns(columns([-1, 3]), 3));
+    assert_eq!(numbers(none), [0.0, 0.0]);
+}
+
+#[test]
+#[should_panic(expected = "MultiSimilarityLossConfig: alpha must be positive and finite, got 0")]
+fn alpha_is_positive() {
+    let _ = MultiSimilarityLossConfig::new().with_alpha(0.0).init();
+}
+
+#[test]
+#[should_panic(expected = "MultiSimilarityLossConfig: base must be finite, got NaN")]
+fn the_base_is_finite() {
+    let _ = MultiSimilarityLossConfig::new().with_base(f64::NAN).init();
+}
+
+#[test]
+#[should_panic(expected = "DclLossConfig: temperature must be positive and finite, got 0")]
+fn the_temperature_of_dcl_is_positive() {
+    let _ = DclLossConfig::new().with_temperature(0.0).init();
+}
