@@ -26,6 +26,7 @@
 //! | [`ExpectedRand1LhLoss`] | the mean of InfoNCE on each positive | on all |
 //! | [`PowerMeanLoss`] | `softplus(lse_N(s) - lse_P(b s) / b)` | as the exponent `b` says |
 //! | [`DclLoss`] | `lse_N(s) - mean_P(s)` | on all alike, and never less |
+//! | [`MarginRankingLoss`] | `max(0, max_N(s) - min_P(s) + margin)` | on the weakest alone |
 //! | [`MultiSimilarityLoss`] | `softplus(lse_P(-alpha s)) / alpha + softplus(lse_N(beta s)) / beta` from a base | mostly on the weakest |
 //!
 //! Every loss has `forward` (the mean over the queries that have a positive),
@@ -79,10 +80,10 @@ pub use cache::{CacheError, CachedStep, GradientCache, Side};
 pub use kernels::ceiling::{FalseNegatives, PositiveThreshold};
 pub use objective::{
     Bidirectional, DclLoss, DclLossConfig, ExpectedRand1LhLoss, ExpectedRand1LhLossConfig, Forward,
-    JointLhLoss, JointLhLossConfig, LsePairLoss, LsePairLossConfig, Matryoshka,
-    MultiSimilarityLoss, MultiSimilarityLossConfig, NegativeSelection, Objective,
-    PositiveSelection, PowerMeanLoss, PowerMeanLossConfig, Rand1LhLoss, Rand1LhLossConfig,
-    SumMargLhLoss, SumMargLhLossConfig,
+    JointLhLoss, JointLhLossConfig, LsePairLoss, LsePairLossConfig, MarginRankingLoss,
+    MarginRankingLossConfig, Matryoshka, MultiSimilarityLoss, MultiSimilarityLossConfig,
+    NegativeSelection, Objective, PositiveSelection, PowerMeanLoss, PowerMeanLossConfig,
+    Rand1LhLoss, Rand1LhLossConfig, SumMargLhLoss, SumMargLhLossConfig,
 };
 pub use scores::{Embeddings, Scores, Shards};
 pub use targets::{Targets, TargetsError};

@@ -6,7 +6,8 @@ use crate::{
 };
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_multi_positive::{
-    DclLossConfig, Embeddings, LsePairLossConfig, MultiSimilarityLossConfig, Objective, Targets,
+    DclLossConfig, Embeddings, LsePairLossConfig, MarginRankingLossConfig,
+    MultiSimilarityLossConfig, Objective, Targets,
 };
 
 /// A loss of the positives and the negatives of a query, (score, weight) each.
@@ -42,6 +43,15 @@ fn cases() -> Vec<(&'static str, Box<dyn Objective>, Definition)> {
                     // Values only: the weight is a constant.
                     false => sum_exp(negatives, 3.0, 0.0).ln() - mean,
                 }
+            },
+        ),
+        (
+            "margin ranking",
+            Box::new(MarginRankingLossConfig::new().with_margin(0.3).init()),
+            |positives, negatives| {
+                let weakest = positives.iter().map(|(s, _)| *s).fold(f64::MAX, f64::min);
+                let hardest = negatives.iter().map(|(s, _)| *s).fold(f64::MIN, f64::max);
+                (hardest - weakest + 0.3).max(0.0)
             },
         ),
         (
@@ -242,4 +252,11 @@ fn the_base_is_finite() {
 #[should_panic(expected = "DclLossConfig: temperature must be positive and finite, got 0")]
 fn the_temperature_of_dcl_is_positive() {
     let _ = DclLossConfig::new().with_temperature(0.0).init();
+}
+
+#[test]
+#[should_panic(expected = "MarginRankingLossConfig: margin must be finite, got inf")]
+fn the_margin_is_finite() {
+    let config = MarginRankingLossConfig::new().with_margin(f64::INFINITY);
+    let _ = config.init();
 }

@@ -1,0 +1,129 @@
+use burn::{
+    config::Config,
+    module::{Content, DisplaySettings, Module, ModuleDisplay},
+    tensor::{Tensor, activation::relu},
+};
+
+use super::{Objective, assert_options, inherent_forward, with_negatives};
+use crate::{
+    FalseNegatives,
+    statistics::{Request, Statistic, Statistics},
+};
+
+/// Configuration of [`MarginRankingLoss`].
+#[derive(Config, Debug)]
+pub struct MarginRankingLossConfig {
+    /// By how much the weakest positive is to lie above the hardest negative. Default: 0.1.
+    #[config(default = 0.1)]
+    pub margin: f64,
+    /// Which negatives are ignored because they score too high to be believed. Default: none.
+    #[config(default = "None")]
+    pub false_negatives: Option<FalseNegatives>,
+}
+
+impl MarginRankingLossConfig {
+    /// Initializes the loss.
+    ///
+    /// # Panics
+    ///
+    /// If the margin, or that of false negatives, is not finite.
+    pub fn init(&self) -> MarginRankingLoss {
+        let Self {
+            margin,
+            false_negatives,
+        } = *self;
+        let config = "MarginRankingLossConfig";
+        assert!(
+            (margin as f32).is_finite(),
+            "{config}: margin must be finite, got {margin}"
+        );
+        assert_options(config, 1.0, 0.0, false_negatives);
+        MarginRankingLoss {
+            margin,
+            false_negatives,
+        }
+    }
+}
+
+/// The hinge: by how much the order of the weakest positive and the hardest negative misses a
+/// margin.
+///
+/// For one query with positives `P`, negatives `N` and scores `s`:
+///
+/// ```text
+/// loss = max(0, max_N s - min_P s + margin)
+///
+/// gradient   -1 at the weakest positive, 1 at the hardest negative; 0 once the margin is kept
+/// ```
+///
+/// It is the triplet loss on the hardest triplet of a query. Of equal scores the first document
+/// has the gradient. A query without negatives has loss 0.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_multi_positive::MarginRankingLossConfig;
+///
+/// let device = Device::default();
+/// let scores = Tensor::<2>::from_floats([[0.75, 0.5, 0.625]], &device);
+/// let positives = Tensor::from_bool([[true, true, false]], &device);
+///
+/// let loss_fn = MarginRankingLossConfig::new().with_margin(0.25).init();
+/// assert_eq!(loss_fn.forward(scores, positives).into_scalar::<f32>(), 0.375);
+/// ```
+#[doc(alias = "hinge")]
+#[doc(alias = "TripletLoss")]
+#[derive(Module, Debug)]
+#[module(custom_display)]
+pub struct MarginRankingLoss {
+    margin: f64,
+    #[module(skip)]
+    false_negatives: Option<FalseNegatives>,
+}
+
+inherent_forward!(MarginRankingLoss);
+
+impl MarginRankingLoss {
+    /// By how much the weakest positive is to lie above the hardest negative.
+    pub fn margin(&self) -> f64 {
+        self.margin
+    }
+
+    /// Which negatives are ignored because they score too high to be believed.
+    pub fn false_negatives(&self) -> Option<FalseNegatives> {
+        self.false_negatives
+    }
+}
+
+impl ModuleDisplay for MarginRankingLoss {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        DisplaySettings::new()
+            .with_new_line_after_attribute(false)
+            .optional()
+    }
+
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        content
+            .add("margin", &self.margin)
+            .add(
+                "false_negatives",
+                format!("{:?}", self.false_negatives).as_str(),
+            )
+            .optional()
+    }
+}
+
+impl Objective for MarginRankingLoss {
+    fn request(&self) -> Request {
+        let wanted = [Statistic::WeakestPositive, Statistic::HardestNegative];
+        Request::new(1.0, &wanted).with_false_negatives(self.false_negatives)
+    }
+
+    fn losses(&self, statistics: &Statistics) -> Tensor<1> {
+        let gap =
+            statistics.get(Statistic::HardestNegative) - statistics.get(Statistic::WeakestPositive);
+        let missed = with_negatives(gap + self.margin, statistics);
+        with_negatives(relu(missed), statistics)
+    }
+}
