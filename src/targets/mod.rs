@@ -5,6 +5,7 @@ mod error;
 mod labels;
 mod lists;
 mod same_side;
+mod teacher;
 mod weights;
 
 use std::{hash::Hash, ops::Range};

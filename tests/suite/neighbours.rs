@@ -6,7 +6,7 @@ use crate::{
 };
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_multi_positive::{
-    DclLossConfig, Embeddings, LsePairLossConfig, MarginRankingLossConfig,
+    DclLossConfig, Embeddings, JointLhLossConfig, LsePairLossConfig, MarginRankingLossConfig,
     MultiSimilarityLossConfig, Objective, Targets,
 };
 
@@ -234,6 +234,92 @@ fn columns_are_one_positive_a_query() {
     assert_eq!(numbers(got), numbers(want));
     let none = loss.forward_no_reduction(scores(), Targets::from_columns(columns([-1, 3]), 3));
     assert_eq!(numbers(none), [0.0, 0.0]);
+}
+
+/// Cross-entropy with the teacher's likelihoods, and `softmax(s) - softmax(t)` as its gradient.
+#[test]
+fn a_teacher_is_listwise_distillation() {
+    let (student, of_teacher) = (0.5, 2.0);
+    let infinity = f64::INFINITY;
+    let teacher = [
+        [4.0, 1.0, -3.0, 0.5],
+        // The third document was not scored; the second is hopeless, and a candidate all the same.
+        [2.0, -900.0, -infinity, 1.0],
+        [0.0; 4],
+        [-infinity; 4],
+        [3e38, -3e38, 1.0, 2.0],
+    ];
+    let loss = JointLhLossConfig::new()
+        .with_temperature(student)
+        .with_normalize_by_positives(true)
+        .init();
+    for device in &autodiff_devices() {
+        for dtype in precisions() {
+            let matrix = |rows: [[f64; 4]; 5]| {
+                Tensor::<2>::from_data(TensorData::new(rows.concat(), [5, 4]), (device, dtype))
+            };
+            let scores = matrix(SCORES).require_grad();
+            let targets = Targets::from_teacher(matrix(teacher), of_teacher);
+            let rows = loss.forward_no_reduction(scores.clone(), targets);
+            let gradient = gradient_of(&rows.clone().sum(), &scores);
+            for (query, got) in numbers(rows).into_iter().enumerate() {
+                let scored: Vec<usize> =
+                    (0..4).filter(|&d| teacher[query][d] > -infinity).collect();
+                let softmax = |scores: [f64; 4], temperature: f64| {
+                    let max = scores.iter().fold(f64::MIN, |max, &s| f64::max(max, s));
+                    let exp = |d: usize| ((scores[d] - max) / temperature).exp();
+                    let sum: f64 = scored.iter().map(|&d| exp(d)).sum();
+                    [0, 1, 2, 3].map(|d| match scored.contains(&d) {
+                        true => exp(d) / sum,
+                        false => 0.0,
+                    })
+                };
+                let (p, t) = (
+                    softmax(SCORES[query], student),
+                    softmax(teacher[query], of_teacher),
+                );
+                let want: f64 = scored.iter().map(|&d| -t[d] * p[d].ln()).sum();
+                let error = 100.0 * rounding(dtype);
+                assert!(
+                    (got - want).abs() <= error * (1.0 + want),
+                    "{query}: {got}, {want}"
+                );
+                for d in 0..4 {
+                    let (got, want) = (gradient[query][d], (p[d] - t[d]) / student);
+                    assert!(
+                        (got - want).abs() <= error * 10.0,
+                        "{query}, {d}: {got}, {want}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_teacher_that_does_not_know_is_seen_and_candidates_are_among_themselves() {
+    let device = device();
+    let scores = || Tensor::<2>::from_floats([[0.5, 0.25, 0.0], [0.5, 0.25, 0.0]], &device);
+    let loss = JointLhLossConfig::new()
+        .with_normalize_by_positives(true)
+        .init();
+    let teacher = Tensor::<2>::from_floats([[1.0, f32::NAN, 0.0], [1.0, 0.0, 0.0]], &device);
+    let rows = numbers(loss.forward_no_reduction(scores(), Targets::from_teacher(teacher, 1.0)));
+    assert!(rows[0].is_nan() && rows[1].is_finite());
+    // As if the ignored document had not been there.
+    let teacher = Tensor::<2>::from_floats([[1.0, 0.0, 5.0], [1.0, 0.0, 5.0]], &device);
+    let candidates = Tensor::from_bool([[true, true, false]; 2], &device);
+    let some = Targets::from_teacher(teacher.clone(), 1.0).with_candidates(candidates);
+    let got = numbers(loss.forward_no_reduction(scores(), some))[0];
+    let two = Targets::from_teacher(teacher.narrow(1, 0, 2), 1.0);
+    let want = numbers(loss.forward_no_reduction(scores().narrow(1, 0, 2), two))[0];
+    assert!((got - want).abs() < 1e-6, "{got}, {want}");
+}
+
+#[test]
+#[should_panic(expected = "from_teacher: expected a positive, finite temperature, got 0")]
+fn the_temperature_of_a_teacher_is_positive() {
+    let _ = Targets::from_teacher(Tensor::<2>::zeros([1, 2], &device()), 0.0);
 }
 
 #[test]

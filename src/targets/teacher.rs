@@ -1,0 +1,83 @@
+//! A teacher's scores as graded relevance.
+
+use burn::tensor::{DType, Tensor};
+
+use super::{Targets, weights::constant};
+
+/// The least weight of a document that the teacher scored: one of 0 would be ignored.
+const LEAST: f64 = 1e-25;
+
+impl Targets {
+    /// Targets that a teacher grades, such as a cross-encoder: every document is a positive
+    /// whose [weight](Self::with_weights) is the teacher's likelihood of it.
+    ///
+    /// ```text
+    /// w_d = e^{t_d / temperature} / sum e^{t / temperature}
+    /// ```
+    ///
+    /// [`JointLhLoss`](crate::JointLhLoss) with `normalize_by_positives` is then the listwise
+    /// distillation loss, the cross-entropy `-sum_d w_d log softmax(s)_d` of ListNet. It is the
+    /// Kullback-Leibler divergence of teacher and student plus the teacher's entropy, a
+    /// constant; multiply it by the square of the student's temperature where others do. Other
+    /// objectives have no negatives then.
+    ///
+    /// A document that the teacher scores `-inf` is ignored: leave out so what it did not score.
+    /// With [`with_candidates`](Self::with_candidates) the likelihoods are those among the
+    /// candidates. The teacher's scores are constants; NaN makes the loss of its query NaN.
+    ///
+    /// # Shapes
+    ///
+    /// - `teacher`: `[queries, documents]`
+    ///
+    /// # Panics
+    ///
+    /// If the temperature is not positive and finite.
+    ///
+    /// # Source
+    ///
+    /// "Learning to Rank: From Pairwise Approach to Listwise Approach" (ListNet, ICML 2007).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_multi_positive::{JointLhLossConfig, Targets};
+    ///
+    /// let device = Device::default();
+    /// let teacher = Tensor::<2>::from_floats([[5.0, 3.0, 0.0]], &device);
+    /// let targets = Targets::from_teacher(teacher, 2.0);
+    ///
+    /// let loss_fn = JointLhLossConfig::new().with_normalize_by_positives(true).init();
+    /// let scores = Tensor::<2>::from_floats([[0.2, 0.2, 0.2]], &device);
+    /// let loss = loss_fn.forward(scores, targets);
+    /// assert!((loss.into_scalar::<f32>() - 3f32.ln()).abs() < 1e-6);
+    /// ```
+    #[doc(alias = "distillation")]
+    #[doc(alias = "ListNet")]
+    #[doc(alias = "KL")]
+    pub fn from_teacher(teacher: Tensor<2>, temperature: f64) -> Self {
+        assert!(
+            temperature > 0.0 && temperature.is_finite(),
+            "from_teacher: expected a positive, finite temperature, got {temperature}"
+        );
+        let teacher = constant(teacher);
+        let lowest = match teacher.dtype() {
+            DType::F64 => f64::MIN,
+            _ => f64::from(f32::MIN),
+        };
+        let unscored = teacher.clone().lower_scalar(lowest);
+        let unknown = teacher.clone().is_nan().any_dim(1).expand(teacher.dims());
+        let teacher = teacher.mask_fill(unscored.clone(), lowest);
+        let below = teacher.clone().sub(teacher.max_dim(1));
+        let likelihoods = below.mul_scalar(1.0 / temperature).exp();
+        let sums = likelihoods.clone().sum_dim(1);
+        // Some devices take NaN for small.
+        let weights = likelihoods
+            .div(sums)
+            .clamp_min(LEAST)
+            .mask_fill(unknown, f64::NAN);
+        let weights = weights.mask_fill(unscored.clone(), 0.0);
+        let all = unscored.clone().bool_or(unscored.bool_not());
+        Self::new(all).with_weights(weights)
+    }
+}
