@@ -32,6 +32,7 @@ mod neighbours;
 mod options;
 mod oracle;
 mod panics;
+mod peers;
 mod rand1;
 mod robustness;
 mod statistics;
