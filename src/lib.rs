@@ -41,7 +41,7 @@
 //! ([`FalseNegatives`]) and hardness one of each loss, and [`LearnableTemperature`] learns what the
 //! scores are divided by. [`Bidirectional`] goes around a loss and adds the direction from
 //! documents to queries, and negatives of the same side; [`Matryoshka`] sums a loss over nested
-//! dimensions.
+//! dimensions. [`SpreadOutLoss`] is a regularizer of embeddings beside them.
 //!
 //! [`GradientCache`] makes a step of a batch whose activations do not fit, [`MemoryBank`]
 //! keeps documents of earlier batches as candidates, and [`Shards`] are embeddings that are on
@@ -65,6 +65,7 @@ mod kernels;
 mod objective;
 mod reduction;
 mod scores;
+mod spread_out;
 pub mod statistics;
 mod targets;
 mod temperature;
@@ -86,6 +87,7 @@ pub use objective::{
     Rand1LhLoss, Rand1LhLossConfig, SumMargLhLoss, SumMargLhLossConfig,
 };
 pub use scores::{Embeddings, Scores, Shards};
+pub use spread_out::{SpreadOutLoss, SpreadOutLossConfig};
 pub use targets::{Targets, TargetsError};
 pub use temperature::{LearnableTemperature, LearnableTemperatureConfig};
 pub use tile::Tile;

@@ -526,7 +526,7 @@ fn assert_has(embeddings: &Tensor<2>, dimensions: usize) {
 
 /// Rows of length 1, in the type of the embeddings. Zeros stay zeros, and a row without a finite
 /// length is NaN; neither gets a gradient.
-fn normalized(embeddings: Tensor<2>) -> Tensor<2> {
+pub(crate) fn normalized(embeddings: Tensor<2>) -> Tensor<2> {
     let (dims, dtype) = (embeddings.dims(), embeddings.dtype());
     let wide = match dtype {
         DType::F64 => embeddings,

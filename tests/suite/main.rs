@@ -35,6 +35,7 @@ mod panics;
 mod peers;
 mod rand1;
 mod robustness;
+mod spread_out;
 mod statistics;
 mod targets;
 mod temperature;
