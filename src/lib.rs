@@ -43,6 +43,8 @@
 //! documents to queries, and negatives of the same side; [`Matryoshka`] sums a loss over nested
 //! dimensions. [`SpreadOutLoss`] is a regularizer of embeddings beside them.
 //!
+//! A teacher's scores are weights ([`Targets::from_teacher`]), or margins ([`MarginMseLoss`]).
+//!
 //! [`GradientCache`] makes a step of a batch whose activations do not fit, [`MemoryBank`]
 //! keeps documents of earlier batches as candidates, and [`Shards`] are embeddings that are on
 //! several devices.
@@ -62,6 +64,7 @@ mod cache;
 mod device;
 mod guide;
 mod kernels;
+mod margin_mse;
 mod objective;
 mod reduction;
 mod scores;
@@ -79,6 +82,7 @@ struct Readme;
 pub use bank::{BankError, MemoryBank, MemoryBankRecord, Stored};
 pub use cache::{CacheError, CachedStep, GradientCache, Side};
 pub use kernels::ceiling::{FalseNegatives, PositiveThreshold};
+pub use margin_mse::MarginMseLoss;
 pub use objective::{
     Bidirectional, DclLoss, DclLossConfig, ExpectedRand1LhLoss, ExpectedRand1LhLossConfig, Forward,
     JointLhLoss, JointLhLossConfig, LsePairLoss, LsePairLossConfig, MarginRankingLoss,

@@ -101,21 +101,13 @@ impl Sets {
         let active = positives.clone().any_dim(1);
         let weighty = scores.clone().greater_equal_scalar(lowest(dtype));
         let weighty = weighty.bool_or(scores.clone().is_nan());
-        let mut negatives = positives
-            .clone()
-            .bool_not()
-            .bool_and(active.clone().expand(dims))
-            .bool_and(weighty);
-        if let Some(candidates) = targets.candidates() {
-            negatives = negatives.bool_and(candidates);
-        }
         let weights = targets.weights().map(|weights| weights.cast(dtype));
         // A negative weight is an error.
         let weights = weights.map(|w| w.clone().mask_fill(w.lower_scalar(0.0), f64::NAN));
-        if let Some(weights) = &weights {
-            negatives = negatives.bool_and(weights.clone().not_equal_scalar(0.0));
-        }
-        let chosen_positives = chosen_of(targets, positives.clone(), weights.as_ref());
+        let [chosen_positives, negatives] = sides(targets, positives, weights.as_ref());
+        let mut negatives = negatives
+            .bool_and(active.clone().expand(dims))
+            .bool_and(weighty);
         if let Some(rule) = request.false_negatives() {
             let ceiling = ceiling(&scores, &chosen_positives, rule);
             let believed = scores.greater(ceiling.expand(dims)).bool_not();
@@ -399,6 +391,23 @@ fn chosen_of(
         },
         None => positives,
     }
+}
+
+/// The positives that stay and the negatives, `[queries, documents]` each, given all positives
+/// and the weights of the targets.
+pub(crate) fn sides(
+    targets: &Targets,
+    positives: Tensor<2, Bool>,
+    weights: Option<&Tensor<2>>,
+) -> [Tensor<2, Bool>; 2] {
+    let mut negatives = positives.clone().bool_not();
+    if let Some(candidates) = targets.candidates() {
+        negatives = negatives.bool_and(candidates);
+    }
+    if let Some(weights) = weights {
+        negatives = negatives.bool_and(weights.clone().not_equal_scalar(0.0));
+    }
+    [chosen_of(targets, positives, weights), negatives]
 }
 
 /// The negatives that score too high to be believed, `[queries, documents]`.

@@ -16,6 +16,7 @@ pub(crate) use chosen::Chosen;
 pub use error::TargetsError;
 pub(crate) use lists::Lists;
 use same_side::Ids;
+pub(crate) use weights::constant;
 
 /// The relevance of every document of a batch to every query of it.
 ///

@@ -145,7 +145,7 @@ impl Targets {
 }
 
 /// Without autodiff, and in no less than f32.
-pub(super) fn constant<const D: usize>(weights: Tensor<D>) -> Tensor<D> {
+pub(crate) fn constant<const D: usize>(weights: Tensor<D>) -> Tensor<D> {
     let weights = weights.without_autodiff();
     match weights.dtype() {
         DType::F64 | DType::F32 => weights,

@@ -6,8 +6,8 @@ use crate::{
 };
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_multi_positive::{
-    DclLossConfig, Embeddings, JointLhLossConfig, LsePairLossConfig, MarginRankingLossConfig,
-    MultiSimilarityLossConfig, Objective, Targets,
+    DclLossConfig, Embeddings, JointLhLossConfig, LsePairLossConfig, MarginMseLoss,
+    MarginRankingLossConfig, MultiSimilarityLossConfig, Objective, Targets,
 };
 
 /// A loss of the positives and the negatives of a query, (score, weight) each.
@@ -314,6 +314,113 @@ fn a_teacher_that_does_not_know_is_seen_and_candidates_are_among_themselves() {
     let two = Targets::from_teacher(teacher.narrow(1, 0, 2), 1.0);
     let want = numbers(loss.forward_no_reduction(scores().narrow(1, 0, 2), two))[0];
     assert!((got - want).abs() < 1e-6, "{got}, {want}");
+}
+
+/// The mean of squares over all pairs of a query, and its slopes.
+#[test]
+fn margin_mse_is_the_mean_over_all_pairs() {
+    let teacher = [
+        [1.5, 0.5, -1.0, 0.25],
+        [0.0, 2.0, 1.0, -2.0],
+        [1.0; 4],
+        [0.5; 4],
+        [-1.0, 0.5, 1.5, 3.0],
+    ];
+    for device in &autodiff_devices() {
+        for dtype in precisions() {
+            for weighted in [false, true] {
+                let weights = weights(weighted);
+                let pairs = |scores: &[f64], query: usize| {
+                    let at = |d: usize| 4 * query + d;
+                    let members =
+                        |positive: bool| (0..4).filter(move |&d| POSITIVES[query][d] == positive);
+                    let (mut sum, mut weight) = (0.0, 0.0);
+                    for p in members(true) {
+                        for n in members(false) {
+                            let margin = scores[at(p)] - scores[at(n)];
+                            let of_teacher = teacher[query][p] - teacher[query][n];
+                            let w = weights[at(p)] * weights[at(n)];
+                            sum += w * (margin - of_teacher).powi(2);
+                            weight += w;
+                        }
+                    }
+                    if weight == 0.0 { 0.0 } else { sum / weight }
+                };
+                let matrix = |rows: [[f64; 4]; 5]| {
+                    Tensor::<2>::from_data(TensorData::new(rows.concat(), [5, 4]), (device, dtype))
+                };
+                let scores = matrix(SCORES).require_grad();
+                let loss = MarginMseLoss::new();
+                let run = || {
+                    let targets = targets(device, weighted);
+                    loss.forward_no_reduction(scores.clone(), matrix(teacher), targets)
+                };
+                let rows = numbers(run());
+                let gradient = gradient_of(&run().sum(), &scores);
+                let error = 200.0 * rounding(dtype);
+                for query in 0..5 {
+                    let want = pairs(&SCORES.concat(), query);
+                    assert!(
+                        (rows[query] - want).abs() <= error * (1.0 + want),
+                        "{query}"
+                    );
+                    for d in 0..4 {
+                        let moved = |by: f64| {
+                            let mut scores = SCORES.concat();
+                            scores[4 * query + d] += by;
+                            pairs(&scores, query)
+                        };
+                        let slope = (moved(1e-6) - moved(-1e-6)) / 2e-6;
+                        let got = gradient[query][d];
+                        assert!((got - slope).abs() <= error * 10.0 + 1e-8, "{got}, {slope}");
+                    }
+                }
+                // The third query has no positive, the fourth counts.
+                let targets = targets(device, weighted);
+                let mean = numbers(loss.forward(scores.clone(), matrix(teacher), targets))[0];
+                let want = rows.iter().sum::<f64>() / 4.0;
+                assert!(
+                    (mean - want).abs() <= error * (1.0 + want),
+                    "{mean}, {want}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn margins_of_nobody_are_not_read_and_nan_is_seen() {
+    let device = device();
+    let nan = f32::NAN;
+    let run = |scores: [f32; 3], teacher: [f32; 3], candidates: [bool; 3]| {
+        let [scores, teacher] =
+            [scores, teacher].map(|row| Tensor::<2>::from_floats([row], &device));
+        let targets = Targets::new(Tensor::from_bool([[true, false, false]], &device));
+        let targets = targets.with_candidates(Tensor::from_bool([candidates], &device));
+        numbers(MarginMseLoss::new().forward_no_reduction(scores, teacher, targets))[0]
+    };
+    assert_eq!(
+        run([2.0, 1.0, nan], [2.0, 0.0, nan], [true, true, false]),
+        1.0
+    );
+    assert!(run([2.0, nan, 0.0], [2.0, 0.0, 0.0], [true; 3]).is_nan());
+    assert!(run([2.0, 1.0, 0.0], [nan, 0.0, 0.0], [true; 3]).is_nan());
+    assert_eq!(run([nan; 3], [nan; 3], [false, true, true]), 0.0);
+    // One positive of two.
+    let scores = Tensor::<2>::from_floats([[1.0, 5.0, 0.0]], &device);
+    let positives = Tensor::from_bool([[true, true, false]], &device);
+    let chosen = Targets::new(positives).with_chosen(Tensor::from_ints([0], &device));
+    let teacher = Tensor::<2>::zeros([1, 3], &device);
+    let loss = MarginMseLoss::new().forward(scores, teacher, chosen);
+    assert_eq!(numbers(loss), [1.0]);
+}
+
+#[test]
+#[should_panic(expected = "assert_shape!(teacher, [queries, documents])")]
+fn a_teacher_of_another_shape_panics() {
+    let zeros = |columns| Tensor::<2>::zeros([2, columns], &device());
+    let targets = Targets::new(Tensor::full([2, 3], true, &device()));
+    let _ = MarginMseLoss::new().forward(zeros(3), zeros(2), targets);
 }
 
 #[test]

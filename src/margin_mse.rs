@@ -1,0 +1,153 @@
+//! Distillation of margins.
+
+use burn::{
+    module::Module,
+    nn::loss::Reduction,
+    tensor::{Bool, DType, FloatDType, Tensor, assert_shape},
+};
+
+use crate::{
+    Targets,
+    reduction::reduce,
+    statistics::sides,
+    targets::{assert_device, constant},
+};
+
+/// MarginMSE: the margins between positives and negatives are to be those of a teacher.
+///
+/// For one query with positives `P`, negatives `N`, scores `s`, the teacher's scores `t` and `r = s -
+/// t`:
+///
+/// ```text
+/// loss = mean over p, n of ((s_p - s_n) - (t_p - t_n))^2
+///      = var_P(r) + var_N(r) + (mean_P(r) - mean_N(r))^2
+///
+/// gradient   s_p   2 (r_p - mean_N(r)) / |P|
+///            s_n   2 (r_n - mean_P(r)) / |N|
+/// ```
+///
+/// It is computed by the second line: the pairs are not written out. Teacher and student have one
+/// scale; there is no temperature. With [weights](Targets::with_weights) a pair weighs `w_p w_n`.
+/// A query without a positive or without a negative has loss 0; one without a positive does not
+/// count in the mean.
+///
+/// The scores are a matrix, as the teacher's are, and a few matrices of that size are held. Of
+/// many documents have the teacher score some, and [ignore](Targets::with_candidates) the others.
+///
+/// # Source
+///
+/// "Improving Efficient Neural Ranking Models with Cross-Architecture Knowledge Distillation" (arXiv
+/// 2010.02666), for one positive and one negative.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_multi_positive::MarginMseLoss;
+///
+/// let device = Device::default();
+/// let positives = Tensor::from_bool([[true, false, false]], &device);
+/// let teacher = Tensor::<2>::from_floats([[9.0, 5.0, 2.0]], &device);
+/// let scores = Tensor::<2>::from_floats([[3.0, 0.0, -4.0]], &device);
+///
+/// // The margins are 3 and 7, and should be 4 and 7.
+/// let loss = MarginMseLoss::new().forward(scores, teacher, positives);
+/// assert_eq!(loss.into_scalar::<f32>(), 0.5);
+/// ```
+#[doc(alias = "distillation")]
+#[derive(Module, Debug, Default)]
+pub struct MarginMseLoss;
+
+impl MarginMseLoss {
+    /// The loss.
+    pub fn new() -> Self {
+        Self
+    }
+
+    /// The mean loss of the queries that have a positive.
+    ///
+    /// # Shapes
+    ///
+    /// - `scores`, `teacher`, `targets`: `[queries, documents]`
+    /// - output: `[1]`, in f32, or in f64 for scores in f64
+    ///
+    /// # Panics
+    ///
+    /// If teacher or targets have another shape or device than the scores.
+    pub fn forward(
+        &self,
+        scores: Tensor<2>,
+        teacher: Tensor<2>,
+        targets: impl Into<Targets>,
+    ) -> Tensor<1> {
+        self.forward_with_reduction(scores, teacher, targets, Reduction::Mean)
+    }
+
+    /// The losses of the queries, reduced to shape `[1]` as
+    /// [`Forward::forward_with_reduction`](crate::Forward::forward_with_reduction) does.
+    ///
+    /// Shapes and panics are those of [`forward`](Self::forward).
+    pub fn forward_with_reduction(
+        &self,
+        scores: Tensor<2>,
+        teacher: Tensor<2>,
+        targets: impl Into<Targets>,
+        reduction: Reduction,
+    ) -> Tensor<1> {
+        let targets = targets.into();
+        let query_weights = targets.query_weights();
+        let (losses, positives) = losses(scores, teacher, &targets);
+        reduce(losses, positives, query_weights, &reduction)
+    }
+
+    /// The loss of every query, `[queries]`.
+    ///
+    /// Shapes and panics are those of [`forward`](Self::forward), the output aside.
+    pub fn forward_no_reduction(
+        &self,
+        scores: Tensor<2>,
+        teacher: Tensor<2>,
+        targets: impl Into<Targets>,
+    ) -> Tensor<1> {
+        losses(scores, teacher, &targets.into()).0
+    }
+}
+
+/// The losses of the queries, and the weights of their positives.
+fn losses(scores: Tensor<2>, teacher: Tensor<2>, targets: &Targets) -> (Tensor<1>, Tensor<1>) {
+    let dims @ [queries, documents] = scores.dims();
+    assert_shape!(teacher, [queries, documents]);
+    assert_device("teacher", &teacher.device(), &scores.device());
+    targets.assert_fit(dims, &scores.device());
+    let dtype = match scores.dtype() {
+        DType::F64 => DType::F64,
+        _ => DType::F32,
+    };
+    let weights = targets.weights().map(|weights| weights.cast(dtype));
+    let [positives, negatives] = sides(targets, targets.positives(), weights.as_ref());
+    let distance = scores.cast(dtype) - constant(teacher).cast(dtype);
+    let side = |members: Tensor<2, Bool>| {
+        let others = members.clone().bool_not();
+        let ones = members.cast(FloatDType::from(dtype));
+        let weights = match &weights {
+            Some(weights) => weights.clone().mask_fill(others.clone(), 0.0),
+            None => ones,
+        };
+        let sum = weights.clone().sum_dim(1);
+        let none = sum.clone().equal_scalar(0.0);
+        let shares = weights.div(sum.clone().mask_fill(none, 1.0));
+        // Nothing of the others, NaN included, reaches a sum.
+        let values = distance.clone().mask_fill(others.clone(), 0.0);
+        let mean = values.clone().mul(shares.clone()).sum_dim(1);
+        let deviation = (values - mean.clone()).mask_fill(others, 0.0);
+        let variance = deviation.square().mul(shares).sum_dim(1);
+        (mean, variance, sum)
+    };
+    let (mean_p, var_p, weight_p) = side(positives);
+    let (mean_n, var_n, weight_n) = side(negatives);
+    let losses = var_p + var_n + (mean_p - mean_n).square();
+    let present = |weight: &Tensor<2>| weight.clone().not_equal_scalar(0.0);
+    let both = present(&weight_p).bool_and(present(&weight_n));
+    let losses = losses.mask_fill(both.bool_not(), 0.0);
+    (losses.squeeze_dim(1), weight_p.squeeze_dim(1))
+}
