@@ -5,6 +5,9 @@
 //! computed at a time and turned into its gradient; then the gradients of its queries and of its
 //! documents are added up, each by one thread. How the work is cut depends on shapes alone, so
 //! that results do not depend on the number of threads.
+//!
+//! [`both`] takes two directions from a tile, [`symmetric`] those of queries over themselves, and
+//! [`nested`] several sizes of the embeddings; [`ceilings`] needs the positives alone.
 
 mod both;
 mod ceilings;
