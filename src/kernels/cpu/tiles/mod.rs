@@ -7,7 +7,7 @@
 //! that results do not depend on the number of threads.
 //!
 //! [`both`] takes two directions from a tile, [`symmetric`] those of queries over themselves, and
-//! [`nested`] several sizes of the embeddings; [`ceilings`] needs the positives alone.
+//! [`nested`] several sizes of the embeddings; [`mod@ceilings`] needs the positives alone.
 
 mod both;
 mod ceilings;
