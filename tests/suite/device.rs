@@ -1,6 +1,7 @@
 //! The device under test and what it can do.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use std::panic::catch_unwind;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// Chosen by `BURN_DEVICE`, else the first that is compiled in.
@@ -83,6 +84,16 @@ pub fn remainder() -> f64 {
 pub fn is_cpu() -> bool {
     let name = format!("{:?}", device());
     name.contains("Flex") || name.contains("NdArray")
+}
+
+/// Whether the device has products of matrices without entries; says so when it has not.
+pub fn multiplies_nothing() -> bool {
+    let nothing = |dims| Tensor::<2>::zeros(dims, &device());
+    let product = catch_unwind(|| nothing([0, 2]).matmul(nothing([2, 4])).into_data());
+    if product.is_err() {
+        eprintln!("skipped: {:?} does not multiply empty matrices", device());
+    }
+    product.is_ok()
 }
 
 /// The random numbers of a device may be the process's: tests that draw take turns.

@@ -2,7 +2,9 @@
 
 use crate::{
     batch::{bool_matrix, bools, float_matrix, gradient_of, matrix, numbers},
-    device::{autodiff_devices, device, is_cpu, precisions, rounding, turn_to_draw},
+    device::{
+        autodiff_devices, device, is_cpu, multiplies_nothing, precisions, rounding, turn_to_draw,
+    },
 };
 use burn::{
     nn::loss::Reduction,
@@ -14,8 +16,6 @@ use burn_multi_positive::{
     MemoryBank, Objective, PositiveThreshold, PowerMeanLossConfig, Rand1LhLossConfig, Scores,
     Shards, Stored, SumMargLhLossConfig, Targets,
 };
-
-use std::panic::catch_unwind;
 
 const QUERIES: usize = 7;
 const DOCUMENTS: usize = 11;
@@ -638,10 +638,7 @@ fn only_positives_that_count_are_shared() {
 #[test]
 fn a_side_may_be_empty() {
     let device = &autodiff_devices()[0];
-    let nothing = |shape: [usize; 2]| Tensor::<2>::zeros(shape, device);
-    let product = catch_unwind(|| nothing([0, 2]).matmul(nothing([2, 4])).into_data());
-    if product.is_err() {
-        eprintln!("skipped: {device:?} has no matrix product over nothing");
+    if !multiplies_nothing() {
         return;
     }
     for counts @ [rows, columns] in [[0, 3], [3, 0], [0, 0]] {
@@ -669,7 +666,7 @@ fn a_side_may_be_empty() {
 #[test]
 fn many_positives_in_common_take_the_time_of_one() {
     let device = &device();
-    let count = 4000;
+    let count = if is_cpu() { 4000 } else { 200 };
     let relevant: Vec<Vec<usize>> = (0..count).map(|query| vec![query % 10]).collect();
     let ids: Vec<usize> = (0..count).map(|document| document % 10).collect();
     let targets = Targets::from_ids(&relevant, &ids, device).unwrap();

@@ -3,7 +3,7 @@
 use super::{Case, Matrix, Run, Want, grid, is_due, tiles};
 use crate::{
     batch::{Criterion, bool_matrix, matrix, numbers},
-    device::{autodiff_devices, device, is_cpu, supports},
+    device::{autodiff_devices, device, is_cpu, multiplies_nothing, supports},
     oracle::{
         DEFAULTS, Loss, Negatives, Objective,
         Positives::{self, Strongest, Weakest},
@@ -16,7 +16,6 @@ use burn::{
 };
 use burn_multi_positive::{Targets, Tile};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use std::panic::catch_unwind;
 
 const SPECIAL: [f64; 3] = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
 
@@ -284,16 +283,6 @@ fn positives_without_negatives_cost_nothing_but_in_joint_lh() {
             assert_eq!(got.gradients[1], [[0.0; 2]; 11], "{what}");
         }
     });
-}
-
-/// Whether the device has products of matrices without entries; says so when it has not.
-fn multiplies_nothing() -> bool {
-    let nothing = |dims| Tensor::<2>::zeros(dims, &device());
-    let product = catch_unwind(|| nothing([0, 2]).matmul(nothing([2, 4])).into_data());
-    if product.is_err() {
-        eprintln!("skipped: {:?} does not multiply empty matrices", device());
-    }
-    product.is_ok()
 }
 
 #[test]
