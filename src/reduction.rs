@@ -21,11 +21,6 @@ pub(crate) fn reduce(
 ) -> Tensor<1> {
     let [queries] = losses.dims();
     let dtype = losses.dtype();
-    if queries == 0 {
-        // On some devices a sum over nothing is any number.
-        let all = Tensor::full([1], true, &losses.device());
-        return losses.sum().mask_fill(all, 0.0);
-    }
     let weights = weights.map(|weights| weights.to_device(&losses.device()).cast(dtype));
     let losses = match &weights {
         Some(weights) => {
@@ -50,6 +45,6 @@ pub(crate) fn reduce(
         }
         Reduction::Sum => sum,
         // Not `div_scalar`, whose gradient is rounded to f32.
-        Reduction::BatchMean => sum.mul_scalar(1.0 / queries as f64),
+        Reduction::BatchMean => sum.mul_scalar(1.0 / queries.max(1) as f64),
     }
 }

@@ -23,17 +23,8 @@ pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> T
     let dtype = wide(scores.dtype());
     let scores = scores.cast(dtype);
     if queries == 0 || documents == 0 {
-        // No score, no statistic: zeros that hang on the graph of the scores. On some devices a
-        // sum over nothing is any number.
-        let sums = scores.sum_dim(1);
-        let sums = match queries {
-            0 => sums,
-            _ => {
-                let all = Tensor::full([queries, 1], true, &sums.device());
-                sums.mask_fill(all, 0.0)
-            }
-        };
-        return sums.repeat_dim(1, WIDTH);
+        // No score, no statistic: zeros that hang on the graph of the scores.
+        return scores.sum_dim(1).repeat_dim(1, WIDTH);
     }
 
     // Halved, because the difference of two finite halves is finite.
