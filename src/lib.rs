@@ -64,7 +64,6 @@ mod cache;
 mod device;
 mod guide;
 mod kernels;
-mod margin_mse;
 mod objective;
 mod reduction;
 mod scores;
@@ -82,13 +81,12 @@ struct Readme;
 pub use bank::{BankError, MemoryBank, MemoryBankRecord, Stored};
 pub use cache::{CacheError, CachedStep, GradientCache, Side};
 pub use kernels::ceiling::{FalseNegatives, PositiveThreshold};
-pub use margin_mse::MarginMseLoss;
 pub use objective::{
     Bidirectional, DclLoss, DclLossConfig, ExpectedRand1LhLoss, ExpectedRand1LhLossConfig, Forward,
-    JointLhLoss, JointLhLossConfig, LsePairLoss, LsePairLossConfig, MarginRankingLoss,
-    MarginRankingLossConfig, Matryoshka, MultiSimilarityLoss, MultiSimilarityLossConfig,
-    NegativeSelection, Objective, PositiveSelection, PowerMeanLoss, PowerMeanLossConfig,
-    Rand1LhLoss, Rand1LhLossConfig, SumMargLhLoss, SumMargLhLossConfig,
+    JointLhLoss, JointLhLossConfig, LsePairLoss, LsePairLossConfig, MarginMseLoss,
+    MarginRankingLoss, MarginRankingLossConfig, Matryoshka, MultiSimilarityLoss,
+    MultiSimilarityLossConfig, NegativeSelection, Objective, PositiveSelection, PowerMeanLoss,
+    PowerMeanLossConfig, Rand1LhLoss, Rand1LhLossConfig, SumMargLhLoss, SumMargLhLossConfig,
 };
 pub use scores::{Embeddings, Scores, Shards};
 pub use spread_out::{SpreadOutLoss, SpreadOutLossConfig};

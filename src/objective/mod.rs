@@ -6,6 +6,7 @@ mod expected_rand1_lh;
 mod forward;
 mod joint_lh;
 mod lse_pair;
+mod margin_mse;
 mod margin_ranking;
 mod matryoshka;
 mod multi_similarity;
@@ -28,6 +29,7 @@ pub use forward::Forward;
 use forward::inherent_forward;
 pub use joint_lh::{JointLhLoss, JointLhLossConfig};
 pub use lse_pair::{LsePairLoss, LsePairLossConfig, NegativeSelection, PositiveSelection};
+pub use margin_mse::MarginMseLoss;
 pub use margin_ranking::{MarginRankingLoss, MarginRankingLossConfig};
 pub use matryoshka::Matryoshka;
 pub use multi_similarity::{MultiSimilarityLoss, MultiSimilarityLossConfig};
@@ -118,12 +120,17 @@ fn contrast(gap: Tensor<1>, statistics: &Statistics) -> Tensor<1> {
 
 /// The values of queries that have a negative, and 0 for the others, unless it is NaN.
 fn with_negatives(values: Tensor<1>, statistics: &Statistics) -> Tensor<1> {
-    let any_negative = statistics.negative_counts().clamp_max(1.0);
+    where_any(values, statistics.negative_counts())
+}
+
+/// The values where there is a count, and 0 elsewhere, unless it is NaN.
+fn where_any(values: Tensor<1>, counts: Tensor<1>) -> Tensor<1> {
+    let any = counts.clamp_max(1.0);
     // Positives may lie infinitely far apart, and infinity times 0 is NaN.
-    let pointless = any_negative.clone().equal_scalar(0.0);
+    let pointless = any.clone().equal_scalar(0.0);
     let infinite = values.clone().is_inf().bool_and(pointless);
     // A factor, not a mask: a mask would hide a NaN.
-    values.mask_fill(infinite, 0.0).mul(any_negative)
+    values.mask_fill(infinite, 0.0).mul(any)
 }
 
 /// `losses`, divided by the summed weights of the positives.

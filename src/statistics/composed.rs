@@ -64,6 +64,34 @@ pub(super) fn gradient(
     gradient.expect("the table is a function of the scores")
 }
 
+/// Means and variances of what every query has for its documents, `[queries, 1]`; 0 over nothing.
+pub(crate) struct Moments {
+    /// Of the positives that stay; NaN where a choice is none of them.
+    pub positives: [Tensor<2>; 2],
+    pub negatives: [Tensor<2>; 2],
+    pub positive_counts: Tensor<2>,
+    pub negative_counts: Tensor<2>,
+}
+
+impl Moments {
+    /// Of `values`, `[queries, documents]`, in f32 or f64; there is a query and a document.
+    pub fn new(values: Tensor<2>, targets: &Targets) -> Self {
+        let dtype = values.dtype();
+        let request = Request::new(1.0, &[]);
+        let sets = Sets::new(values.clone().without_autodiff(), targets, request);
+        let [mean, variance] = sets.positives.moments(values.clone());
+        Self {
+            positives: [
+                mean.mask_fill(sets.unknown_choice.clone(), f64::NAN),
+                variance,
+            ],
+            negatives: sets.negatives.moments(values),
+            positive_counts: sets.positive_count(dtype),
+            negative_counts: sets.negatives.count(dtype),
+        }
+    }
+}
+
 /// `x` as a function of half the scores.
 struct Scale {
     reference: Tensor<2>,
@@ -104,10 +132,18 @@ impl Sets {
         let weights = targets.weights().map(|weights| weights.cast(dtype));
         // A negative weight is an error.
         let weights = weights.map(|w| w.clone().mask_fill(w.lower_scalar(0.0), f64::NAN));
-        let [chosen_positives, negatives] = sides(targets, positives, weights.as_ref());
-        let mut negatives = negatives
+        let mut negatives = positives
+            .clone()
+            .bool_not()
             .bool_and(active.clone().expand(dims))
             .bool_and(weighty);
+        if let Some(candidates) = targets.candidates() {
+            negatives = negatives.bool_and(candidates);
+        }
+        if let Some(weights) = &weights {
+            negatives = negatives.bool_and(weights.clone().not_equal_scalar(0.0));
+        }
+        let chosen_positives = chosen_of(targets, positives, weights.as_ref());
         if let Some(rule) = request.false_negatives() {
             let ceiling = ceiling(&scores, &chosen_positives, rule);
             let believed = scores.greater(ceiling.expand(dims)).bool_not();
@@ -255,6 +291,19 @@ impl Set {
             .sum_dim(1)
     }
 
+    /// The weighted mean of the members' values and their variance.
+    fn moments(&self, values: Tensor<2>) -> [Tensor<2>; 2] {
+        let weight = self.sum(Tensor::ones(
+            values.dims(),
+            (&values.device(), values.dtype()),
+        ));
+        let weight = weight.mask_fill(self.empty.clone(), 1.0);
+        let values = values.mask_fill(self.others.clone(), 0.0);
+        let mean = self.sum(values.clone()).div(weight.clone());
+        let variance = self.sum((values - mean.clone()).square()).div(weight);
+        [mean, variance]
+    }
+
     fn count(&self, dtype: DType) -> Tensor<2> {
         ones(self.members.clone(), dtype).sum_dim(1)
     }
@@ -391,23 +440,6 @@ fn chosen_of(
         },
         None => positives,
     }
-}
-
-/// The positives that stay and the negatives, `[queries, documents]` each, given all positives
-/// and the weights of the targets.
-pub(crate) fn sides(
-    targets: &Targets,
-    positives: Tensor<2, Bool>,
-    weights: Option<&Tensor<2>>,
-) -> [Tensor<2, Bool>; 2] {
-    let mut negatives = positives.clone().bool_not();
-    if let Some(candidates) = targets.candidates() {
-        negatives = negatives.bool_and(candidates);
-    }
-    if let Some(weights) = weights {
-        negatives = negatives.bool_and(weights.clone().not_equal_scalar(0.0));
-    }
-    [chosen_of(targets, positives, weights), negatives]
 }
 
 /// The negatives that score too high to be believed, `[queries, documents]`.

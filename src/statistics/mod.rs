@@ -60,7 +60,7 @@ use crate::{
     kernels::table::{NEGATIVE_COUNT, POSITIVE_COUNT, POSITIVE_WEIGHT, REFERENCE},
 };
 
-pub(crate) use composed::{false_negatives as mask_of_false_negatives, sides};
+pub(crate) use composed::{Moments, false_negatives as mask_of_false_negatives};
 pub(crate) use softplus::softplus;
 
 /// The statistics of the queries of a batch, differentiable with respect to the scores.

@@ -406,6 +406,12 @@ fn margins_of_nobody_are_not_read_and_nan_is_seen() {
     assert!(run([2.0, nan, 0.0], [2.0, 0.0, 0.0], [true; 3]).is_nan());
     assert!(run([2.0, 1.0, 0.0], [nan, 0.0, 0.0], [true; 3]).is_nan());
     assert_eq!(run([nan; 3], [nan; 3], [false, true, true]), 0.0);
+    // A negative of minus infinity has no weight, as everywhere.
+    let infinity = f32::INFINITY;
+    assert_eq!(run([2.0, 1.0, -infinity], [2.0, 0.0, 0.0], [true; 3]), 1.0);
+    // Without a negative: 0, unless it is NaN.
+    assert_eq!(run([2.0, 1.0, 0.0], [0.0; 3], [true, false, false]), 0.0);
+    assert!(run([nan, 1.0, 0.0], [0.0; 3], [true, false, false]).is_nan());
     // One positive of two.
     let scores = Tensor::<2>::from_floats([[1.0, 5.0, 0.0]], &device);
     let positives = Tensor::from_bool([[true, true, false]], &device);
@@ -413,6 +419,48 @@ fn margins_of_nobody_are_not_read_and_nan_is_seen() {
     let teacher = Tensor::<2>::zeros([1, 3], &device);
     let loss = MarginMseLoss::new().forward(scores, teacher, chosen);
     assert_eq!(numbers(loss), [1.0]);
+}
+
+/// As for every loss: scores of a query without a positive get the gradient 0, whatever they are,
+/// a choice that is no positive and a weight that is none are NaN, and no query is no harm.
+#[test]
+fn margin_mse_keeps_the_contract_of_all_losses() {
+    let device = &autodiff_devices()[0];
+    let loss = MarginMseLoss::new();
+    let teacher = || Tensor::<2>::zeros([2, 3], device);
+    let rows = [[f32::NAN, f32::INFINITY, 1.0], [2.0, 1.0, 0.5]];
+    let scores = Tensor::<2>::from_floats(rows, device).require_grad();
+    let positives = || Tensor::from_bool([[false, false, false], [true, false, false]], device);
+    let mean = loss.forward(scores.clone(), teacher(), positives());
+    assert!((numbers(mean.clone())[0] - (1.0 + 2.25) / 2.0).abs() < 1e-6);
+    let gradient = gradient_of(&mean, &scores);
+    assert_eq!(gradient[0], [0.0; 3]);
+    assert!(gradient[1].iter().all(|slope| slope.is_finite()));
+
+    let rows = |targets: Targets| {
+        let scores = Tensor::<2>::from_floats([[2.0, 1.0, 0.5]; 2], device);
+        numbers(loss.forward_no_reduction(scores, teacher(), targets))
+    };
+    let chosen = Tensor::<1, Int>::from_ints([0, 2], device);
+    let rows_of_choice = rows(Targets::new(positives()).with_chosen(chosen));
+    assert_eq!(rows_of_choice[0], 0.0);
+    assert!(rows_of_choice[1].is_nan());
+    for weight in [-1.0, f32::NAN] {
+        for column in [0, 1] {
+            let mut weights = [[1.0; 3]; 2];
+            weights[1][column] = weight;
+            let weights = Tensor::<2>::from_floats(weights, device);
+            let rows = rows(Targets::new(positives()).with_weights(weights));
+            assert_eq!(rows[0], 0.0);
+            assert!(rows[1].is_nan(), "{weight} at {column}");
+        }
+    }
+
+    let nothing = Tensor::<2>::zeros([2, 0], device).require_grad();
+    let targets = Targets::new(Tensor::full([2, 0], true, device));
+    let none = loss.forward(nothing.clone(), Tensor::zeros([2, 0], device), targets);
+    assert_eq!(numbers(none.clone()), [0.0]);
+    let _ = none.backward();
 }
 
 #[test]

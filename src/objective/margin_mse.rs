@@ -1,15 +1,14 @@
-//! Distillation of margins.
-
 use burn::{
     module::Module,
     nn::loss::Reduction,
-    tensor::{Bool, DType, FloatDType, Tensor, assert_shape},
+    tensor::{DType, Tensor, assert_shape},
 };
 
+use super::where_any;
 use crate::{
     Targets,
     reduction::reduce,
-    statistics::sides,
+    statistics::Moments,
     targets::{assert_device, constant},
 };
 
@@ -29,7 +28,8 @@ use crate::{
 /// It is computed by the second line: the pairs are not written out. Teacher and student have one
 /// scale; there is no temperature. With [weights](Targets::with_weights) a pair weighs `w_p w_n`.
 /// A query without a positive or without a negative has loss 0; one without a positive does not
-/// count in the mean.
+/// count in the mean. A negative of score `-inf` is left out, and a choice that is no positive
+/// gives NaN, as in every loss of this crate.
 ///
 /// The scores are a matrix, as the teacher's are, and a few matrices of that size are held. Of
 /// many documents have the teacher score some, and [ignore](Targets::with_candidates) the others.
@@ -113,7 +113,7 @@ impl MarginMseLoss {
     }
 }
 
-/// The losses of the queries, and the weights of their positives.
+/// The losses of the queries and how many positives each has.
 fn losses(scores: Tensor<2>, teacher: Tensor<2>, targets: &Targets) -> (Tensor<1>, Tensor<1>) {
     let dims @ [queries, documents] = scores.dims();
     assert_shape!(teacher, [queries, documents]);
@@ -123,31 +123,18 @@ fn losses(scores: Tensor<2>, teacher: Tensor<2>, targets: &Targets) -> (Tensor<1
         DType::F64 => DType::F64,
         _ => DType::F32,
     };
-    let weights = targets.weights().map(|weights| weights.cast(dtype));
-    let [positives, negatives] = sides(targets, targets.positives(), weights.as_ref());
-    let distance = scores.cast(dtype) - constant(teacher).cast(dtype);
-    let side = |members: Tensor<2, Bool>| {
-        let others = members.clone().bool_not();
-        let ones = members.cast(FloatDType::from(dtype));
-        let weights = match &weights {
-            Some(weights) => weights.clone().mask_fill(others.clone(), 0.0),
-            None => ones,
-        };
-        let sum = weights.clone().sum_dim(1);
-        let none = sum.clone().equal_scalar(0.0);
-        let shares = weights.div(sum.clone().mask_fill(none, 1.0));
-        // Nothing of the others, NaN included, reaches a sum.
-        let values = distance.clone().mask_fill(others.clone(), 0.0);
-        let mean = values.clone().mul(shares.clone()).sum_dim(1);
-        let deviation = (values - mean.clone()).mask_fill(others, 0.0);
-        let variance = deviation.square().mul(shares).sum_dim(1);
-        (mean, variance, sum)
-    };
-    let (mean_p, var_p, weight_p) = side(positives);
-    let (mean_n, var_n, weight_n) = side(negatives);
-    let losses = var_p + var_n + (mean_p - mean_n).square();
-    let present = |weight: &Tensor<2>| weight.clone().not_equal_scalar(0.0);
-    let both = present(&weight_p).bool_and(present(&weight_n));
-    let losses = losses.mask_fill(both.bool_not(), 0.0);
-    (losses.squeeze_dim(1), weight_p.squeeze_dim(1))
+    let distances = scores.cast(dtype) - constant(teacher).cast(dtype);
+    if dims.contains(&0) {
+        let nothing: Tensor<1> = distances.sum_dim(1).squeeze_dim(1);
+        return (nothing.clone(), nothing.detach());
+    }
+    let Moments {
+        positives: [mean_p, variance_p],
+        negatives: [mean_n, variance_n],
+        positive_counts,
+        negative_counts,
+    } = Moments::new(distances, targets);
+    let losses = variance_p + variance_n + (mean_p - mean_n).square();
+    let losses = where_any(losses.squeeze_dim(1), negative_counts.squeeze_dim(1));
+    (losses, positive_counts.squeeze_dim(1))
 }
