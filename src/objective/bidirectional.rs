@@ -5,7 +5,7 @@ use burn::{nn::loss::Reduction, tensor::Tensor};
 use super::{
     Forward, Objective,
     forward::{Losses, losses},
-    matryoshka::Nest,
+    nest::Nest,
 };
 use crate::{Scores, Targets, statistics::Statistics};
 

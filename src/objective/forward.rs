@@ -7,7 +7,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use super::{Objective, matryoshka::Nest};
+use super::{Objective, nest::Nest};
 use crate::{Embeddings, Scores, Targets, reduction::reduce, scores::Part, statistics::Statistics};
 
 /// The losses of an [`Objective`], from a matrix of scores, [`Embeddings`] or

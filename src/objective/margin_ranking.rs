@@ -1,10 +1,10 @@
 use burn::{
     config::Config,
-    module::{Content, DisplaySettings, Module, ModuleDisplay},
+    module::Module,
     tensor::{Tensor, activation::relu},
 };
 
-use super::{Objective, assert_options, inherent_forward, with_negatives};
+use super::{Objective, assert_options, display, inherent_forward, with_negatives};
 use crate::{
     FalseNegatives,
     statistics::{Request, Statistic, Statistics},
@@ -83,6 +83,7 @@ pub struct MarginRankingLoss {
 }
 
 inherent_forward!(MarginRankingLoss);
+display!(MarginRankingLoss: margin, false_negatives);
 
 impl MarginRankingLoss {
     /// By how much the weakest positive is to lie above the hardest negative.
@@ -93,24 +94,6 @@ impl MarginRankingLoss {
     /// Which negatives are ignored because they score too high to be believed.
     pub fn false_negatives(&self) -> Option<FalseNegatives> {
         self.false_negatives
-    }
-}
-
-impl ModuleDisplay for MarginRankingLoss {
-    fn custom_settings(&self) -> Option<DisplaySettings> {
-        DisplaySettings::new()
-            .with_new_line_after_attribute(false)
-            .optional()
-    }
-
-    fn custom_content(&self, content: Content) -> Option<Content> {
-        content
-            .add("margin", &self.margin)
-            .add(
-                "false_negatives",
-                format!("{:?}", self.false_negatives).as_str(),
-            )
-            .optional()
     }
 }
 

@@ -1,10 +1,8 @@
 //! A loss over nested dimensions of embeddings.
 
-use std::collections::BTreeMap;
-
 use burn::{nn::loss::Reduction, tensor::Tensor};
 
-use super::Forward;
+use super::{Forward, nest::Nest};
 use crate::{Scores, Targets};
 
 /// The sum of a loss over the first dimensions of embeddings, as many as each of several sizes
@@ -109,43 +107,7 @@ impl<L: Forward> Matryoshka<L> {
     }
 
     fn nest(&self) -> Nest {
-        let mut weights = BTreeMap::new();
-        for (&size, &weight) in self.sizes.iter().zip(&self.weights) {
-            *weights.entry(size).or_insert(0.0) += weight;
-        }
-        // What has no weight is not computed; something must be.
-        let (mut sizes, mut weights): (Vec<_>, Vec<_>) =
-            weights.iter().filter(|(_, weight)| **weight != 0.0).unzip();
-        if sizes.is_empty() {
-            sizes.push(*self.sizes.iter().min().expect("there is a size"));
-            weights.push(0.0);
-        }
-        Nest {
-            sizes,
-            weights,
-            normalize: self.normalize,
-        }
-    }
-}
-
-/// Sizes, ascending and each but once, and their weights.
-#[derive(Clone, Debug)]
-pub struct Nest {
-    pub(super) sizes: Vec<usize>,
-    pub(super) normalize: bool,
-    weights: Vec<f64>,
-}
-
-impl Nest {
-    pub(super) fn largest(&self) -> usize {
-        *self.sizes.last().expect("there is a size")
-    }
-
-    /// The sum of what is given for each size, with the weights.
-    pub(super) fn sum(&self, of_sizes: impl Iterator<Item = Tensor<1>>) -> Tensor<1> {
-        let weighted = of_sizes.zip(&self.weights);
-        let weighted = weighted.map(|(loss, &weight)| loss.mul_scalar(weight));
-        weighted.reduce(Tensor::add).expect("there is a size")
+        Nest::new(&self.sizes, &self.weights, self.normalize)
     }
 }
 

@@ -51,6 +51,14 @@ macro_rules! options {
             }
         }
 
+        crate::objective::display!($loss: $($field),+);
+    };
+}
+pub(super) use options;
+
+/// A display of the fields that are named.
+macro_rules! display {
+    ($loss:ident: $($field:ident),+) => {
         impl burn::module::ModuleDisplay for $loss {
             fn custom_settings(&self) -> Option<burn::module::DisplaySettings> {
                 burn::module::DisplaySettings::new()
@@ -69,4 +77,4 @@ macro_rules! options {
         }
     };
 }
-pub(super) use options;
+pub(super) use display;
