@@ -2,8 +2,9 @@
 //! all scores needs: the scores, the gradient of the queries, the gradient of the documents.
 //!
 //! `cargo bench --bench embeddings` takes the times; `BURN_DEVICE` picks the device,
-//! `SHAPES=65536x65536,..` the queries and documents, `FORMS=tiled,..` what of floor, tiled, dense is run.
-//! `MEMORY=tiled` or `dense` takes one step of the first shape instead and prints its memory (Linux).
+//! `SHAPES=65536x65536,..` the queries and documents, `FORMS=tiled,..` what of floor, tiled, dense
+//! is run. `MEMORY=tiled` or `dense` takes one step of the first shape instead and prints its
+//! memory (Linux).
 
 use std::{hint::black_box, time::Instant};
 
@@ -263,8 +264,9 @@ fn memory(form: &str) {
     let total = process_mib("VmHWM") - before;
     let gradients = ((queries + documents) * DIMENSIONS * 4) as f64 / f64::from(1 << 20);
     println!(
-        "{form} {queries}x{documents}: held {held:.1} MiB, backward spike {:.1} MiB, total {total:.1} MiB \
-         beyond the embeddings, of which gradients {gradients:.1} MiB; {seconds:.2} s",
+        "{form} {queries}x{documents}: held {held:.1} MiB, backward spike {:.1} MiB, \
+         total {total:.1} MiB beyond the embeddings, of which gradients {gradients:.1} MiB; \
+         {seconds:.2} s",
         total - held
     );
 }

@@ -137,6 +137,11 @@ impl Power {
         }
     }
 
+    /// Whether a mean is divided by so little that a share near 1 has too few digits for it.
+    fn is_small(self) -> bool {
+        self.size < 0.5
+    }
+
     /// The exponent 1.
     fn of_one(request: Request) -> Self {
         Self {
@@ -156,7 +161,8 @@ pub struct LogSumExp {
     max: f64,
     /// The sum of `factor exp(-size g)`.
     sum: f64,
-    /// The sum of `weight (1 - exp(-size g))`, which keeps its digits where the size is small.
+    /// The sum of `weight (1 - exp(-size g))`, which keeps its digits where the size is
+    /// [small](Power::is_small), and is 0 elsewhere.
     shortfall: f64,
     /// The sum of `weight g`.
     below: f64,
@@ -202,8 +208,11 @@ impl LogSumExp {
             let exponent = -power.size * gap;
             high.count += low.count;
             high.weight += low.weight;
-            high.sum += low.sum * exponent.exp();
-            high.shortfall += low.shortfall * exponent.exp() - low.weight * exponent.exp_m1();
+            let share = exponent.exp();
+            high.sum += low.sum * share;
+            if power.is_small() {
+                high.shortfall += low.shortfall * share - low.weight * exponent.exp_m1();
+            }
             high.below += low.below + low.weight * gap;
         }
         *self = high;
@@ -228,7 +237,7 @@ impl LogSumExp {
         let fall = match power.size {
             _ if self.max == f64::NEG_INFINITY => f64::NAN,
             0.0 => -self.below / self.weight,
-            size if share < 0.5 => (-share).ln_1p() / size,
+            size if power.is_small() && share < 0.5 => (-share).ln_1p() / size,
             size => (self.sum / self.weight).ln() / size,
         };
         power.sign * (relative(self.max, power.sign * score, power.temperature) + fall)
