@@ -98,14 +98,24 @@ impl Case {
         if let Some(chosen) = &self.chosen {
             positives.retain(|&column| column as i64 == chosen[query]);
         }
-        let score = |column: usize| self.scores[query * self.shape[1] + column];
+        let raw = |column: usize| self.scores[query * self.shape[1] + column];
+        // What becomes of a score, and the slope of that.
+        let bent = |column: usize| match self.request.curve() {
+            Some(curve) => {
+                let relevant = self.positives[query * self.shape[1] + column];
+                let product = [curve.negative, curve.positive][usize::from(relevant)];
+                curve.bend(product, raw(column))
+            }
+            None => [raw(column), 1.0],
+        };
+        let score = |column: usize| bent(column)[0];
         let mut negatives = self.columns(query, false);
         // What weighs nothing is not counted.
-        negatives.retain(|&column| score(column) != f64::NEG_INFINITY);
+        negatives.retain(|&column| raw(column) != f64::NEG_INFINITY);
         if let Some(rule) = self.request.false_negatives() {
-            let of_positives = positives.iter().map(|&column| score(column));
+            let of_positives = positives.iter().map(|&column| raw(column));
             let ceiling = rule.ceiling(of_positives);
-            negatives.retain(|&column| score(column) <= ceiling);
+            negatives.retain(|&column| raw(column) <= ceiling);
         }
         let weight_of = |column: usize| self.weight(query * self.shape[1] + column);
         let largest = |columns: &[usize]| {
@@ -168,6 +178,18 @@ impl Case {
             let softmax = negative(column) / n.exp();
             gradient[column] += (slope(Statistic::Negatives) + push) * softmax;
         }
+        for (columns, sign) in [(&positives, -1.0), (&negatives, 1.0)] {
+            if !self.request.wants(Statistic::BinaryLosses) {
+                continue;
+            }
+            for &column in columns {
+                let z = sign * (score(column) / temperature + self.request.bias());
+                let odds = z.exp();
+                table[Statistic::BinaryLosses as usize] += weight_of(column) * odds.ln_1p();
+                let pull = weight_of(column) * odds / (1.0 + odds);
+                gradient[column] += slope(Statistic::BinaryLosses) * sign * pull;
+            }
+        }
         for (statistic, columns, sign) in [
             (Statistic::WeakestPositive, &positives, -1.0),
             (Statistic::StrongestPositive, &positives, 1.0),
@@ -183,6 +205,9 @@ impl Case {
                 table[statistic as usize] = x(column);
                 gradient[column] += slope(statistic);
             }
+        }
+        for column in positives.into_iter().chain(negatives) {
+            gradient[column] *= bent(column)[1];
         }
         (table, gradient)
     }

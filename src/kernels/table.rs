@@ -1,6 +1,6 @@
 //! The table in which the statistics travel: a row per query, a column per statistic.
 
-use super::ceiling::FalseNegatives;
+use super::{ceiling::FalseNegatives, curve::Curve};
 
 /// A statistic of a query's scores, a column of [`Statistics`](crate::statistics::Statistics); see
 /// the [module](crate::statistics).
@@ -24,6 +24,8 @@ pub enum Statistic {
     StrongestPositive,
     /// The largest value over the negatives.
     HardestNegative,
+    /// The loss of each document alone, relevant or not, summed with the weights.
+    BinaryLosses,
 }
 
 impl Statistic {
@@ -36,6 +38,7 @@ impl Statistic {
         Self::WeakestPositive,
         Self::StrongestPositive,
         Self::HardestNegative,
+        Self::BinaryLosses,
     ];
 }
 
@@ -55,7 +58,7 @@ pub(crate) const REFERENCE: usize = POSITIVE_WEIGHT + 1;
 const FIRST: usize = REFERENCE + 1;
 
 /// The number of columns.
-pub(crate) const WIDTH: usize = Statistic::HardestNegative as usize + 1;
+pub(crate) const WIDTH: usize = Statistic::BinaryLosses as usize + 1;
 
 /// Which statistics to compute, and how.
 ///
@@ -73,6 +76,8 @@ pub struct Request {
     temperature: f64,
     exponent: f64,
     hardness: f64,
+    bias: f64,
+    curve: Option<Curve>,
     false_negatives: Option<FalseNegatives>,
     /// A bit for each statistic.
     wanted: u32,
@@ -80,7 +85,7 @@ pub struct Request {
 
 impl Request {
     /// The statistics that are `wanted`, of scores that are divided by `temperature`. The
-    /// exponent is 1 and the hardness 0.
+    /// exponent is 1, hardness and bias are 0.
     pub fn new(temperature: f64, wanted: &[Statistic]) -> Self {
         let bits = wanted
             .iter()
@@ -89,6 +94,8 @@ impl Request {
             temperature,
             exponent: 1.0,
             hardness: 0.0,
+            bias: 0.0,
+            curve: None,
             false_negatives: None,
             wanted: bits,
         }
@@ -124,6 +131,31 @@ impl Request {
         Self { hardness, ..self }
     }
 
+    /// What [`Statistic::BinaryLosses`] adds to a score after the temperature: the logit of a
+    /// document being relevant.
+    ///
+    /// # Panics
+    ///
+    /// If it is not finite.
+    #[must_use]
+    pub fn with_bias(self, bias: f64) -> Self {
+        assert!(
+            bias.is_finite(),
+            "with_bias: expected a finite bias, got {bias}"
+        );
+        Self { bias, ..self }
+    }
+
+    /// Takes the statistics of what a curve makes of the scores. [Ceilings of
+    /// negatives](Request::with_false_negatives) are those of the scores themselves.
+    #[must_use]
+    pub fn with_curve(self, curve: Curve) -> Self {
+        Self {
+            curve: Some(curve),
+            ..self
+        }
+    }
+
     /// Ignores negatives that score too high to be believed.
     ///
     /// # Panics
@@ -153,6 +185,16 @@ impl Request {
     /// How much hard negatives weigh more.
     pub fn hardness(&self) -> f64 {
         self.hardness
+    }
+
+    /// What is added to a score that is compared with nothing.
+    pub fn bias(&self) -> f64 {
+        self.bias
+    }
+
+    /// What is made of the scores before the statistics are taken.
+    pub fn curve(&self) -> Option<Curve> {
+        self.curve
     }
 
     /// Which negatives are ignored because of their scores.

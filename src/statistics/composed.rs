@@ -7,6 +7,7 @@ use crate::{
     Targets,
     kernels::{
         ceiling::{FalseNegatives, PositiveThreshold},
+        curve::{Curve, Product},
         draw::DRAWS,
         table::{
             NEGATIVE_COUNT, POSITIVE_COUNT, POSITIVE_WEIGHT, REFERENCE, Request, Statistic, WIDTH,
@@ -27,10 +28,14 @@ pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> T
         return scores.sum_dim(1).repeat_dim(1, WIDTH);
     }
 
+    let sets = Sets::new(scores.clone().without_autodiff(), targets, request);
+    let scores = match request.curve() {
+        Some(curve) => bent(scores, targets.positives(), curve),
+        None => scores,
+    };
     // Halved, because the difference of two finite halves is finite.
     let half = scores.clone().mul_scalar(0.5);
     let scores = scores.without_autodiff();
-    let sets = Sets::new(scores.clone(), targets, request);
     let reference = sets.reference(half.clone().without_autodiff());
     let from = Scale {
         reference: reference.clone(),
@@ -184,6 +189,7 @@ impl Sets {
             }
             Statistic::PositiveExcess => self.positives.excess(half, from),
             Statistic::PositiveLosses => self.positive_losses(half, from, request),
+            Statistic::BinaryLosses => self.binary_losses(half, request),
             Statistic::WeakestPositive => {
                 let largest = self
                     .positives
@@ -230,6 +236,16 @@ impl Sets {
         let gap = gap.mask_fill(self.positives.others.clone(), 0.0);
         let losses = softplus(gap).mask_fill(pointless, 0.0);
         self.positives.sum(losses)
+    }
+
+    /// The loss of each document alone, summed with the weights.
+    fn binary_losses(&self, half: Tensor<2>, request: Request) -> Tensor<2> {
+        let logits = half.mul_scalar(2.0 / request.temperature());
+        let logits = logits.add_scalar(request.bias());
+        let of = |set: &Set, logits: Tensor<2>| {
+            set.sum(softplus(logits.mask_fill(set.others.clone(), 0.0)))
+        };
+        of(&self.positives, logits.clone().neg()).add(of(&self.negatives, logits))
     }
 
     /// An unknown choice counts as one positive of weight 1: its query is active.
@@ -485,6 +501,27 @@ pub(super) fn ceiling(
             .sub(threshold.abs().mul_scalar(rule.margin)),
         false => threshold.add_scalar(rule.margin),
     }
+}
+
+/// What a curve makes of scores, in f32 or f64.
+fn bent(scores: Tensor<2>, positives: Tensor<2, Bool>, curve: Curve) -> Tensor<2> {
+    // Minus infinity stays what it is, and must not meet a slope of 0.
+    let endless = scores.clone().lower_scalar(lowest(scores.dtype()));
+    let finite = scores.clone().mask_fill(endless.clone(), 0.0);
+    let of = |product: Product| {
+        let factor = finite.clone().mul_scalar(product.rate);
+        let factor = factor.add_scalar(product.offset);
+        let factor = match curve.paced {
+            true => {
+                let below = factor.clone().lower_scalar(0.0);
+                factor.detach().mask_fill(below, 0.0)
+            }
+            false => factor,
+        };
+        factor.mul(finite.clone().sub_scalar(product.center))
+    };
+    let values = of(curve.negative).mask_where(positives, of(curve.positive));
+    values.mask_where(endless, scores)
 }
 
 /// The positives that [draws](crate::kernels::draw) name.

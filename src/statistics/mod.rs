@@ -14,11 +14,14 @@
 //! WeakestPositive     min_P x                   1 at the first such column
 //! StrongestPositive   max_P x                   1 at the first such column
 //! HardestNegative     max_N x                   1 at the first such column
+//! BinaryLosses        sum_P softplus(-z) + sum_N softplus(z)   -sigmoid(-z), sigmoid(z)
 //! counts              m = |P|, |N|              none
 //! positive weights    W = m                     none
 //! ```
 //!
-//! `b` is the [exponent](Request::with_exponent); at 0 the mean is the arithmetic one. With
+//! `b` is the [exponent](Request::with_exponent); at 0 the mean is the arithmetic one. `z` is
+//! `score / temperature + bias`, whatever the reference; its gradients above are with respect to
+//! `z`. A [curve](Request::with_curve) puts `f(score)` in the place of every score. With
 //! [weights](crate::Targets::with_weights) `w` every term of a sum is multiplied by its `w`
 //! (`UnweightedPositives` aside), and `W`, the sum over `P`, stands for `m` everywhere, `w_p`
 //! for the 1 beside it. A weight of 0 leaves its document out of both sets.
@@ -54,7 +57,10 @@ use composed as fused;
 
 use burn::tensor::{DType, Tensor};
 
-pub use crate::kernels::table::{Request, Statistic};
+pub use crate::kernels::{
+    curve::Curve,
+    table::{Request, Statistic},
+};
 use crate::{
     Embeddings, Targets, Tile,
     kernels::table::{NEGATIVE_COUNT, POSITIVE_COUNT, POSITIVE_WEIGHT, REFERENCE},

@@ -1,6 +1,7 @@
 //! Loops over a block of scores. `excluded` is 0 where the score is that of a negative.
 
-use super::real::Real;
+use super::{curve::Bend, real::Real};
+use crate::kernels::table::Request;
 
 /// Scores handled at a time: a block and its buffers stay in the first-level cache.
 pub const CHUNK: usize = 1024;
@@ -27,6 +28,27 @@ impl<R: Real> Scale<R> {
     #[inline(always)]
     fn half_difference<const FMA: bool>(self, score: R) -> R {
         score.mul_add::<FMA>(R::from_f64(0.5), self.half_reference)
+    }
+}
+
+/// Scores that are compared with nothing: `score / temperature + bias`.
+#[derive(Clone, Copy)]
+pub struct Logit<R> {
+    inverse: R,
+    bias: R,
+}
+
+impl<R: Real> Logit<R> {
+    pub fn new(request: Request) -> Self {
+        Self {
+            inverse: R::from_f64(1.0 / request.temperature()),
+            bias: R::from_f64(request.bias()),
+        }
+    }
+
+    #[inline(always)]
+    fn of<const FMA: bool>(self, score: R) -> R {
+        score.mul_add::<FMA>(self.inverse, self.bias)
     }
 }
 
@@ -175,7 +197,84 @@ pub fn count<R: Real>(scores: &[R], excluded: &[u8]) -> (u64, bool) {
     )
 }
 
-/// Multiplies what [`softmax`] wrote for the negatives by their weights.
+/// The sum of `softplus(z)` over the negatives, with their weights if they have some; NaN if one
+/// of these is negative.
+#[inline(always)]
+pub fn sum_softplus<const FMA: bool, R: Real>(
+    scores: &[R],
+    excluded: &[u8],
+    weights: Option<&[R]>,
+    logit: Logit<R>,
+) -> f64 {
+    let mut sums = [R::default(); LANES];
+    let mut add = |lane: usize, score: R, negative: bool, weight: R| {
+        let score = if negative { score } else { R::NEG_INFINITY };
+        let weight = if negative { weight } else { R::default() };
+        let weight = if weight < R::default() {
+            R::NAN
+        } else {
+            weight
+        };
+        // Minus infinity times a large temperature's inverse of 0 would be NaN.
+        let loss = logit.of::<FMA>(score).softplus::<FMA>().mul(weight);
+        let loss = if score == R::NEG_INFINITY {
+            R::default()
+        } else {
+            loss
+        };
+        sums[lane] = sums[lane].add(loss);
+    };
+    match weights {
+        None => {
+            let one = R::from_f64(1.0);
+            for_each(scores, excluded, |lane, score, negative| {
+                add(lane, score, negative, one)
+            });
+        }
+        Some(weights) => {
+            let entries = scores.iter().zip(excluded).zip(weights);
+            for (index, ((&score, &excluded), &weight)) in entries.enumerate() {
+                add(index % LANES, score, excluded == 0, weight);
+            }
+        }
+    }
+    sums.into_iter().map(R::to_f64).sum()
+}
+
+/// Adds `sigmoid(z) factor` for the negatives.
+#[inline(always)]
+pub fn add_sigmoid<const FMA: bool, R: Real>(
+    scores: &[R],
+    excluded: &[u8],
+    logit: Logit<R>,
+    factor: R,
+    out: &mut [R],
+) {
+    for ((out, &score), &excluded) in out.iter_mut().zip(scores).zip(excluded) {
+        let value = logit.of::<FMA>(score).sigmoid::<FMA>().mul(factor);
+        let counts = excluded == 0 && score != R::NEG_INFINITY;
+        *out = out.add(if counts { value } else { R::default() });
+    }
+}
+
+/// Writes what a curve makes of scores.
+#[inline(always)]
+pub fn bend<R: Real>(scores: &[R], bend: Bend<R>, out: &mut [R]) {
+    for (out, &score) in out.iter_mut().zip(scores) {
+        *out = bend.value(score);
+    }
+}
+
+/// Multiplies the gradients of what a curve made of the scores of negatives by its slopes.
+#[inline(always)]
+pub fn unbend<R: Real>(scores: &[R], excluded: &[u8], bend: Bend<R>, out: &mut [R]) {
+    for ((out, &score), &excluded) in out.iter_mut().zip(scores).zip(excluded) {
+        let gradient = out.mul(bend.slope(score));
+        *out = if excluded == 0 { gradient } else { *out };
+    }
+}
+
+/// Multiplies what was written for the negatives by their weights.
 #[inline(always)]
 pub fn weigh<R: Real>(excluded: &[u8], weights: &[R], out: &mut [R]) {
     for ((out, &weight), &excluded) in out.iter_mut().zip(weights).zip(excluded) {

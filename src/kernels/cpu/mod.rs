@@ -6,6 +6,7 @@
 //! storage types, and [`isa`] chooses the instruction set. [`judgements`] says who is positive.
 
 mod chunk;
+mod curve;
 mod element;
 mod false_negatives;
 mod isa;

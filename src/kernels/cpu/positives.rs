@@ -7,6 +7,11 @@ pub fn relative(score: f64, reference: f64, temperature: f64) -> f64 {
     (0.5 * score - 0.5 * reference) * (2.0 / temperature)
 }
 
+/// `score / temperature + bias`.
+pub fn logit(score: f64, request: Request) -> f64 {
+    score / request.temperature() + request.bias()
+}
+
 /// `log(1 + exp(x))` with its relative accuracy at both ends.
 pub fn softplus(x: f64) -> f64 {
     // Not `max`, which would lose a NaN.
@@ -19,11 +24,13 @@ pub fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// A positive: where it stands, its score and its weight.
+/// A positive: where it stands, its score, how that changes with the one it was made of, and its
+/// weight.
 #[derive(Clone, Copy, Debug)]
 pub struct Positive {
     pub column: usize,
     pub score: f64,
+    pub slope: f64,
     pub weight: f64,
 }
 
@@ -42,6 +49,8 @@ pub struct Positives {
     pub weakest: Smallest,
     /// Of the negated scores.
     pub strongest: Smallest,
+    /// The loss of each alone, summed with the weights.
+    pub binary: f64,
     /// All of them, if they are wanted.
     pub each: Vec<Positive>,
 }
@@ -56,6 +65,7 @@ impl Default for Positives {
             power: LogSumExp::default(),
             weakest: Smallest::default(),
             strongest: Smallest::default(),
+            binary: 0.0,
             each: Vec::new(),
         }
     }
@@ -67,6 +77,7 @@ impl Positives {
             column,
             score,
             weight,
+            ..
         } = positive;
         self.count += 1;
         self.weight += weight;
@@ -85,6 +96,9 @@ impl Positives {
         if request.computes(Statistic::PositiveLosses) {
             self.each.push(positive);
         }
+        if request.computes(Statistic::BinaryLosses) {
+            self.binary += weight * softplus(-logit(score, request));
+        }
         self.weakest.add(column, score);
         self.strongest.add(column, -score);
     }
@@ -96,6 +110,7 @@ impl Positives {
         self.max = self.max.max(later.max);
         self.plain.merge(&later.plain, Power::of_one(request));
         self.power.merge(&later.power, Power::of(request));
+        self.binary += later.binary;
         self.weakest.merge(&later.weakest);
         self.strongest.merge(&later.strongest);
         self.each.extend_from_slice(&later.each);
@@ -112,7 +127,10 @@ impl Positives {
             Statistic::StrongestPositive => {
                 relative(-self.strongest.value(), reference, temperature)
             }
-            Statistic::Negatives | Statistic::HardestNegative | Statistic::PositiveLosses => {
+            Statistic::Negatives
+            | Statistic::HardestNegative
+            | Statistic::PositiveLosses
+            | Statistic::BinaryLosses => {
                 unreachable!("{statistic:?} is not of the positives alone")
             }
         }

@@ -22,6 +22,12 @@ pub trait Real: Copy + Default + PartialOrd + Send + Sync + 'static {
 
     /// `e^self` to 2 ulp for `self <= 1`, subnormal results included; NaN for NaN.
     fn exp<const FMA: bool>(self) -> Self;
+
+    /// `log(1 + e^self)` with its relative accuracy at both ends.
+    fn softplus<const FMA: bool>(self) -> Self;
+
+    /// The slope of [`softplus`](Real::softplus).
+    fn sigmoid<const FMA: bool>(self) -> Self;
 }
 
 /// `e^x = 2^n e^r` with `n` the integer nearest to `x log2 e`, and `e^r = 1 + r + r^2 q(r)`.
@@ -29,9 +35,10 @@ pub trait Real: Copy + Default + PartialOrd + Send + Sync + 'static {
 /// `$q` holds the coefficients of the polynomial `q` that has the least squared relative error of
 /// `e^r` on `|r| <= ln 2 / 2`, `$ln2` is ln 2 in two parts of which `n` times the first is exact,
 /// `$shift` is 1.5 times the power of two at which floats are the integers, and `e^$lowest`
-/// rounds to 0.
+/// rounds to 0. `log(1 + y) = 2 atanh(z)` with `z = y / (2 + y)`, of whose series `$terms` terms
+/// give all digits for `y <= 1`.
 macro_rules! real {
-    ($t:ident, $bits:ident, $q:expr, $ln2:expr, $shift:expr, $lowest:expr) => {
+    ($t:ident, $bits:ident, $q:expr, $ln2:expr, $shift:expr, $lowest:expr, $terms:expr) => {
         impl Real for $t {
             const NEG_INFINITY: Self = $t::NEG_INFINITY;
             const NAN: Self = $t::NAN;
@@ -86,6 +93,28 @@ macro_rules! real {
                 let result = power * scale(n >> 1) * scale(n.wrapping_sub(n >> 1));
                 if is_zero { 0.0 } else { result }
             }
+
+            #[inline(always)]
+            fn softplus<const FMA: bool>(self) -> Self {
+                let y = <$t as Real>::exp::<FMA>(-self.abs());
+                let z = y / (2.0 + y);
+                let square = z * z;
+                let mut series = 0.0;
+                for i in (0..$terms).rev() {
+                    let term = 1.0 / (2 * i + 1) as $t;
+                    series = <$t as Real>::mul_add::<FMA>(series, square, term);
+                }
+                // Not `max`, which would lose a NaN.
+                let above = if self < 0.0 { 0.0 } else { self };
+                above + 2.0 * z * series
+            }
+
+            #[inline(always)]
+            fn sigmoid<const FMA: bool>(self) -> Self {
+                let y = <$t as Real>::exp::<FMA>(-self.abs());
+                let share = if self < 0.0 { y } else { 1.0 };
+                share / (1.0 + y)
+            }
         }
     };
 }
@@ -102,7 +131,8 @@ real!(
     ],
     [0.693_359_375f32, -2.121_944_400_5e-4],
     12_582_912.0f32,
-    -104.0f32
+    -104.0f32,
+    7
 );
 
 real!(
@@ -122,7 +152,8 @@ real!(
     ],
     [0.693_147_180_485_539_1f64, 7.440_617_110_012_396_716e-11],
     6_755_399_441_055_744.0f64,
-    -745.2f64
+    -745.2f64,
+    16
 );
 
 #[cfg(test)]
@@ -164,6 +195,49 @@ mod tests {
                 assert!(off <= 4.0, "exp({x}): {off} ulp");
             }
         }
+    }
+
+    #[test]
+    fn softplus_and_sigmoid_keep_their_digits_at_both_ends() {
+        for i in -100_000..=100_000 {
+            let x = f64::from(i) / 1e3;
+            let [softplus, sigmoid] = [
+                (-x.abs()).exp().ln_1p() + x.max(0.0),
+                1.0 / (1.0 + (-x).exp()),
+            ];
+            let narrow = x as f32;
+            let of_f32 = |f: fn(f64) -> f64| f(f64::from(narrow));
+            let wide_softplus = of_f32(|x| (-x.abs()).exp().ln_1p() + x.max(0.0));
+            let wide_sigmoid = of_f32(|x| 1.0 / (1.0 + (-x).exp()));
+            for (got, exact) in [
+                (Real::softplus::<true>(x), softplus),
+                (Real::softplus::<false>(x), softplus),
+                (Real::sigmoid::<true>(x), sigmoid),
+                (Real::sigmoid::<false>(x), sigmoid),
+            ] {
+                assert!((got / exact - 1.0).abs() < 2e-15, "{x}: {got}, not {exact}");
+            }
+            for (got, exact) in [
+                (Real::softplus::<true>(narrow), wide_softplus),
+                (Real::softplus::<false>(narrow), wide_softplus),
+                (Real::sigmoid::<true>(narrow), wide_sigmoid),
+                (Real::sigmoid::<false>(narrow), wide_sigmoid),
+            ] {
+                // Below, the results are subnormal.
+                if x > -87.0 {
+                    let off = f64::from(got) / exact - 1.0;
+                    assert!(off.abs() < 5e-7, "{x}: {got}, not {exact}");
+                }
+            }
+        }
+        for x in [f32::INFINITY, f32::MAX] {
+            assert_eq!(Real::softplus::<true>(x), x);
+            assert_eq!(Real::sigmoid::<true>(x), 1.0);
+            assert_eq!(Real::softplus::<true>(-x), 0.0);
+            assert_eq!(Real::sigmoid::<true>(-x), 0.0);
+        }
+        assert!(Real::softplus::<true>(f32::NAN).is_nan());
+        assert!(Real::sigmoid::<true>(f32::NAN).is_nan());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{
     positives::Positive,
     real::Real,
 };
-use crate::kernels::draw;
+use crate::kernels::{curve::Curve, draw};
 
 /// The targets of one query; a mask entry is true unless it is 0.
 #[derive(Clone, Copy)]
@@ -171,16 +171,21 @@ impl<R: Real> Row<'_, R> {
                 .is_none_or(|weights| weights[column] != R::default())
     }
 
-    /// The first of `columns` whose document is a negative with this score.
+    /// The first of `columns` whose document is a negative whose score `is_it`.
     pub fn first_negative<E: Element<Real = R>>(
         self,
         columns: Range<usize>,
         scores: &[E],
-        score: R,
+        is_it: impl Fn(R) -> bool,
     ) -> Option<usize> {
         columns
             .zip(scores)
-            .find(|&(column, scored)| scored.widen() == score && self.is_negative(column))
+            .find(|&(column, scored)| {
+                let score = scored.widen();
+                // Of the scores that a curve makes alike, some lie above the ceiling.
+                let believed = !self.ceiling.is_some_and(|ceiling| score > ceiling);
+                is_it(score) && believed && self.is_negative(column)
+            })
             .map(|(column, _)| column)
     }
 
@@ -230,6 +235,8 @@ pub struct Scratch<E: Element> {
     pub excluded: Excluded,
     pub scores: [E; CHUNK],
     pub wide: [E::Real; CHUNK],
+    /// What a curve makes of them.
+    pub bent: [E::Real; CHUNK],
     pub gradient: [E::Real; CHUNK],
 }
 
@@ -245,16 +252,23 @@ impl<E: Element> Default for Scratch<E> {
             },
             scores: [E::from_real(zero); CHUNK],
             wide: [zero; CHUNK],
+            bent: [zero; CHUNK],
             gradient: [zero; CHUNK],
         }
     }
 }
 
 impl<E: Element> Scratch<E> {
-    /// Collects the positives among the documents from `first` on; whether there are any, chosen or
-    /// not.
+    /// Collects the positives among the documents from `first` on, with what the curve makes of
+    /// their scores; whether there are any, chosen or not.
     #[inline(always)]
-    pub fn collect(&mut self, row: Row<E::Real>, first: usize, scores: &[E]) -> bool {
+    pub fn collect(
+        &mut self,
+        row: Row<E::Real>,
+        first: usize,
+        scores: &[E],
+        curve: Option<Curve>,
+    ) -> bool {
         let columns = &mut self.columns;
         let range = first..first + scores.len();
         row.positives(range, &mut self.excluded.relevant, columns);
@@ -264,13 +278,21 @@ impl<E: Element> Scratch<E> {
         }
         self.positives.clear();
         let has_weights = row.has_weights();
-        let positive = |&column: &usize| Positive {
-            column,
-            score: scores[column - first].widen().to_f64(),
-            weight: match has_weights {
-                true => row.positive_weight(column),
-                false => 1.0,
-            },
+        let positive = |&column: &usize| {
+            let score = scores[column - first].widen().to_f64();
+            let [score, slope] = match curve {
+                Some(curve) => curve.bend(curve.positive, score),
+                None => [score, 1.0],
+            };
+            Positive {
+                column,
+                score,
+                slope,
+                weight: match has_weights {
+                    true => row.positive_weight(column),
+                    false => 1.0,
+                },
+            }
         };
         self.positives.extend(self.columns.iter().map(positive));
         any

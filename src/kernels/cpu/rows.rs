@@ -126,7 +126,7 @@ impl<E: Element> Kernel for Ceiling<'_, E> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) -> E::Real {
-        self.scratch.collect(self.row, 0, self.scores);
+        self.scratch.collect(self.row, 0, self.scores, None);
         let positives = self.scratch.positives.iter();
         let scores = positives.map(|positive| positive.score);
         E::Real::from_f64(self.rule.ceiling(scores))
@@ -183,6 +183,7 @@ mod tests {
     use crate::{
         kernels::ceiling::PositiveThreshold,
         kernels::cpu::{judgements::Relevance, real::Real},
+        kernels::curve::Curve,
         kernels::draw::DRAWS,
         kernels::reference::{Case, TEMPERATURE, Tolerance, weights},
         kernels::table::Statistic,
@@ -254,6 +255,12 @@ mod tests {
             self
         }
 
+        /// With a curve, and a bias.
+        fn with_curve(mut self, curve: Curve) -> Self {
+            self.case.request = self.case.request.with_curve(curve).with_bias(-1.5);
+            self
+        }
+
         /// With the false negatives of a rule.
         fn with_ceilings(mut self, rule: FalseNegatives) -> Self {
             self.case.request = self.case.request.with_false_negatives(Some(rule));
@@ -317,6 +324,15 @@ mod tests {
                     let rule = rule
                         .with_margin(exponent / 10.0)
                         .with_relative(exponent > 0.0);
+                    check(isa, &stored.with_ceilings(rule), tolerance, narrowing);
+                }
+                for curve in [Curve::circle(0.25), Curve::focal(0.5)] {
+                    // Their squares in units of the temperature are as far apart as the others.
+                    let stored = Stored::<E>::new(shape, 1.5).with_curve(curve);
+                    check(isa, &stored, tolerance, narrowing);
+                    let stored = stored.with_options(-1.0);
+                    check(isa, &stored, tolerance, narrowing);
+                    let rule = FalseNegatives::new(PositiveThreshold::Mean);
                     check(isa, &stored.with_ceilings(rule), tolerance, narrowing);
                 }
             }

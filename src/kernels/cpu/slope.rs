@@ -1,10 +1,11 @@
 //! The gradient of the scores of one query.
 
 use super::{
-    chunk::{self, CHUNK, Scale},
+    chunk::{self, CHUNK, Logit, Scale},
+    curve::Bend,
     element::Element,
     isa::Kernel,
-    positives::{Positive, Positives, Power, relative, sigmoid},
+    positives::{Positive, Positives, Power, logit, relative, sigmoid},
     real::Real,
     row::{Row, Scratch},
 };
@@ -29,7 +30,8 @@ impl<E: Element> Kernel for Backward<'_, E> {
     #[inline(always)]
     fn run<const FMA: bool>(self) {
         let scores = self.scores.unwrap_or(self.out);
-        if !self.scratch.collect(self.row, 0, scores) {
+        let curve = self.request.curve();
+        if !self.scratch.collect(self.row, 0, scores, curve) {
             return self.out.fill(E::from_real(E::Real::default()));
         }
         // Summed up again rather than read from the table, where rounding takes more of a
@@ -43,7 +45,10 @@ impl<E: Element> Kernel for Backward<'_, E> {
             true => None,
             false => {
                 let reference = self.table[REFERENCE];
-                self.row.first_negative(0..scores.len(), scores, reference)
+                let bend = slope.bend;
+                let is_it =
+                    |score| bend.map_or(score, |bend: Bend<_>| bend.value(score)) == reference;
+                self.row.first_negative(0..scores.len(), scores, is_it)
             }
         };
         let slope = slope.with_hardest(hardest);
@@ -53,7 +58,10 @@ impl<E: Element> Kernel for Backward<'_, E> {
 
 /// The gradient of the scores of one query as a function of them.
 pub struct Slope<'a, R> {
+    request: Request,
     temperature: f64,
+    /// What becomes of the scores of negatives.
+    bend: Option<Bend<R>>,
     power: Power,
     /// Scores as negatives have them, relative to the reference.
     scale: Scale<R>,
@@ -71,6 +79,7 @@ pub struct Slope<'a, R> {
     plain: f64,
     excess: f64,
     losses: f64,
+    binary: f64,
     weakest: f64,
     strongest: f64,
 }
@@ -85,7 +94,11 @@ impl<'a, R: Real> Slope<'a, R> {
         let reference = table[REFERENCE].to_f64();
         let log_sum = table[Statistic::Negatives as usize];
         let mut slope = Self {
+            request,
             temperature: request.temperature(),
+            bend: request
+                .curve()
+                .map(|curve| Bend::new(curve, curve.negative)),
             power: Power::of(request),
             scale: Scale::new(table[REFERENCE], request.negative_temperature()),
             log_sum,
@@ -102,6 +115,7 @@ impl<'a, R: Real> Slope<'a, R> {
                 true => 0.0,
                 false => upstream(Statistic::PositiveLosses),
             },
+            binary: upstream(Statistic::BinaryLosses),
             weakest: upstream(Statistic::WeakestPositive),
             strongest: upstream(Statistic::StrongestPositive),
         };
@@ -135,7 +149,7 @@ impl<'a, R: Real> Slope<'a, R> {
         row: Row<R>,
         scratch: &mut Scratch<E>,
     ) {
-        scratch.collect(row, first, scores);
+        scratch.collect(row, first, scores, self.request.curve());
         self.write_collected::<FMA, E>(None, scores, first, row, scratch);
     }
 
@@ -149,6 +163,16 @@ impl<'a, R: Real> Slope<'a, R> {
         row: Row<R>,
         scratch: &mut Scratch<E>,
     ) {
+        let columns = first..first + out.len();
+        // It is looked at here, before its score gives way to its gradient.
+        let hardest = self
+            .hardest_column
+            .filter(|column| columns.contains(column));
+        let hardest = hardest.map(|column| {
+            let score = scores.unwrap_or(out)[column - first].widen();
+            let slope = self.bend.map_or(1.0, |bend| bend.slope(score).to_f64());
+            (column, self.hardest * slope)
+        });
         self.write_negatives::<FMA, E>(scores, out, first, row, scratch);
         let mut add = |column: usize, gradient: f64| {
             let out = &mut out[column - first];
@@ -157,17 +181,12 @@ impl<'a, R: Real> Slope<'a, R> {
         for &positive in &scratch.positives {
             add(positive.column, self.positive(positive));
         }
-        let columns = first..first + out.len();
-        if let Some(column) = self
-            .hardest_column
-            .filter(|column| columns.contains(column))
-        {
-            let out = &mut out[column - first];
-            *out = E::from_real(R::from_f64(out.widen().to_f64() + self.hardest));
+        if let Some((column, gradient)) = hardest {
+            add(column, gradient);
         }
     }
 
-    /// Writes the part of the log-sum-exp over the negatives, and 0 everywhere else.
+    /// Writes the part of the sums over the negatives, and 0 everywhere else.
     #[inline(always)]
     fn write_negatives<const FMA: bool, E: Element<Real = R>>(
         &self,
@@ -177,10 +196,11 @@ impl<'a, R: Real> Slope<'a, R> {
         row: Row<R>,
         scratch: &mut Scratch<E>,
     ) {
-        if self.negatives == 0.0 {
+        if self.negatives == 0.0 && self.binary == 0.0 {
             return out.fill(E::from_real(R::default()));
         }
         let factor = R::from_f64(self.negatives);
+        let logit = Logit::new(self.request);
         for (index, out) in out.chunks_mut(CHUNK).enumerate() {
             let start = index * CHUNK;
             let scores = match scores {
@@ -194,9 +214,33 @@ impl<'a, R: Real> Slope<'a, R> {
             let columns = first + start..first + start + out.len();
             let excluded = row.excluded(columns.clone(), scores, &mut scratch.excluded);
             let target = E::target(out, &mut scratch.gradient);
-            chunk::softmax::<FMA, R>(scores, excluded, self.scale, self.log_sum, factor, target);
+            let values = match self.bend {
+                Some(bend) => {
+                    chunk::bend(scores, bend, &mut scratch.bent);
+                    &scratch.bent[..scores.len()]
+                }
+                None => scores,
+            };
+            match self.negatives == 0.0 {
+                true => target.fill(R::default()),
+                false => chunk::softmax::<FMA, R>(
+                    values,
+                    excluded,
+                    self.scale,
+                    self.log_sum,
+                    factor,
+                    target,
+                ),
+            }
+            if self.binary != 0.0 {
+                let factor = R::from_f64(self.binary);
+                chunk::add_sigmoid::<FMA, R>(values, excluded, logit, factor, target);
+            }
             if let Some(weights) = row.weights {
                 chunk::weigh(excluded, &weights[columns], target);
+            }
+            if let Some(bend) = self.bend {
+                chunk::unbend(scores, excluded, bend, target);
             }
             E::store(out, &scratch.gradient);
         }
@@ -207,6 +251,7 @@ impl<'a, R: Real> Slope<'a, R> {
         let Positive {
             column,
             score,
+            slope,
             weight,
         } = positive;
         let mut gradient = 0.0;
@@ -224,12 +269,15 @@ impl<'a, R: Real> Slope<'a, R> {
         if self.losses != 0.0 {
             gradient -= self.push(positive);
         }
+        if self.binary != 0.0 {
+            gradient -= self.binary * weight * sigmoid(-logit(score, self.request));
+        }
         if self.positives.weakest.column() == Some(column) {
             gradient += self.weakest;
         }
         if self.positives.strongest.column() == Some(column) {
             gradient += self.strongest;
         }
-        gradient
+        gradient * slope
     }
 }

@@ -1,7 +1,8 @@
 //! The statistics of one query.
 
 use super::{
-    chunk::{self, CHUNK, Scale},
+    chunk::{self, CHUNK, Logit, Scale},
+    curve::Bend,
     element::Element,
     isa::Kernel,
     positives::{Positives, relative, softplus},
@@ -28,7 +29,8 @@ impl<E: Element> Kernel for Forward<'_, E> {
     fn run<const FMA: bool>(self) {
         let mut summary = Summary::default();
         // The scores of a query without positives are not looked at.
-        if self.scratch.collect(self.row, 0, self.scores) {
+        let curve = self.request.curve();
+        if self.scratch.collect(self.row, 0, self.scores, curve) {
             summary.active = true;
             summary.add_collected::<FMA, E>(0, self.scores, self.row, self.request, self.scratch);
         }
@@ -65,7 +67,7 @@ impl<R: Real> Summary<R> {
         request: Request,
         scratch: &mut Scratch<E>,
     ) {
-        self.active |= scratch.collect(row, first, scores);
+        self.active |= scratch.collect(row, first, scores, request.curve());
         self.add_collected::<FMA, E>(first, scores, row, request, scratch);
     }
 
@@ -81,15 +83,29 @@ impl<R: Real> Summary<R> {
         for &positive in &scratch.positives {
             self.positives.add(positive, request);
         }
+        let bend = request
+            .curve()
+            .map(|curve| Bend::new(curve, curve.negative));
         for (index, scores) in scores.chunks(CHUNK).enumerate() {
             let start = first + index * CHUNK;
             let columns = start..start + scores.len();
             let wide = E::load(scores, &mut scratch.wide);
             let excluded = row.excluded(columns.clone(), wide, &mut scratch.excluded);
             let weights = row.weights.map(|weights| &weights[columns.clone()]);
-            if self.negatives.add::<FMA>(wide, excluded, weights, request) {
-                let hardest = row.first_negative(columns, scores, self.negatives.max);
-                self.negatives.hardest = hardest;
+            let values = match bend {
+                Some(bend) => {
+                    chunk::bend(wide, bend, &mut scratch.bent);
+                    &scratch.bent[..wide.len()]
+                }
+                None => wide,
+            };
+            if self
+                .negatives
+                .add::<FMA>(values, excluded, weights, request)
+            {
+                let max = self.negatives.max;
+                let is_max = |score: R| bend.map_or(score, |bend| bend.value(score)) == max;
+                self.negatives.hardest = row.first_negative(columns, scores, is_max);
             }
         }
     }
@@ -137,6 +153,7 @@ impl<R: Real> Summary<R> {
                 Statistic::HardestNegative => negatives.largest(),
                 _ if unknown => f64::NAN,
                 Statistic::PositiveLosses => self.positive_losses(reference, request),
+                Statistic::BinaryLosses => negatives.binary + positives.binary,
                 _ => positives.statistic(statistic, reference, request),
             };
             write(statistic as usize, value);
@@ -178,6 +195,8 @@ struct Negatives<R> {
     hardest: Option<usize>,
     /// The sum of `exp((score - max) / temperature)`.
     sum: f64,
+    /// The loss of each alone, summed with the weights.
+    binary: f64,
     count: u64,
     unordered: bool,
 }
@@ -188,6 +207,7 @@ impl<R: Real> Default for Negatives<R> {
             max: R::NEG_INFINITY,
             hardest: None,
             sum: 0.0,
+            binary: 0.0,
             count: 0,
             unordered: false,
         }
@@ -228,12 +248,17 @@ impl<R: Real> Negatives<R> {
             self.count += count;
             self.unordered |= unordered;
         }
+        if request.computes(Statistic::BinaryLosses) {
+            let logit = Logit::new(request);
+            self.binary += chunk::sum_softplus::<FMA, R>(scores, excluded, weights, logit);
+        }
         rises && request.computes(Statistic::HardestNegative)
     }
 
     fn merge(&mut self, later: &Self, temperature: f64) {
         self.count += later.count;
         self.unordered |= later.unordered;
+        self.binary += later.binary;
         let (max, later_max) = (self.max.to_f64(), later.max.to_f64());
         if later.max > self.max {
             self.sum = self.sum * relative(max, later_max, temperature).exp() + later.sum;

@@ -16,7 +16,8 @@ use crate::kernels::table::{
 
 /// Writes the gradient of the scores, given the table and its gradient; `segments` cubes share
 /// a row, whose units read `ahead` vectors at a time, and `single` says whether only one
-/// positive of each row stayed, `losses` whether the losses of single positives were asked for.
+/// positive of each row stayed, `losses` whether the losses of single positives were asked for,
+/// `binary` whether those of single documents were.
 #[cube(launch_unchecked, address_type = "dynamic")]
 pub fn row_statistics_backward<F: Float, B: Int, C: Int, I: Int, N: Size>(
     batch: &Batch<F, B, C, I, N>,
@@ -28,6 +29,7 @@ pub fn row_statistics_backward<F: Float, B: Int, C: Int, I: Int, N: Size>(
     #[comptime] ahead: usize,
     #[comptime] single: bool,
     #[comptime] losses: bool,
+    #[comptime] binary: bool,
     #[define(F, B, C, I)] _dtypes: [ElemType; 4],
 ) {
     let row = CUBE_POS / segments;
@@ -46,7 +48,14 @@ pub fn row_statistics_backward<F: Float, B: Int, C: Int, I: Int, N: Size>(
             i += step;
         }
     } else {
-        let slope = Slope::new(table, upstream, row * comptime![WIDTH], scale, losses);
+        let slope = Slope::new(
+            table,
+            upstream,
+            row * comptime![WIDTH],
+            scale,
+            losses,
+            binary,
+        );
         while i < vectors {
             let loaded = Documents::<F, B, C, N>::load_ahead::<I>(batch, &query, i, step, ahead);
             #[unroll]
@@ -72,6 +81,7 @@ struct Slope {
     positives: f32,
     excess: f32,
     losses: f32,
+    binary: f32,
     weakest: f32,
     strongest: f32,
     reference: f32,
@@ -97,6 +107,7 @@ impl Slope {
         start: usize,
         scale: &Scale,
         #[comptime] wants_losses: bool,
+        #[comptime] wants_binary: bool,
     ) -> Slope {
         let rate = scale.factor * 0.5;
         let reference = table[start + comptime![REFERENCE]];
@@ -112,15 +123,21 @@ impl Slope {
                 negatives += losses * table[start + comptime![PUSH]];
             }
         }
+        let mut binary = 0.0f32.runtime();
+        if comptime![wants_binary] {
+            binary = upstream[start + comptime![Statistic::BinaryLosses as usize]] * rate;
+        }
         Slope {
             scale: Scale {
                 factor: scale.factor,
                 negative_factor: scale.negative_factor,
                 exponent: scale.exponent,
                 hardness: scale.hardness,
+                bias: scale.bias,
             },
             negatives,
             losses,
+            binary,
             hardest: upstream[start + comptime![Statistic::HardestNegative as usize]] * rate,
             mean: upstream[start + comptime![Statistic::PositiveMean as usize]] * rate,
             positives: upstream[start + comptime![Statistic::UnweightedPositives as usize]] * rate,
@@ -153,26 +170,30 @@ impl Slope {
         if documents.are_negatives() && hardest >= comptime![size as u32] {
             #[unroll]
             for k in 0..size {
-                let gradient = self.of_negative(documents.score(k));
+                let gradient = self.of_negative(documents.of_negative(k));
                 let gradient = documents.judgements.weigh(k, gradient);
+                let gradient = documents.through_negative(k, gradient);
                 gradients.insert(k, F::cast_from(gradient));
             }
         } else {
             #[unroll]
             for k in 0..size {
                 let column = documents.column + comptime![k as u32];
-                let score = documents.score(k);
                 let mut gradient = 0.0f32.runtime();
                 if documents.is_negative(k) {
-                    gradient = documents.judgements.weigh(k, self.of_negative(score));
-                }
-                if column == self.hardest_column {
-                    gradient += self.hardest;
+                    gradient = self.of_negative(documents.of_negative(k));
+                    gradient = documents.judgements.weigh(k, gradient);
+                    if column == self.hardest_column {
+                        gradient += self.hardest;
+                    }
+                    gradient = documents.through_negative(k, gradient);
                 }
                 if documents.is_positive(k)
                     && (comptime![!single] || column == self.strongest_column)
                 {
-                    gradient = self.of_positive(score, documents.judgements.weight(k), column);
+                    let weight = documents.judgements.weight(k);
+                    gradient = self.of_positive(documents.of_positive(k), weight, column);
+                    gradient = documents.through_positive(k, gradient);
                 }
                 gradients.insert(k, F::cast_from(gradient));
             }
@@ -185,7 +206,11 @@ impl Slope {
         let x =
             relative(score, self.reference, self.scale.negative_factor) - self.negatives_log_sum;
         // What nobody asked for must not become NaN by a factor of 0.
-        select(self.negatives != 0.0, x.exp() * self.negatives, 0.0)
+        let mut gradient = select(self.negatives != 0.0, x.exp() * self.negatives, 0.0);
+        if self.binary != 0.0 {
+            gradient += self.binary * sigmoid(self.scale.logit(score));
+        }
+        gradient
     }
 
     fn of_positive(&self, score: f32, weight: f32, column: u32) -> f32 {
@@ -213,6 +238,9 @@ impl Slope {
         if self.losses != 0.0 {
             let above = relative(score, self.reference, self.scale.factor);
             gradient -= self.losses * weight * sigmoid(self.level - above);
+        }
+        if self.binary != 0.0 {
+            gradient -= self.binary * weight * sigmoid(-self.scale.logit(score));
         }
         if column == self.strongest_column {
             gradient += self.strongest;

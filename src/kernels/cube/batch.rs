@@ -2,6 +2,8 @@
 
 use cubecl::prelude::*;
 
+use super::curve::Curve;
+
 /// A matrix whose rows may have gaps behind them, or be the same for all.
 #[derive(CubeType, CubeLaunch)]
 pub struct Matrix<T: CubePrimitive> {
@@ -34,6 +36,8 @@ pub struct Pairs<B: Int, C: Int, N: Size> {
 pub struct Batch<F: Float, B: Int, C: Int, I: Int, N: Size> {
     pub scores: Matrix<Vector<F, N>>,
     pub pairs: Pairs<B, C, N>,
+    /// What becomes of the scores before anything is summed up.
+    pub curve: ComptimeOption<Curve>,
     /// The largest score of each query's negatives that is believed.
     ceilings: ComptimeOption<OwnedTensor<f32>>,
     /// The column of the only positive of each query.

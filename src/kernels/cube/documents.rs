@@ -4,6 +4,7 @@ use cubecl::prelude::*;
 
 use super::{
     batch::{Batch, Matrix, Pairs, Query},
+    curve::{self, Curve},
     row::{INFINITY, NEG_INFINITY, magnitude},
 };
 
@@ -125,6 +126,8 @@ pub struct Documents<F: Float, B: Int, C: Int, N: Size> {
     pub column: u32,
     scores: Vector<F, N>,
     pub judgements: Judgements<B, C, N>,
+    /// What becomes of the scores.
+    curve: ComptimeOption<Curve>,
     /// The largest score of a negative that is believed.
     ceiling: ComptimeOption<f32>,
 }
@@ -141,6 +144,7 @@ impl<F: Float, B: Int, C: Int, N: Size> Documents<F, B, C, N> {
             column: (i * N::value()) as u32,
             scores: batch.scores.at(query.row, i),
             judgements: Judgements::<B, C, N>::load(&batch.pairs, query.row, i),
+            curve: batch.curve.as_ref().map(|curve| curve.copy()),
             ceiling: query.ceiling,
         }
     }
@@ -163,8 +167,28 @@ impl<F: Float, B: Int, C: Int, N: Size> Documents<F, B, C, N> {
         loaded
     }
 
-    pub fn score(&self, #[comptime] k: usize) -> f32 {
+    fn score(&self, #[comptime] k: usize) -> f32 {
         f32::cast_from(self.scores.extract(k))
+    }
+
+    /// What becomes of its score, being that of a negative.
+    pub fn of_negative(&self, #[comptime] k: usize) -> f32 {
+        curve::of_negative(&self.curve, self.score(k))
+    }
+
+    /// The gradient of the score of a negative, given that of what became of it.
+    pub fn through_negative(&self, #[comptime] k: usize, gradient: f32) -> f32 {
+        curve::through_negative(&self.curve, self.score(k), gradient)
+    }
+
+    /// What becomes of its score, being that of a positive.
+    pub fn of_positive(&self, #[comptime] k: usize) -> f32 {
+        curve::of_positive(&self.curve, self.score(k))
+    }
+
+    /// The gradient of the score of a positive, given that of what became of it.
+    pub fn through_positive(&self, #[comptime] k: usize, gradient: f32) -> f32 {
+        curve::through_positive(&self.curve, self.score(k), gradient)
     }
 
     pub fn is_positive(&self, #[comptime] k: usize) -> bool {

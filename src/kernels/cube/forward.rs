@@ -161,7 +161,7 @@ fn hardest_column<F: Float, B: Int, C: Int, I: Int, N: Size>(
         #[unroll]
         for i in 0..size {
             let k = comptime![size - 1 - i];
-            if documents.is_negative(k) && documents.score(k) == summary.negatives.max {
+            if documents.is_negative(k) && documents.of_negative(k) == summary.negatives.max {
                 hardest = documents.column + comptime![k as u32];
             }
         }
@@ -209,6 +209,14 @@ fn write(
         }
         table[start + comptime![REFERENCE]] = reference;
         table[start + comptime![HARDEST_COLUMN]] = pack(hardest_column);
+        if comptime![asked.binary] {
+            let unknown = positives.count == 0
+                || positives.has_nan()
+                || positives.is_weightless()
+                || negatives.has_nan();
+            table[start + comptime![Statistic::BinaryLosses as usize]] =
+                select(unknown, nan, summary.binary);
+        }
 
         let unknown = unknown || positives.has_nan();
         let strongest = select(unknown, nan, positives.max);
@@ -270,7 +278,7 @@ fn write_losses<F: Float, B: Int, C: Int, I: Int, N: Size>(
             for k in 0..N::value() {
                 let column = documents.column + comptime![k as u32];
                 if documents.is_positive(k) && query.keeps(column) {
-                    let gap = level - relative(documents.score(k), reference, scale.factor);
+                    let gap = level - relative(documents.of_positive(k), reference, scale.factor);
                     loss += documents.judgements.weigh(k, softplus(gap));
                     push += documents.judgements.weigh(k, sigmoid(gap));
                 }

@@ -12,6 +12,7 @@
 mod backward;
 mod batch;
 mod ceiling;
+mod curve;
 mod documents;
 mod draw;
 mod forward;
@@ -23,6 +24,7 @@ mod summary;
 pub use backward::*;
 pub use batch::*;
 pub use ceiling::*;
+pub use curve::{BendLaunch, CurveLaunch};
 pub use draw::*;
 pub use forward::*;
 pub use row::*;

@@ -40,10 +40,10 @@ impl Negatives {
         factor: f32,
         #[comptime] asked: Asked,
     ) {
-        let mut max = documents.score(0usize);
+        let mut max = documents.of_negative(0usize);
         #[unroll]
         for k in 1..N::value() {
-            max = max.max(documents.score(k));
+            max = max.max(documents.of_negative(k));
         }
         self.raise(max, documents.column, factor, asked);
         if comptime![asked.sum] {
@@ -51,7 +51,7 @@ impl Negatives {
             let mut part = 0.0f32;
             #[unroll]
             for k in 0..N::value() {
-                let term = relative(documents.score(k), self.max, factor).exp();
+                let term = relative(documents.of_negative(k), self.max, factor).exp();
                 part += documents.judgements.weigh(k, term);
             }
             self.sum += part;
@@ -72,7 +72,7 @@ impl Negatives {
         #[unroll]
         for k in 0..N::value() {
             if documents.is_negative(k) {
-                let score = documents.score(k);
+                let score = documents.of_negative(k);
                 let size = magnitude(score);
                 self.count += 1;
                 self.magnitude = self.magnitude.max(size);
@@ -90,7 +90,7 @@ impl Negatives {
             #[unroll]
             for k in 0..N::value() {
                 if documents.is_negative(k) {
-                    let term = relative(documents.score(k), self.max, factor).exp();
+                    let term = relative(documents.of_negative(k), self.max, factor).exp();
                     part += documents.judgements.weigh(k, term);
                     if documents.judgements.is_weightless(k) {
                         self.magnitude = NAN.runtime();

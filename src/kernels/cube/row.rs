@@ -43,6 +43,8 @@ pub struct Asked {
     pub sum: bool,
     /// The losses of single positives.
     pub losses: bool,
+    /// The losses of single documents.
+    pub binary: bool,
     /// A mean of the positives whose exponent is so small that sums lose its digits.
     pub small: bool,
     /// Documents have weights.
@@ -54,6 +56,7 @@ impl Asked {
         Self {
             sum: request.computes(Statistic::Negatives),
             losses: request.wants(Statistic::PositiveLosses),
+            binary: request.wants(Statistic::BinaryLosses),
             small: request.wants(Statistic::PositiveMean) && request.exponent().abs() < 0.5,
             weights,
         }
@@ -71,6 +74,8 @@ pub struct Scale {
     pub exponent: f32,
     /// How much harder negatives weigh more.
     pub hardness: f32,
+    /// What is added to a score that is compared with nothing.
+    pub bias: f32,
 }
 
 #[cube]
@@ -78,6 +83,11 @@ impl Scale {
     /// Whether the sum with the exponent is measured from the largest, not the smallest.
     pub fn is_from_largest(&self) -> bool {
         self.exponent >= 0.0
+    }
+
+    /// A score that is compared with nothing.
+    pub fn logit(&self, score: f32) -> f32 {
+        score * 0.5 * self.factor + self.bias
     }
 
     /// What a positive has in the sum with the exponent, given how far it lies behind the one

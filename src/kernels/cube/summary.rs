@@ -7,7 +7,7 @@ use super::{
     documents::Documents,
     negatives::Negatives,
     positives::Positives,
-    row::{Asked, Scale},
+    row::{Asked, NAN, Scale, softplus},
 };
 
 /// The places of the words in which a summary is written down.
@@ -30,29 +30,40 @@ mod word {
     // Where they are not asked for, these are left out.
     pub const POSITIVE_WEIGHT: usize = POSITIVE_CANDIDATES + 1;
     pub const POSITIVE_SHORTFALL: usize = POSITIVE_WEIGHT + 1;
+    pub const BINARY: usize = POSITIVE_SHORTFALL + 1;
 }
 
 /// The words that it takes to write down a summary.
 pub const fn summary_words(asked: Asked) -> usize {
     match asked {
+        Asked { binary: true, .. } => word::BINARY + 1,
         Asked { small: true, .. } => word::POSITIVE_SHORTFALL + 1,
         Asked { weights: true, .. } => word::POSITIVE_WEIGHT + 1,
         _ => word::POSITIVE_CANDIDATES + 1,
     }
 }
 
+/// The vectors whose losses are summed up by themselves.
+const RECENT: u32 = 64;
+
 /// The words that it takes besides to sum up the losses of single positives, and what they are
 /// summed up from.
 const LOSS_WORDS: usize = 5;
 
 /// The shared memory that a unit takes, at most.
-pub const SHARED_BYTES_PER_UNIT: usize = 4 * (word::POSITIVE_SHORTFALL + 1 + LOSS_WORDS);
+pub const SHARED_BYTES_PER_UNIT: usize = 4 * (word::BINARY + 1 + LOSS_WORDS);
 
 /// The negatives and positives that were seen.
 #[derive(CubeType)]
 pub struct Summary {
     pub negatives: Negatives,
     pub positives: Positives,
+    /// The losses of single documents, summed with their weights.
+    pub binary: f32,
+    /// Those of the last `recent_count` vectors, not added to the others yet: few additions to
+    /// the large sum are rounded to it.
+    recent: f32,
+    recent_count: u32,
 }
 
 #[cube]
@@ -61,6 +72,9 @@ impl Summary {
         Summary {
             negatives: Negatives::new(),
             positives: Positives::new(),
+            binary: 0.0f32.runtime(),
+            recent: 0.0f32.runtime(),
+            recent_count: 0u32.runtime(),
         }
     }
 
@@ -73,29 +87,61 @@ impl Summary {
         scale: &Scale,
         #[comptime] asked: Asked,
     ) {
+        let mut binary = 0.0f32.runtime();
         if documents.are_negatives() {
             self.negatives
                 .add_all::<F, B, C, N>(documents, scale.negative_factor, asked);
+            if comptime![asked.binary] {
+                #[unroll]
+                for k in 0..N::value() {
+                    let loss = softplus(scale.logit(documents.of_negative(k)));
+                    binary += documents.judgements.weigh(k, loss);
+                }
+            }
         } else {
             self.negatives
                 .add::<F, B, C, N>(documents, scale.negative_factor, asked);
             #[unroll]
             for k in 0..N::value() {
+                if comptime![asked.binary] && documents.is_negative(k) {
+                    let loss = softplus(scale.logit(documents.of_negative(k)));
+                    binary += documents.judgements.weigh(k, loss);
+                    if documents.judgements.is_weightless(k) {
+                        self.negatives.magnitude = NAN.runtime();
+                    }
+                }
                 if documents.is_positive(k) {
                     let column = documents.column + comptime![k as u32];
                     self.positives.candidates += 1;
                     if query.keeps(column) {
                         let weight = documents.judgements.weight_or_lowest(k);
-                        self.positives
-                            .add(documents.score(k), weight, column, scale, asked);
+                        let score = documents.of_positive(k);
+                        self.positives.add(score, weight, column, scale, asked);
+                        if comptime![asked.binary] {
+                            binary += weight * softplus(-scale.logit(score));
+                        }
                     }
                 }
             }
         }
+        if comptime![asked.binary] {
+            self.recent += binary;
+            self.recent_count += 1;
+            if self.recent_count == RECENT {
+                self.add_recent();
+            }
+        }
+    }
+
+    fn add_recent(&mut self) {
+        self.binary += self.recent;
+        self.recent = 0.0f32.runtime();
+        self.recent_count = 0u32.runtime();
     }
 
     /// Puts together what the `units` units of the cube have seen, a power of two, for the first.
     pub fn combine(&mut self, #[comptime] units: usize, scale: &Scale, #[comptime] asked: Asked) {
+        self.add_recent();
         if comptime![units > 1] {
             let unit = UNIT_POS as usize;
             let mut exchange = Shared::<[u32]>::new_slice(comptime![summary_words(asked) * units]);
@@ -108,6 +154,7 @@ impl Summary {
                     self.negatives
                         .merge(&other.negatives, scale.negative_factor);
                     self.positives.merge(&other.positives, scale, asked);
+                    self.binary += other.binary;
                     self.store(&mut exchange, unit, units, asked);
                 }
                 sync_cube();
@@ -149,6 +196,9 @@ impl Summary {
             words[start + comptime![word::POSITIVE_SHORTFALL * step]] =
                 u32::reinterpret(self.positives.shortfall);
         }
+        if comptime![asked.binary] {
+            words[start + comptime![word::BINARY * step]] = u32::reinterpret(self.binary);
+        }
     }
 
     /// What was [stored](Summary::store).
@@ -167,7 +217,14 @@ impl Summary {
         if comptime![asked.small] {
             shortfall = f32::reinterpret(words[start + comptime![word::POSITIVE_SHORTFALL * step]]);
         }
+        let mut binary = 0.0f32.runtime();
+        if comptime![asked.binary] {
+            binary = f32::reinterpret(words[start + comptime![word::BINARY * step]]);
+        }
         Summary {
+            binary,
+            recent: 0.0f32.runtime(),
+            recent_count: 0u32.runtime(),
             negatives: Negatives {
                 max: f32::reinterpret(words[start + comptime![word::NEGATIVE_MAX * step]]),
                 sum: f32::reinterpret(words[start + comptime![word::NEGATIVE_SUM * step]]),

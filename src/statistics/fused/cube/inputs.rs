@@ -11,7 +11,11 @@ use cubecl::{
 
 use crate::{
     kernels::{
-        cube::{self, Asked, BatchLaunch, MatrixLaunch, PairsLaunch, ScaleLaunch},
+        cube::{
+            self, Asked, BatchLaunch, BendLaunch, CurveLaunch, MatrixLaunch, PairsLaunch,
+            ScaleLaunch,
+        },
+        curve::{Curve, Product},
         table::Request,
     },
     statistics::judged::{Candidates, Ceilings, Chosen, Judged, Relevance, Weights},
@@ -152,11 +156,15 @@ impl Inputs {
     }
 
     /// As the kernels take them.
-    pub fn launch<F: Float, B: Int, C: Int, I: Int, N: Size>(&self) -> BatchLaunch<F, B, C, I, N> {
+    pub fn launch<F: Float, B: Int, C: Int, I: Int, N: Size>(
+        &self,
+        curve: Option<Curve>,
+    ) -> BatchLaunch<F, B, C, I, N> {
         let [ceilings, chosen] = [&self.ceilings, &self.chosen].map(Clone::clone);
         BatchLaunch::new(
             matrix(&self.scores, self.vector),
             self.pairs.launch(self.vector),
+            curve.map(launch_curve).into(),
             ceilings.map(CubeTensor::into_tensor_arg).into(),
             chosen.map(CubeTensor::into_tensor_arg).into(),
         )
@@ -196,7 +204,26 @@ pub fn scale(request: Request) -> ScaleLaunch {
         (2.0 / request.negative_temperature()) as f32,
         exponent,
         request.hardness() as f32,
+        request.bias() as f32,
     )
+}
+
+/// A curve, as the kernels take it.
+fn launch_curve(curve: Curve) -> CurveLaunch {
+    let bend = |product: Product| {
+        BendLaunch::new(
+            product.rate as f32,
+            product.offset as f32,
+            product.center as f32,
+            if curve.paced { 0.0 } else { f32::MIN },
+            if curve.paced {
+                0.0
+            } else {
+                product.rate as f32
+            },
+        )
+    };
+    CurveLaunch::new(bend(curve.positive), bend(curve.negative))
 }
 
 /// A matrix of vectors, as the kernels take it.

@@ -18,6 +18,7 @@ use crate::{
     kernels::{
         ceiling::PositiveThreshold,
         cube::WIDTH,
+        curve::Curve,
         reference::{Case, TEMPERATURE, Tolerance, weights},
         table,
     },
@@ -28,7 +29,7 @@ use crate::{
 };
 
 /// All but the losses of single positives, which take a second look.
-const AT_ONE_LOOK: [Statistic; 7] = [
+const AT_ONE_LOOK: [Statistic; 8] = [
     Statistic::Negatives,
     Statistic::PositiveMean,
     Statistic::UnweightedPositives,
@@ -36,6 +37,7 @@ const AT_ONE_LOOK: [Statistic; 7] = [
     Statistic::WeakestPositive,
     Statistic::StrongestPositive,
     Statistic::HardestNegative,
+    Statistic::BinaryLosses,
 ];
 
 #[derive(Clone)]
@@ -128,6 +130,11 @@ impl Batch {
     fn with_options(mut self, exponent: f64, hardness: f64) -> Self {
         let request = self.case.request.with_exponent(exponent);
         self.case.request = request.with_hardness(hardness);
+        self
+    }
+
+    fn with_curve(mut self, curve: Curve) -> Self {
+        self.case.request = self.case.request.with_curve(curve).with_bias(-1.5);
         self
     }
 
@@ -373,6 +380,37 @@ fn false_negatives() {
     }
 }
 
+#[test]
+fn curves() {
+    let rule = FalseNegatives::new(PositiveThreshold::Weakest).with_margin(0.7);
+    // Of more positives, some have the same value near the flat top of the circle's curve.
+    for (curve, most) in [(Curve::circle(0.25), 1271), (Curve::focal(0.5), 10_000)] {
+        for shape in [[1, 1], [4, 3], [41, 1271], [8, 1024], [4, most]] {
+            let mut batch = Batch::new(shape).with_curve(curve);
+            // Their squares in units of the temperature are as far apart as other scores.
+            for score in &mut batch.case.scores {
+                *score *= 0.5;
+            }
+            batch.check();
+            batch.clone().with_candidates().with_draws().check();
+            batch.clone().with_weights().check_with_cubes(64, 1, 2);
+            batch
+                .clone()
+                .with_options(-1.0, 0.5)
+                .check_with_cubes(8, 4, 1);
+            batch.with_false_negatives(rule).check();
+        }
+        let mut batch = Batch::new([8, 300]).with_curve(curve);
+        for i in (0..8 * 300).filter(|&i| i % 7 == 3 && !batch.case.positives[i]) {
+            batch.case.scores[i] = f64::NEG_INFINITY;
+        }
+        batch.check();
+        let request = Request::new(TEMPERATURE, &Statistic::ALL);
+        batch.case.request = request.with_curve(curve);
+        batch.check();
+    }
+}
+
 /// Ignored for whichever reason, a document may have any score.
 #[test]
 fn scores_of_ignored_documents_are_not_read() {
@@ -435,11 +473,7 @@ fn a_positive_of_nan_ignores_no_negative() {
 #[test]
 fn weights_that_are_none() {
     let of_negatives = [Statistic::Negatives, Statistic::HardestNegative];
-    let of_positives = [
-        Statistic::PositiveMean,
-        Statistic::PositiveExcess,
-        Statistic::PositiveLosses,
-    ];
+    let of_positives = [Statistic::PositiveMean, Statistic::PositiveExcess];
     for wrong in [f64::NAN, -1.0, -1e-30] {
         for (column, is_positive) in [(0, true), (1, true), (2, false), (7, false)] {
             for exponent in [1.0, 0.1, 0.0] {
@@ -453,13 +487,12 @@ fn weights_that_are_none() {
                     CubeBackend::row_statistics(batch.scores(), batch.judged(), batch.request());
                 let table = numbers(table);
                 for statistic in Statistic::ALL {
-                    let is_nan = match is_positive {
-                        true => of_positives.contains(&statistic),
-                        false => {
-                            of_negatives.contains(&statistic)
-                                || statistic == Statistic::PositiveLosses
-                        }
+                    let of_these = match is_positive {
+                        true => of_positives.as_slice(),
+                        false => &of_negatives,
                     };
+                    let of_all = [Statistic::PositiveLosses, Statistic::BinaryLosses];
+                    let is_nan = of_these.contains(&statistic) || of_all.contains(&statistic);
                     let value = table[statistic as usize];
                     assert_eq!(value.is_nan(), is_nan, "{statistic:?} of {wrong}: {value}");
                     assert!(table[WIDTH + statistic as usize].is_finite());

@@ -1,0 +1,101 @@
+//! What a loss makes of single scores before it compares them.
+
+/// What a score becomes before the statistics are taken of it: of a positive by one curve, of a
+/// negative by another.
+///
+/// ```text
+/// f(s) = u(s) (s - d),   u(s) = k s + c
+/// ```
+///
+/// A paced curve has `max(u, 0)` in the place of `u`, a constant that no gradient flows
+/// through: it weighs how far a score is from where it should be. A score of minus infinity
+/// stays what it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Curve {
+    pub(crate) positive: Product,
+    pub(crate) negative: Product,
+    pub(crate) paced: bool,
+}
+
+/// The numbers of one curve.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Product {
+    /// `k`.
+    pub rate: f64,
+    /// `c`.
+    pub offset: f64,
+    /// `d`.
+    pub center: f64,
+}
+
+impl Curve {
+    /// That of the circle loss, with `u` a constant: for negatives
+    /// `max(s + margin, 0) (s - margin)`, for positives
+    /// `max(1 + margin - s, 0) (s - 1 + margin)`.
+    ///
+    /// # Panics
+    ///
+    /// If the margin is not finite.
+    pub fn circle(margin: f64) -> Self {
+        assert_finite("circle", margin);
+        Self {
+            positive: Product {
+                rate: -1.0,
+                offset: 1.0 + margin,
+                center: 1.0 - margin,
+            },
+            negative: Product {
+                rate: 1.0,
+                offset: margin,
+                center: margin,
+            },
+            paced: true,
+        }
+    }
+
+    /// That of focal InfoNCE: for negatives `s (s + margin)`, for positives `s^2`.
+    ///
+    /// # Panics
+    ///
+    /// If the margin is not finite.
+    pub fn focal(margin: f64) -> Self {
+        assert_finite("focal", margin);
+        let square = |offset: f64| Product {
+            rate: 1.0,
+            offset,
+            center: 0.0,
+        };
+        Self {
+            positive: square(0.0),
+            negative: square(margin),
+            paced: false,
+        }
+    }
+
+    /// What a score becomes, and the slope of that.
+    #[cfg(any(feature = "cpu", test))]
+    pub(crate) fn bend(&self, product: Product, score: f64) -> [f64; 2] {
+        if score == f64::NEG_INFINITY {
+            return [score, 1.0];
+        }
+        let Product {
+            rate,
+            offset,
+            center,
+        } = product;
+        let factor = rate * score + offset;
+        match self.paced {
+            // Not `max`, which would lose a NaN.
+            true if factor < 0.0 => [0.0, 0.0],
+            true => [factor * (score - center), factor],
+            false => [factor * (score - center), factor + rate * (score - center)],
+        }
+    }
+}
+
+fn assert_finite(who: &str, margin: f64) {
+    assert!(
+        (margin as f32).is_finite(),
+        "Curve::{who}: expected a finite margin, got {margin}"
+    );
+}
