@@ -28,6 +28,9 @@
 //! | [`DclLoss`] | `lse_N(s) - mean_P(s)` | on all alike, and never less |
 //! | [`MarginRankingLoss`] | `max(0, max_N(s) - min_P(s) + margin)` | on the weakest alone |
 //! | [`MultiSimilarityLoss`] | `softplus(lse_P(-alpha s)) / alpha + softplus(lse_N(beta s)) / beta` from a base | mostly on the weakest |
+//! | [`CircleLoss`] | LSEPair on scores weighed by how far they are from their places | mostly on the weakest |
+//! | [`FocalInfoNceLoss`] | the mean of InfoNCE on each positive, on `s^2` and `s (s + margin)` | on all, by their scores |
+//! | [`SigmoidLoss`] | `sum_P softplus(-s - bias) + sum_N softplus(s + bias)` | on each by itself |
 //!
 //! Every loss has `forward` (the mean over the queries that have a positive),
 //! `forward_with_reduction` and `forward_no_reduction`. They take a matrix of scores, or
@@ -39,7 +42,7 @@
 //!
 //! Graded judgements and other weights are a matter of [`Targets`], suspected false negatives
 //! ([`FalseNegatives`]) and hardness one of each loss, and [`LearnableTemperature`] learns what the
-//! scores are divided by. [`Bidirectional`] goes around a loss and adds the direction from
+//! scores are divided by, [`LearnableBias`] what is added. [`Bidirectional`] goes around a loss and adds the direction from
 //! documents to queries, and negatives of the same side; [`Matryoshka`] sums a loss over nested
 //! dimensions. [`SpreadOutLoss`] is a regularizer of embeddings beside them.
 //!
@@ -60,6 +63,7 @@
 )]
 
 mod bank;
+mod bias;
 mod cache;
 mod device;
 mod guide;
@@ -79,14 +83,17 @@ mod tile;
 struct Readme;
 
 pub use bank::{BankError, MemoryBank, MemoryBankRecord, Stored};
+pub use bias::{LearnableBias, LearnableBiasConfig};
 pub use cache::{CacheError, CachedStep, GradientCache, Side};
 pub use kernels::ceiling::{FalseNegatives, PositiveThreshold};
 pub use objective::{
-    Bidirectional, DclLoss, DclLossConfig, ExpectedRand1LhLoss, ExpectedRand1LhLossConfig, Forward,
-    JointLhLoss, JointLhLossConfig, LsePairLoss, LsePairLossConfig, MarginMseLoss,
-    MarginRankingLoss, MarginRankingLossConfig, Matryoshka, MultiSimilarityLoss,
-    MultiSimilarityLossConfig, NegativeSelection, Objective, PositiveSelection, PowerMeanLoss,
-    PowerMeanLossConfig, Rand1LhLoss, Rand1LhLossConfig, SumMargLhLoss, SumMargLhLossConfig,
+    Bidirectional, CircleLoss, CircleLossConfig, DclLoss, DclLossConfig, ExpectedRand1LhLoss,
+    ExpectedRand1LhLossConfig, FocalInfoNceLoss, FocalInfoNceLossConfig, Forward, JointLhLoss,
+    JointLhLossConfig, LsePairLoss, LsePairLossConfig, MarginMseLoss, MarginRankingLoss,
+    MarginRankingLossConfig, Matryoshka, MultiSimilarityLoss, MultiSimilarityLossConfig,
+    NegativeSelection, Objective, PositiveSelection, PowerMeanLoss, PowerMeanLossConfig,
+    Rand1LhLoss, Rand1LhLossConfig, SigmoidLoss, SigmoidLossConfig, SumMargLhLoss,
+    SumMargLhLossConfig,
 };
 pub use scores::{Embeddings, Scores, Shards};
 pub use spread_out::{SpreadOutLoss, SpreadOutLossConfig};

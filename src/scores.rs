@@ -15,6 +15,8 @@ pub struct Scores {
     source: Source,
     /// What they are multiplied by, `[1]`.
     scale: Option<Tensor<1>>,
+    /// What is added after that, `[1]`.
+    bias: Option<Tensor<1>>,
 }
 
 // There is one for each batch: what its variants differ in size does not matter.
@@ -31,6 +33,7 @@ impl From<Source> for Scores {
         Self {
             source,
             scale: None,
+            bias: None,
         }
     }
 }
@@ -293,6 +296,17 @@ impl Part {
 }
 
 impl Source {
+    /// The number of queries and of documents.
+    fn dims(&self) -> [usize; 2] {
+        match self {
+            Self::Matrix(scores) => scores.dims(),
+            Self::Embeddings(Embeddings {
+                queries, documents, ..
+            }) => [queries.dims()[0], documents.dims()[0]],
+            Self::Shards(shards) => shards.dims(),
+        }
+    }
+
     /// The scores times a number, `[1]`; differentiable.
     fn scaled(self, scale: &Tensor<1>) -> Self {
         let by = |x: &Tensor<2>| scaled(x, scale);
@@ -310,17 +324,58 @@ impl Source {
             }),
         }
     }
+
+    /// The scores plus a number, `[1]`; differentiable.
+    fn shifted(self, bias: &Tensor<1>) -> Self {
+        if self.dims().contains(&0) && !matches!(self, Self::Matrix(_)) {
+            return self;
+        }
+        // A product has it from dimensions in which all queries are 1.
+        let of_queries = |x: &Tensor<2>| {
+            let ones = summands(bias, x)
+                .into_iter()
+                .map(|x| x.detach().ones_like());
+            with_dimensions(x, ones.collect())
+        };
+        let of_documents = |x: &Tensor<2>| with_dimensions(x, summands(bias, x));
+        match self {
+            Self::Matrix(scores) => Self::Matrix(shifted(&scores, bias)),
+            Self::Embeddings(embeddings) => Self::Embeddings(Embeddings {
+                queries: of_queries(&embeddings.queries),
+                documents: of_documents(&embeddings.documents),
+                ..embeddings
+            }),
+            Self::Shards(shards) => Self::Shards(Shards {
+                queries: shards.queries.iter().map(of_queries).collect(),
+                documents: shards.documents.iter().map(of_documents).collect(),
+                ..shards
+            }),
+        }
+    }
 }
 
 impl Scores {
     /// The scores times a number, `[1]`; differentiable.
     pub(crate) fn scaled(self, scale: Tensor<1>) -> Self {
-        let scale = match self.scale {
-            Some(already) => already.mul(scale),
-            None => scale,
+        let scale_of_all = match self.scale {
+            Some(already) => already.mul(scale.clone()),
+            None => scale.clone(),
         };
         Self {
-            scale: Some(scale),
+            scale: Some(scale_of_all),
+            bias: self.bias.map(|bias| bias.mul(scale)),
+            ..self
+        }
+    }
+
+    /// The scores plus a number, `[1]`; differentiable.
+    pub(crate) fn shifted(self, bias: Tensor<1>) -> Self {
+        let bias = match self.bias {
+            Some(already) => already.add(bias),
+            None => bias,
+        };
+        Self {
+            bias: Some(bias),
             ..self
         }
     }
@@ -388,13 +443,18 @@ impl Scores {
     }
 
     /// The embeddings of queries and then documents, whose products have the scores among them,
-    /// if these come from those of one device.
+    /// if these come from those of one device and nothing is added.
     pub(crate) fn both_sides(&self) -> Option<Embeddings> {
-        let Source::Embeddings(Embeddings {
-            queries,
-            documents,
-            tile,
-        }) = &self.source
+        let Self {
+            source:
+                Source::Embeddings(Embeddings {
+                    queries,
+                    documents,
+                    tile,
+                }),
+            bias: None,
+            ..
+        } = self
         else {
             return None;
         };
@@ -417,9 +477,15 @@ impl Scores {
             Self {
                 source: Source::Embeddings(embeddings),
                 scale: None,
+                bias: None,
             } => Some(embeddings.clone()),
             _ => None,
         }
+    }
+
+    /// Whether [both sides](Scores::both_sides) have the scores among their products.
+    pub(crate) fn have_both_sides(&self) -> bool {
+        self.are_embeddings() && self.bias.is_none()
     }
 
     /// Whether they come from the embeddings of one device.
@@ -439,9 +505,13 @@ impl Scores {
     }
 
     fn into_source(self) -> Source {
-        match &self.scale {
+        let source = match &self.scale {
             Some(scale) => self.source.scaled(scale),
             None => self.source,
+        };
+        match &self.bias {
+            Some(bias) => source.shifted(bias),
+            None => source,
         }
     }
 
@@ -456,13 +526,7 @@ impl Scores {
 
     /// The number of queries and of documents.
     pub(crate) fn dims(&self) -> [usize; 2] {
-        match &self.source {
-            Source::Matrix(scores) => scores.dims(),
-            Source::Embeddings(Embeddings {
-                queries, documents, ..
-            }) => [queries.dims()[0], documents.dims()[0]],
-            Source::Shards(shards) => shards.dims(),
-        }
+        self.source.dims()
     }
 
     /// Panics unless the targets are those of these scores.
@@ -503,6 +567,44 @@ fn scaled(x: &Tensor<2>, scale: &Tensor<1>) -> Tensor<2> {
         DType::F64 => x.clone().mul(scale.cast(DType::F64)),
         _ => x.clone().cast(DType::F32).mul(scale.cast(DType::F32)),
     }
+}
+
+/// A matrix plus a number, in no less than f32.
+fn shifted(x: &Tensor<2>, bias: &Tensor<1>) -> Tensor<2> {
+    let bias = bias.clone().to_device(&x.device()).unsqueeze::<2>();
+    match x.dtype() {
+        DType::F64 => x.clone().add(bias.cast(DType::F64)),
+        _ => x.clone().cast(DType::F32).add(bias.cast(DType::F32)),
+    }
+}
+
+/// What a number is the sum of, in the type and on the device of embeddings: `[1, 1]` each.
+fn summands(number: &Tensor<1>, embeddings: &Tensor<2>) -> Vec<Tensor<2>> {
+    let dtype = embeddings.dtype();
+    let number = number.clone().to_device(&embeddings.device());
+    let number = number.unsqueeze::<2>();
+    let rounded = number.clone().cast(dtype);
+    match dtype {
+        DType::F16 | DType::BF16 => {
+            // What rounding took away; a constant, since the gradient reaches the number above.
+            let number = number.detach();
+            let lost = number.clone() - rounded.clone().detach().cast(number.dtype());
+            vec![rounded, lost.cast(dtype)]
+        }
+        _ => vec![rounded],
+    }
+}
+
+/// Embeddings with more dimensions, each of one value for all rows.
+fn with_dimensions(embeddings: &Tensor<2>, values: Vec<Tensor<2>>) -> Tensor<2> {
+    let [rows, dimensions] = embeddings.dims();
+    if rows == 0 {
+        let options = (&embeddings.device(), embeddings.dtype());
+        return Tensor::zeros([0, dimensions + values.len()], options);
+    }
+    let columns = values.into_iter().map(|value| value.expand([rows, 1]));
+    let all = std::iter::once(embeddings.clone()).chain(columns);
+    Tensor::cat(all.collect(), 1)
 }
 
 /// The first dimensions of embeddings, normalized anew if wanted.

@@ -120,7 +120,7 @@ impl<O: Objective> Bidirectional<O> {
         scores.assert_fit(&targets);
         let [forth, back] = self.weights.map(|weight| weight != 0.0);
         let is_empty = targets.dims().contains(&0);
-        if self.same_side && forth && back && scores.are_embeddings() && !is_empty {
+        if self.same_side && forth && back && scores.have_both_sides() && !is_empty {
             let both = targets.of_both_sides();
             return Sides::Together(self.objective.choose_positives(both));
         }

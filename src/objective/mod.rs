@@ -1,8 +1,10 @@
 //! The objectives: formulas on [statistics](crate::statistics).
 
 mod bidirectional;
+mod circle;
 mod dcl;
 mod expected_rand1_lh;
+mod focal_info_nce;
 mod forward;
 mod joint_lh;
 mod lse_pair;
@@ -14,6 +16,7 @@ mod nest;
 mod options;
 mod power_mean;
 mod rand1_lh;
+mod sigmoid;
 mod sum_marg_lh;
 
 use burn::tensor::Tensor;
@@ -24,8 +27,10 @@ use crate::{
 };
 
 pub use bidirectional::Bidirectional;
+pub use circle::{CircleLoss, CircleLossConfig};
 pub use dcl::{DclLoss, DclLossConfig};
 pub use expected_rand1_lh::{ExpectedRand1LhLoss, ExpectedRand1LhLossConfig};
+pub use focal_info_nce::{FocalInfoNceLoss, FocalInfoNceLossConfig};
 pub use forward::Forward;
 use forward::inherent_forward;
 pub use joint_lh::{JointLhLoss, JointLhLossConfig};
@@ -37,6 +42,7 @@ pub use multi_similarity::{MultiSimilarityLoss, MultiSimilarityLossConfig};
 use options::{assert_options, display, options};
 pub use power_mean::{PowerMeanLoss, PowerMeanLossConfig};
 pub use rand1_lh::{Rand1LhLoss, Rand1LhLossConfig};
+pub use sigmoid::{SigmoidLoss, SigmoidLossConfig};
 pub use sum_marg_lh::{SumMargLhLoss, SumMargLhLossConfig};
 
 /// A loss for a batch of queries, as a formula on the [`Statistics`] of their scores.

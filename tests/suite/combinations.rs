@@ -7,9 +7,9 @@ use crate::{
 };
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use burn_multi_positive::{
-    Bidirectional, Embeddings, ExpectedRand1LhLossConfig, FalseNegatives, Forward,
-    JointLhLossConfig, LsePairLossConfig, Matryoshka, Objective, PositiveThreshold, Scores, Shards,
-    SumMargLhLossConfig, Targets,
+    Bidirectional, CircleLossConfig, Embeddings, ExpectedRand1LhLossConfig, FalseNegatives,
+    FocalInfoNceLossConfig, Forward, JointLhLossConfig, LsePairLossConfig, Matryoshka, Objective,
+    PositiveThreshold, Scores, Shards, SigmoidLossConfig, SumMargLhLossConfig, Targets,
 };
 
 type Matrix = Vec<Vec<f64>>;
@@ -60,7 +60,14 @@ enum Kind {
     Joint,
     SumMarg,
     Expected,
+    Circle,
+    Focal,
+    Sigmoid,
 }
+
+/// Of those kinds that have one.
+const MARGIN: f64 = 0.4;
+const BIAS: f64 = -0.7;
 
 /// An objective with options.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +96,38 @@ impl Spec {
             Kind::Joint => init!(JointLhLossConfig),
             Kind::SumMarg => init!(SumMargLhLossConfig),
             Kind::Expected => init!(ExpectedRand1LhLossConfig),
+            Kind::Circle => Box::new(
+                CircleLossConfig::new()
+                    .with_gamma(1.0 / self.temperature)
+                    .with_margin(MARGIN)
+                    .with_false_negatives(self.rule)
+                    .init(),
+            ),
+            Kind::Focal => Box::new(
+                FocalInfoNceLossConfig::new()
+                    .with_temperature(self.temperature)
+                    .with_margin(MARGIN)
+                    .with_false_negatives(self.rule)
+                    .init(),
+            ),
+            Kind::Sigmoid => Box::new(
+                SigmoidLossConfig::new()
+                    .with_temperature(self.temperature)
+                    .with_bias(BIAS)
+                    .with_false_negatives(self.rule)
+                    .init(),
+            ),
+        }
+    }
+
+    /// What the loss makes of a score before the temperature.
+    fn bend(&self, score: f64, fixed: f64, positive: bool) -> f64 {
+        match (self.kind, positive) {
+            (Kind::Circle, true) => (1.0 + MARGIN - fixed).max(0.0) * (score - 1.0 + MARGIN),
+            (Kind::Circle, false) => (fixed + MARGIN).max(0.0) * (score - MARGIN),
+            (Kind::Focal, true) => score * score,
+            (Kind::Focal, false) => score * (score + MARGIN),
+            _ => score,
         }
     }
 
@@ -127,18 +166,21 @@ impl Spec {
                     .filter(|&d| ceiling.is_none_or(|c| fixed[q][d] <= c))
                     .map(|d| {
                         (
-                            row[d] / self.temperature,
+                            self.bend(row[d], fixed[q][d], false) / self.temperature,
                             w[q][d] * (self.hardness * fixed[q][d]).exp(),
                         )
                     })
                     .collect();
                 let p: Vec<(f64, f64)> = pos
                     .iter()
-                    .map(|&d| (row[d] / self.temperature, w[q][d]))
+                    .map(|&d| {
+                        let bent = self.bend(row[d], fixed[q][d], true);
+                        (bent / self.temperature, w[q][d])
+                    })
                     .collect();
                 let total: f64 = p.iter().map(|p| p.1).sum();
                 match self.kind {
-                    Kind::LsePair => {
+                    Kind::LsePair | Kind::Circle => {
                         let mut sum = 1.0;
                         for (sp, wp) in &p {
                             for (sn, wn) in &neg {
@@ -160,12 +202,17 @@ impl Spec {
                         let b: f64 = neg.iter().map(|(s, w)| w * s.exp()).sum();
                         p.iter().map(|(s, w)| w * ((a + b).ln() - s)).sum()
                     }
-                    Kind::Expected => {
+                    Kind::Expected | Kind::Focal => {
                         let b: f64 = neg.iter().map(|(s, w)| w * s.exp()).sum();
                         p.iter()
                             .map(|(s, w)| w * (1.0 + b / s.exp()).ln())
                             .sum::<f64>()
                             / total
+                    }
+                    Kind::Sigmoid => {
+                        let of = |z: f64, w: f64| w * z.exp().ln_1p();
+                        let p = p.iter().map(|(s, w)| of(-s - BIAS, *w)).sum::<f64>();
+                        p + neg.iter().map(|(s, w)| of(s + BIAS, *w)).sum::<f64>()
                     }
                 }
             })
@@ -347,11 +394,25 @@ fn combinations_are_what_their_definitions_say() {
                     .collect()
             })
             .collect();
-        let kind = [Kind::LsePair, Kind::Joint, Kind::SumMarg, Kind::Expected][round % 4];
+        let kinds = [
+            Kind::LsePair,
+            Kind::Joint,
+            Kind::SumMarg,
+            Kind::Expected,
+            Kind::Circle,
+            Kind::Focal,
+            Kind::Sigmoid,
+        ];
+        let kind = kinds[round % kinds.len()];
+        let is_hard = !matches!(kind, Kind::Circle | Kind::Focal | Kind::Sigmoid);
         let spec = Spec {
             kind,
             temperature: [1.0, 0.4][round % 2],
-            hardness: [0.0, 0.0, 1.5][round % 3],
+            hardness: if is_hard {
+                [0.0, 0.0, 1.5][round % 3]
+            } else {
+                0.0
+            },
             rule: [
                 None,
                 rule(PositiveThreshold::Weakest, 0.3, false),

@@ -8,6 +8,7 @@
 
 mod bank;
 mod batch;
+mod bias;
 mod cache;
 mod child;
 mod close;

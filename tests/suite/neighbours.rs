@@ -6,8 +6,9 @@ use crate::{
 };
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_multi_positive::{
-    DclLossConfig, Embeddings, JointLhLossConfig, LsePairLossConfig, MarginMseLoss,
-    MarginRankingLossConfig, MultiSimilarityLossConfig, Objective, Targets,
+    CircleLossConfig, DclLossConfig, Embeddings, FocalInfoNceLossConfig, JointLhLossConfig,
+    LsePairLossConfig, MarginMseLoss, MarginRankingLossConfig, MultiSimilarityLossConfig,
+    Objective, SigmoidLossConfig, Targets,
 };
 
 /// A loss of the positives and the negatives of a query, (score, weight) each.
@@ -74,6 +75,53 @@ fn cases() -> Vec<(&'static str, Box<dyn Objective>, Definition)> {
             |positives, negatives| {
                 (1.0 + sum_exp(positives, -3.0, 0.2)).ln() / 3.0
                     + (1.0 + sum_exp(negatives, 5.0, 0.2)).ln() / 5.0
+            },
+        ),
+        (
+            "circle",
+            Box::new(CircleLossConfig::new().with_gamma(8.0).init()),
+            |positives, negatives| {
+                let of = |pairs: &[(f64, f64)], sign: f64, center: f64, away: f64| -> f64 {
+                    let term = |(s, w): &(f64, f64)| {
+                        let pace = (away + sign * s).max(0.0);
+                        w * (8.0 * sign * pace * (s - center)).exp()
+                    };
+                    pairs.iter().map(term).sum()
+                };
+                (1.0 + of(positives, -1.0, 0.6, 1.4) * of(negatives, 1.0, 0.4, 0.4)).ln()
+            },
+        ),
+        (
+            "focal",
+            Box::new(FocalInfoNceLossConfig::new().init()),
+            |positives, negatives| {
+                let weight: f64 = positives.iter().map(|(_, w)| w).sum();
+                let terms = negatives
+                    .iter()
+                    .map(|(s, w)| w * (20.0 * s * (s + 0.3)).exp());
+                let sum: f64 = terms.sum();
+                let losses = positives
+                    .iter()
+                    .map(|(s, w)| w * (1.0 + sum / (20.0 * s * s).exp()).ln());
+                losses.sum::<f64>() / weight
+            },
+        ),
+        (
+            "sigmoid",
+            Box::new(
+                SigmoidLossConfig::new()
+                    .with_temperature(0.5)
+                    .with_bias(-1.0)
+                    .init(),
+            ),
+            |positives, negatives| {
+                let of = |pairs: &[(f64, f64)], sign: f64| -> f64 {
+                    let losses = pairs
+                        .iter()
+                        .map(|(s, w)| w * (sign * (2.0 * s - 1.0)).exp().ln_1p());
+                    losses.sum()
+                };
+                of(positives, -1.0) + of(negatives, 1.0)
             },
         ),
     ]
@@ -147,7 +195,9 @@ fn losses_and_slopes_are_those_of_the_definitions() {
                             (got - want).abs() <= error * (1.0 + want.abs()),
                             "{what}, query {query}: got {got}, expected {want}"
                         );
-                        for document in (0..4).filter(|_| name != "hard dcl") {
+                        // Slopes of constants are none of theirs.
+                        let has_constants = ["hard dcl", "circle"].contains(&name);
+                        for document in (0..4).filter(|_| !has_constants) {
                             let moved = |by: f64| {
                                 let mut scores = SCORES.concat();
                                 scores[4 * query + document] += by;
@@ -487,6 +537,32 @@ fn alpha_is_positive() {
 #[should_panic(expected = "MultiSimilarityLossConfig: base must be finite, got NaN")]
 fn the_base_is_finite() {
     let _ = MultiSimilarityLossConfig::new().with_base(f64::NAN).init();
+}
+
+#[test]
+#[should_panic(expected = "CircleLossConfig: gamma must be positive and finite, got 0")]
+fn gamma_is_positive() {
+    let _ = CircleLossConfig::new().with_gamma(0.0).init();
+}
+
+#[test]
+#[should_panic(expected = "CircleLossConfig: margin must be finite, got NaN")]
+fn the_margin_of_the_circle_is_finite() {
+    let _ = CircleLossConfig::new().with_margin(f64::NAN).init();
+}
+
+#[test]
+#[should_panic(expected = "FocalInfoNceLossConfig: margin must be finite, got inf")]
+fn the_margin_of_focal_info_nce_is_finite() {
+    let _ = FocalInfoNceLossConfig::new()
+        .with_margin(f64::INFINITY)
+        .init();
+}
+
+#[test]
+#[should_panic(expected = "SigmoidLossConfig: bias must be finite, got NaN")]
+fn the_bias_is_finite() {
+    let _ = SigmoidLossConfig::new().with_bias(f64::NAN).init();
 }
 
 #[test]

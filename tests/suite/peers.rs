@@ -3,15 +3,17 @@
 
 use crate::{
     batch::{matrix, numbers},
-    device::{autodiff_devices, device, precisions, product_error, rounding},
+    device::{autodiff_devices, precisions, product_error, rounding},
 };
 use burn::{
     nn::loss::Reduction,
     tensor::{Bool, DType, Device, Int, Tensor, TensorData},
 };
 use burn_multi_positive::{
-    Bidirectional, Embeddings, ExpectedRand1LhLossConfig, Forward, JointLhLossConfig,
-    LsePairLossConfig, MultiSimilarityLossConfig, Scores, Targets,
+    Bidirectional, CircleLossConfig, DclLossConfig, Embeddings, ExpectedRand1LhLossConfig,
+    FocalInfoNceLossConfig, Forward, JointLhLossConfig, LearnableBiasConfig,
+    LearnableTemperatureConfig, LsePairLossConfig, MarginMseLoss, MarginRankingLossConfig,
+    MultiSimilarityLossConfig, Scores, SigmoidLossConfig, SumMargLhLossConfig, Targets,
 };
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -32,9 +34,14 @@ struct Case {
     queries: Vec<Vec<f64>>,
     documents: Vec<Vec<f64>>,
     labels: [Vec<i32>; 2],
+    /// A teacher's scores or grades of the documents.
+    teacher: Option<Vec<Vec<f64>>>,
     value: f64,
     /// Of queries and documents, where the library gives them.
     gradients: Option<[Vec<Vec<f64>>; 2]>,
+    /// Of those options that are learned.
+    #[serde(default)]
+    option_gradients: HashMap<String, f64>,
 }
 
 impl Case {
@@ -53,6 +60,12 @@ impl Case {
         let labels = |labels: &Vec<i32>| Tensor::<1, Int>::from_ints(labels.as_slice(), device);
         let [queries, documents] = self.labels.each_ref().map(labels);
         Targets::from_labels(queries, documents)
+    }
+
+    fn teacher(&self, device: &Device, dtype: DType) -> Tensor<2> {
+        let rows = self.teacher.as_ref().expect("a teacher");
+        let data = TensorData::new(rows.concat(), [rows.len(), rows[0].len()]);
+        Tensor::from_data(data, (device, dtype))
     }
 
     fn leaf(&self, rows: &[Vec<f64>], device: &Device, dtype: DType) -> Tensor<2> {
@@ -74,6 +87,19 @@ fn golden(library: &str, name: &str) -> Vec<Case> {
     cases
 }
 
+/// Some libraries normalize what they are given.
+fn as_library(library: &str, name: &str, x: &Tensor<2>) -> Tensor<2> {
+    let normalizes = match library {
+        "sentence-transformers" => !["MarginMSELoss", "DistillKLDivLoss"].contains(&name),
+        "open_clip_torch" | "rax" => false,
+        _ => true,
+    };
+    match normalizes {
+        true => x.clone() / x.clone().square().sum_dim(1).sqrt(),
+        false => x.clone(),
+    }
+}
+
 /// `loss` gives the values and gradients of all cases of a name.
 fn check(library: &str, name: &str, loss: impl Fn(&Case, Scores, Targets) -> Tensor<1>) {
     let cases = golden(library, name);
@@ -82,14 +108,8 @@ fn check(library: &str, name: &str, loss: impl Fn(&Case, Scores, Targets) -> Ten
             for (index, case) in cases.iter().enumerate() {
                 let queries = case.leaf(&case.queries, device, dtype);
                 let documents = case.leaf(&case.documents, device, dtype);
-                // Some normalize what they are given.
-                let of_length_1 = |x: &Tensor<2>| match library {
-                    "pytorch-metric-learning" | "sentence-transformers" => {
-                        x.clone() / x.clone().square().sum_dim(1).sqrt()
-                    }
-                    _ => x.clone(),
-                };
-                let both = || [&queries, &documents].map(of_length_1);
+                let as_library = |x: &Tensor<2>| as_library(library, name, x);
+                let both = || [&queries, &documents].map(as_library);
                 // From tiles, and from a matrix.
                 let tiles: Scores = {
                     let [queries, documents] = both();
@@ -101,7 +121,7 @@ fn check(library: &str, name: &str, loss: impl Fn(&Case, Scores, Targets) -> Ten
                 };
                 // Other queries are no part of a matrix.
                 let forms = match name {
-                    "query_to_query" => vec![tiles],
+                    "query_to_query" | "DCLLoss" => vec![tiles],
                     _ => vec![tiles, product],
                 };
                 for scores in forms {
@@ -172,6 +192,123 @@ fn multi_similarity_of_pytorch_metric_learning_is_multi_similarity() {
                 .with_alpha(case.option("alpha"))
                 .with_beta(case.option("beta"))
                 .with_base(case.option("base"))
+                .init()
+                .forward(scores, targets)
+        },
+    );
+}
+
+#[test]
+fn the_circle_loss_of_pytorch_metric_learning_is_circle() {
+    check(
+        "pytorch-metric-learning",
+        "CircleLoss",
+        |case, scores, targets| {
+            CircleLossConfig::new()
+                .with_gamma(case.option("gamma"))
+                .with_margin(case.option("m"))
+                .init()
+                .forward(scores, targets)
+        },
+    );
+}
+
+/// With its `BatchHardMiner`, on cosines, and the mean over all queries.
+#[test]
+fn the_triplet_margin_loss_on_the_hardest_triplets_is_margin_ranking() {
+    check(
+        "pytorch-metric-learning",
+        "TripletMarginLoss",
+        |case, scores, targets| {
+            let loss = MarginRankingLossConfig::new().with_margin(case.option("margin"));
+            loss.init().forward(scores, targets)
+        },
+    );
+}
+
+#[test]
+fn the_siglip_loss_of_open_clip_is_sigmoid() {
+    check("open_clip_torch", "SigLipLoss", |case, scores, targets| {
+        SigmoidLossConfig::new()
+            .with_temperature(1.0 / case.option("scale"))
+            .with_bias(case.option("bias"))
+            .init()
+            .forward(scores, targets)
+    });
+}
+
+/// And the gradients of scale and bias.
+#[test]
+fn the_siglip_loss_of_open_clip_is_sigmoid_with_what_is_learned() {
+    let (library, name) = ("open_clip_torch", "SigLipLoss");
+    let loss = SigmoidLossConfig::new()
+        .with_temperature(1.0)
+        .with_bias(0.0)
+        .init();
+    for device in &autodiff_devices() {
+        for dtype in precisions() {
+            for (index, case) in golden(library, name).iter().enumerate() {
+                let [queries, documents] =
+                    [&case.queries, &case.documents].map(|rows| case.leaf(rows, device, dtype));
+                let product = queries.clone().matmul(documents.clone().transpose());
+                let both = Embeddings::new(queries.clone(), documents.clone()).with_tile([2, 3]);
+                for scores in [Scores::from(product), both.into()] {
+                    let scale = case.option("scale");
+                    let temperature = LearnableTemperatureConfig::new()
+                        .with_initial(1.0 / scale)
+                        .init(device);
+                    let bias = LearnableBiasConfig::new()
+                        .with_initial(case.option("bias"))
+                        .init(device);
+                    let scores = bias.apply(temperature.apply(scores));
+                    let got = loss.forward(scores, case.targets(device));
+                    let error = 3000.0 * (rounding(DType::F32) + product_error(dtype));
+                    let close = |what: &str, got: f64, want: f64| {
+                        assert!(
+                            (got - want).abs() <= error * (1.0 + want.abs()),
+                            "{index}, {what}: got {got}, expected {want}"
+                        );
+                    };
+                    close("value", numbers(got.clone())[0], case.value);
+                    let gradients = got.backward();
+                    let of = |x: Tensor<1>| numbers(x.grad(&gradients).expect("a leaf"))[0];
+                    // d / d log scale = scale d / d scale
+                    let of_scale = of(temperature.log_scale()) / scale;
+                    close("scale", of_scale, case.option_gradients["scale"]);
+                    close("bias", of(bias.bias()), case.option_gradients["bias"]);
+                    let expected = case.gradients.as_ref().expect("of PyTorch");
+                    for (leaf, want) in [&queries, &documents].into_iter().zip(expected) {
+                        let got = matrix(leaf.grad(&gradients).expect("a leaf"));
+                        for (got, want) in got.concat().into_iter().zip(want.concat()) {
+                            close("gradient", got, want);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Both directions, and in each the other texts of both sides.
+#[test]
+fn the_dcl_loss_of_lightly_is_dcl_in_both_directions_with_the_same_side() {
+    check("lightly", "DCLLoss", |case, scores, targets| {
+        let loss = DclLossConfig::new().with_temperature(case.option("temperature"));
+        let loss = Bidirectional::new(loss.init()).with_same_side(true);
+        loss.forward(scores, targets)
+    });
+}
+
+/// By its authors' code, for one positive.
+#[test]
+fn focal_info_nce_of_its_authors_is_focal_info_nce() {
+    check(
+        "Focal-InfoNCE",
+        "focal_info_nce",
+        |case, scores, targets| {
+            FocalInfoNceLossConfig::new()
+                .with_temperature(case.option("temperature"))
+                .with_margin(case.option("m"))
                 .init()
                 .forward(scores, targets)
         },
@@ -253,37 +390,187 @@ fn the_unique_softmax_loss_of_rax_is_the_sum_of_expected_rand1() {
     });
 }
 
-/// Of all texts over all others, whichever side they are of; the mean over pairs.
+/// The teacher's grades are the weights of the positives.
+#[test]
+fn the_softmax_loss_of_rax_with_grades_is_joint_lh_with_weights() {
+    check("rax", "softmax_loss_of_grades", |case, scores, targets| {
+        // A weight of 0 would ignore the others.
+        let grades = case.teacher(&targets.device(), DType::F32);
+        let ungraded = grades.clone().equal_scalar(0.0);
+        let targets = targets.with_weights(grades.mask_fill(ungraded, 1.0));
+        list_net(case.option("temperature"))
+            .init()
+            .forward(scores, targets)
+    });
+}
+
+#[test]
+fn the_softmax_loss_of_rax_with_a_softmax_of_labels_is_a_teacher() {
+    check("rax", "softmax_loss_of_teacher", |case, scores, targets| {
+        let teacher = case.teacher(&targets.device(), DType::F64);
+        let targets = Targets::from_teacher(teacher, case.option("teacher_temperature"));
+        list_net(case.option("temperature"))
+            .init()
+            .forward(scores, targets)
+    });
+}
+
+fn list_net(temperature: f64) -> JointLhLossConfig {
+    JointLhLossConfig::new()
+        .with_temperature(temperature)
+        .with_normalize_by_positives(true)
+}
+
+/// `loss` of the scores of the documents of each query alone, and of a teacher's, gives the
+/// values and gradients of all cases of a name of sentence-transformers.
+fn check_groups(name: &str, loss: impl Fn(&Case, Tensor<2>, Tensor<2>) -> Tensor<1>) {
+    for device in &autodiff_devices() {
+        for dtype in precisions() {
+            for (index, case) in golden("sentence-transformers", name).iter().enumerate() {
+                let queries = case.leaf(&case.queries, device, dtype);
+                let documents = case.leaf(&case.documents, device, dtype);
+                let count = case.queries.len();
+                // The first documents of all queries, then the second ones.
+                let blocks = documents.clone().split(count, 0).into_iter();
+                let column = |block: Tensor<2>| (queries.clone() * block).sum_dim(1);
+                let scores = Tensor::cat(blocks.map(column).collect(), 1);
+                let got = loss(case, scores, case.teacher(device, dtype));
+                let error = 3000.0 * rounding(dtype);
+                let close = |what: &str, got: f64, want: f64| {
+                    assert!(
+                        (got - want).abs() <= error * (1.0 + want.abs()),
+                        "{name} {index}, {what}: got {got}, expected {want}"
+                    );
+                };
+                close("value", numbers(got.clone())[0], case.value);
+                let gradients = got.backward();
+                let expected = case.gradients.as_ref().expect("of PyTorch");
+                for (leaf, want) in [&queries, &documents].into_iter().zip(expected) {
+                    let got = matrix(leaf.grad(&gradients).expect("a leaf"));
+                    for (got, want) in got.concat().into_iter().zip(want.concat()) {
+                        close("gradient", got, want);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn margin_mse_of_sentence_transformers_is_margin_mse() {
+    check_groups("MarginMSELoss", |_, scores, teacher| {
+        let dims @ [_, columns] = scores.dims();
+        let first = (0..dims[0] * columns).map(|i| i % columns == 0);
+        let first = TensorData::new(first.collect::<Vec<_>>(), dims);
+        let first: Tensor<2, Bool> = Tensor::from_data(first, &scores.device());
+        MarginMseLoss::new().forward(scores, teacher, first)
+    });
+}
+
+/// It has the square of the student's temperature, and the teacher's entropy less.
+#[test]
+fn the_distillation_by_kl_of_sentence_transformers_is_a_teacher() {
+    check_groups("DistillKLDivLoss", |case, scores, teacher| {
+        let [student, of_teacher] =
+            ["student_temperature", "teacher_temperature"].map(|name| case.option(name));
+        let rows = case.teacher.as_ref().expect("a teacher");
+        let entropy = rows.iter().map(|row| {
+            let sum: f64 = row.iter().map(|t| (t / of_teacher).exp()).sum();
+            let shares = row.iter().map(|t| (t / of_teacher).exp() / sum);
+            -shares.map(|share| share * share.ln()).sum::<f64>()
+        });
+        let entropy = entropy.sum::<f64>() / rows.len() as f64;
+        let targets = Targets::from_teacher(teacher, of_teacher);
+        let loss = list_net(student).init().forward(scores, targets);
+        (loss - entropy) * (student * student)
+    });
+}
+
+/// All texts over all others, whichever side they are of.
+struct Others {
+    queries: Tensor<2>,
+    documents: Tensor<2>,
+    both: Embeddings,
+    targets: Targets,
+    /// The number of others with the same label, for each text.
+    relevant: Vec<f64>,
+}
+
+impl Others {
+    fn new(case: &Case, device: &Device, dtype: DType) -> Self {
+        let queries = case.leaf(&case.queries, device, dtype);
+        let documents = case.leaf(&case.documents, device, dtype);
+        let texts = Tensor::cat(vec![queries.clone(), documents.clone()], 0);
+        let texts = texts.clone() / texts.square().sum_dim(1).sqrt();
+        let labels = case.labels.concat();
+        let relevant = labels
+            .iter()
+            .map(|a| labels.iter().filter(|b| a == *b).count() - 1);
+        let relevant = relevant.map(|count| count as f64).collect();
+        let others = Tensor::<2, Bool>::diag_mask([labels.len(); 2], 0, device);
+        let labels = Tensor::<1, Int>::from_ints(labels.as_slice(), device);
+        Self {
+            queries,
+            documents,
+            both: Embeddings::new(texts.clone(), texts),
+            targets: Targets::from_labels(labels.clone(), labels).with_candidates(others),
+            relevant,
+        }
+    }
+}
+
+/// Its mean is over pairs.
 #[test]
 fn the_ntxent_of_optax_is_the_sum_of_expected_rand1_over_pairs() {
-    let device = &device();
+    let device = &autodiff_devices()[0];
     for dtype in precisions() {
         for case in golden("optax", "ntxent") {
-            let rows = [case.queries.clone(), case.documents.clone()].concat();
-            let labels = case.labels.concat();
-            let data = TensorData::new(rows.concat(), [rows.len(), rows[0].len()]);
-            let texts = Tensor::<2>::from_data(data, (device, dtype));
-            let texts = texts.clone() / texts.square().sum_dim(1).sqrt();
-            let others = Tensor::<2, Bool>::diag_mask([rows.len(); 2], 0, device);
-            let pairs = labels
-                .iter()
-                .map(|a| labels.iter().filter(|b| a == *b).count() - 1);
-            let pairs = pairs.sum::<usize>() as f64;
-            let labels = Tensor::<1, Int>::from_ints(labels.as_slice(), device);
-            let targets = Targets::from_labels(labels.clone(), labels).with_candidates(others);
+            let others = Others::new(&case, device, dtype);
             let loss = ExpectedRand1LhLossConfig::new()
                 .with_temperature(case.option("temperature"))
                 .with_normalize_by_positives(false)
                 .init();
-            let both = Embeddings::new(texts.clone(), texts);
-            let sum = loss.forward_with_reduction(both, targets, Reduction::Sum);
-            let got = numbers(sum)[0] / pairs;
+            let sum = loss.forward_with_reduction(others.both, others.targets, Reduction::Sum);
+            let got = numbers(sum)[0] / others.relevant.iter().sum::<f64>();
             let error = 3000.0 * (rounding(dtype) + product_error(dtype));
             assert!(
                 (got - case.value).abs() <= error * (1.0 + case.value),
                 "got {got}, expected {}",
                 case.value
             );
+        }
+    }
+}
+
+/// It divides the sum over the positives by their number, inside of the logarithm.
+#[test]
+fn sup_con_in_of_catalyst_is_sum_marg_lh_and_a_constant() {
+    for device in &autodiff_devices() {
+        for dtype in precisions() {
+            for case in golden("catalyst", "SupervisedContrastiveLoss") {
+                let others = Others::new(&case, device, dtype);
+                let logs = others.relevant.iter().map(|count| count.ln());
+                let constant = logs.sum::<f64>() / others.relevant.len() as f64;
+                let loss = SumMargLhLossConfig::new().with_temperature(case.option("temperature"));
+                let got = loss.init().forward(others.both, others.targets) + constant;
+                let error = 3000.0 * (rounding(dtype) + product_error(dtype));
+                let close = |what: &str, got: f64, want: f64| {
+                    assert!(
+                        (got - want).abs() <= error * (1.0 + want.abs()),
+                        "{what}: got {got}, expected {want}"
+                    );
+                };
+                close("value", numbers(got.clone())[0], case.value);
+                let gradients = got.backward();
+                let expected = case.gradients.as_ref().expect("of PyTorch");
+                let leaves = [&others.queries, &others.documents];
+                for (leaf, want) in leaves.into_iter().zip(expected) {
+                    let got = matrix(leaf.grad(&gradients).expect("a leaf"));
+                    for (got, want) in got.concat().into_iter().zip(want.concat()) {
+                        close("gradient", got, want);
+                    }
+                }
+            }
         }
     }
 }

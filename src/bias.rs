@@ -1,0 +1,98 @@
+//! A bias that is learned.
+
+use burn::{
+    config::Config,
+    module::{Content, DisplaySettings, Module, ModuleDisplay, Param},
+    tensor::{Device, Tensor},
+};
+
+use crate::Scores;
+
+/// Configuration of [`LearnableBias`].
+#[derive(Config, Debug)]
+pub struct LearnableBiasConfig {
+    /// The bias at the beginning. Default: -10, SigLIP's.
+    #[config(default = -10.0)]
+    pub initial: f64,
+}
+
+impl LearnableBiasConfig {
+    /// Initializes the bias on a device.
+    ///
+    /// # Panics
+    ///
+    /// If it is not finite.
+    pub fn init(&self, device: &Device) -> LearnableBias {
+        assert!(
+            (self.initial as f32).is_finite(),
+            "LearnableBiasConfig: initial must be finite, got {}",
+            self.initial
+        );
+        LearnableBias {
+            bias: Param::from_tensor(Tensor::from_floats([self.initial], device)),
+        }
+    }
+}
+
+/// A bias that is learned with the encoders: a number that is added to all scores.
+///
+/// It matters to losses that depend on the level of the scores: the
+/// [`SigmoidLoss`](crate::SigmoidLoss), whose own bias is then 0. Apply it after a
+/// [`LearnableTemperature`](crate::LearnableTemperature). The gradient is the exact one, the
+/// sum of the gradients of the scores.
+///
+/// Embeddings get another dimension for it, of 1 for queries; in half precision two, of which
+/// the second has the digits that the first lacks. Leave the bias out of weight decay.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Distribution, Tensor};
+/// use burn_multi_positive::{
+///     Embeddings, LearnableBiasConfig, LearnableTemperatureConfig, SigmoidLossConfig, Targets,
+/// };
+///
+/// let device = Device::default().autodiff();
+/// let random = |rows: usize| Tensor::<2>::random([rows, 16], Distribution::Default, &device);
+/// let temperature = LearnableTemperatureConfig::new().with_initial(0.1).init(&device);
+/// let bias = LearnableBiasConfig::new().init(&device);
+/// let targets = Targets::from_groups(&[1, 2, 1], 2, &device)?;
+///
+/// let scores = bias.apply(temperature.apply(Embeddings::new(random(3), random(6))));
+/// let loss_fn = SigmoidLossConfig::new().with_temperature(1.0).with_bias(0.0).init();
+/// let gradients = loss_fn.forward(scores, targets).backward();
+/// assert!(bias.bias().grad(&gradients).is_some());
+/// # Ok::<(), burn_multi_positive::TargetsError>(())
+/// ```
+#[doc(alias = "logit_bias")]
+#[derive(Module, Debug)]
+#[module(custom_display)]
+pub struct LearnableBias {
+    bias: Param<Tensor<1>>,
+}
+
+impl LearnableBias {
+    /// The scores, with the bias added.
+    ///
+    /// A matrix of half precision is added to in f32, and stays in it.
+    pub fn apply(&self, scores: impl Into<Scores>) -> Scores {
+        scores.into().shifted(self.bias.val())
+    }
+
+    /// The parameter, shape `[1]`.
+    pub fn bias(&self) -> Tensor<1> {
+        self.bias.val()
+    }
+}
+
+impl ModuleDisplay for LearnableBias {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        DisplaySettings::new()
+            .with_new_line_after_attribute(false)
+            .optional()
+    }
+
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        content.add("bias", &self.bias).optional()
+    }
+}
