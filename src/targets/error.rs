@@ -35,6 +35,15 @@ pub enum TargetsError {
         /// The weight given there.
         weight: f32,
     },
+    /// A teacher's score is NaN or infinite; minus infinity is none.
+    TeacherScore {
+        /// The row of the query.
+        query: usize,
+        /// The place in the list of the query.
+        entry: usize,
+        /// The score given there.
+        score: f32,
+    },
 }
 
 impl fmt::Display for TargetsError {
@@ -69,6 +78,15 @@ impl fmt::Display for TargetsError {
                 f,
                 "weight of entry {entry} of query {query}: expected a finite number that is not negative, \
                  got {weight}"
+            ),
+            Self::TeacherScore {
+                query,
+                entry,
+                score,
+            } => write!(
+                f,
+                "teacher's score of entry {entry} of query {query}: expected a finite number, or \
+                 -inf for a document that it did not score, got {score}"
             ),
         }
     }

@@ -1,8 +1,8 @@
 //! A teacher's scores as graded relevance.
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
-use super::{Targets, weights::constant};
+use super::{Targets, TargetsError, weights::constant};
 
 /// The least weight of a document that the teacher scored: one of 0 would be ignored.
 const LEAST: f64 = 1e-25;
@@ -56,10 +56,7 @@ impl Targets {
     #[doc(alias = "ListNet")]
     #[doc(alias = "KL")]
     pub fn from_teacher(teacher: Tensor<2>, temperature: f64) -> Self {
-        assert!(
-            temperature > 0.0 && temperature.is_finite(),
-            "from_teacher: expected a positive, finite temperature, got {temperature}"
-        );
+        assert_temperature("from_teacher", temperature);
         let teacher = constant(teacher);
         let lowest = match teacher.dtype() {
             DType::F64 => f64::MIN,
@@ -80,4 +77,84 @@ impl Targets {
         let all = unscored.clone().bool_or(unscored.bool_not());
         Self::new(all).with_weights(weights)
     }
+
+    /// As [`from_teacher`](Self::from_teacher), where the teacher scored the documents of each
+    /// query alone: query `q` brings the `group_size` documents from `q * group_size` on, and
+    /// `teacher[q]` has the scores of the first of them.
+    ///
+    /// What the teacher did not score is a negative: the rest of the group, and the groups of
+    /// other queries. The targets are lists.
+    ///
+    /// # Errors
+    ///
+    /// No query, an empty group, more scores than a group has documents, or a score that is NaN
+    /// or infinite. Minus infinity is a document that is ignored.
+    ///
+    /// # Panics
+    ///
+    /// If the temperature is not positive and finite.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_multi_positive::{JointLhLossConfig, Targets};
+    ///
+    /// let device = Device::default();
+    /// // Groups of two; nobody scored the second document of the second query.
+    /// let teacher = [vec![5.0, 3.0], vec![4.0]];
+    /// let targets = Targets::from_teacher_groups(&teacher, 2, 2.0, &device)?;
+    ///
+    /// let loss_fn = JointLhLossConfig::new().with_normalize_by_positives(true).init();
+    /// let scores = Tensor::<2>::zeros([2, 4], &device);
+    /// let loss = loss_fn.forward(scores, targets);
+    /// assert!((loss.into_scalar::<f32>() - 4f32.ln()).abs() < 1e-6);
+    /// # Ok::<(), burn_multi_positive::TargetsError>(())
+    /// ```
+    pub fn from_teacher_groups(
+        teacher: &[Vec<f32>],
+        group_size: usize,
+        temperature: f64,
+        device: &Device,
+    ) -> Result<Self, TargetsError> {
+        assert_temperature("from_teacher_groups", temperature);
+        let likelihoods = teacher
+            .iter()
+            .enumerate()
+            .map(|(query, scores)| likelihoods(query, scores, temperature));
+        let weights = likelihoods.collect::<Result<Vec<_>, _>>()?;
+        Self::from_weighted_groups(&weights, group_size, device)
+    }
+}
+
+fn assert_temperature(who: &str, temperature: f64) {
+    assert!(
+        temperature > 0.0 && temperature.is_finite(),
+        "{who}: expected a positive, finite temperature, got {temperature}"
+    );
+}
+
+/// The likelihoods of the documents of a query, 0 where there is no score.
+fn likelihoods(query: usize, scores: &[f32], temperature: f64) -> Result<Vec<f32>, TargetsError> {
+    let wrong = scores
+        .iter()
+        .position(|score| score.is_nan() || *score == f32::INFINITY);
+    if let Some(entry) = wrong {
+        return Err(TargetsError::TeacherScore {
+            query,
+            entry,
+            score: scores[entry],
+        });
+    }
+    let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let exp = |&score: &f32| ((f64::from(score) - f64::from(max)) / temperature).exp();
+    let sum: f64 = match max == f32::NEG_INFINITY {
+        true => 1.0,
+        false => scores.iter().map(exp).sum(),
+    };
+    let likelihood = |score: &f32| match *score == f32::NEG_INFINITY {
+        true => 0.0,
+        false => (exp(score) / sum).max(LEAST) as f32,
+    };
+    Ok(scores.iter().map(likelihood).collect())
 }

@@ -366,6 +366,94 @@ fn a_teacher_that_does_not_know_is_seen_and_candidates_are_among_themselves() {
     assert!((got - want).abs() < 1e-6, "{got}, {want}");
 }
 
+/// What is in no group, and what was not scored, has likelihood 0 and competes.
+#[test]
+fn a_teacher_of_groups_is_a_teacher_with_negatives() {
+    let infinity = f32::INFINITY;
+    let groups = [vec![4.0, 1.0, -infinity], vec![2.0, 900.0], vec![]];
+    for device in &autodiff_devices() {
+        let scores = Tensor::<2>::from_floats(
+            [
+                [0.5, -0.25, 0.75, 0.0, 0.25, 1.0, -0.5, 0.125, 0.875],
+                [0.25, 0.75, 0.5, 1.0, -1.0, 0.0, 0.625, 0.5, -0.5],
+                [0.5; 9],
+            ],
+            device,
+        );
+        let targets = Targets::from_teacher_groups(&groups, 3, 2.0, device).unwrap();
+        let loss = JointLhLossConfig::new()
+            .with_temperature(0.5)
+            .with_normalize_by_positives(true)
+            .init();
+        let got = numbers(loss.forward_no_reduction(scores.clone(), targets.clone()));
+        let scores = matrix(scores);
+        let cross_entropy = |query: usize, teacher: &[f32]| -> f64 {
+            let of = |score: f32| f64::from(score / 2.0).exp();
+            let all: f64 = teacher.iter().map(|score| of(*score)).sum();
+            let scored = |d: usize| teacher.get(d - 3 * query) != Some(&-infinity);
+            let columns = (0..9).filter(|&d| d / 3 != query || scored(d));
+            let sum: f64 = columns.map(|d| (2.0 * scores[query][d]).exp()).sum();
+            let terms = teacher.iter().enumerate().filter(|(_, t)| **t > -infinity);
+            let terms =
+                terms.map(|(i, t)| of(*t) / all * (sum.ln() - 2.0 * scores[query][3 * query + i]));
+            terms.sum()
+        };
+        let want = [
+            cross_entropy(0, &groups[0]),
+            // The other is hopeless; in f64 its likelihood is all but 1.
+            {
+                let sum: f64 = scores[1].iter().map(|s| (2.0 * s).exp()).sum();
+                sum.ln() - 2.0 * scores[1][4]
+            },
+            0.0,
+        ];
+        for (got, want) in got.iter().zip(want) {
+            assert!((got - want).abs() < 1e-5, "{got}, {want}");
+        }
+    }
+}
+
+#[test]
+fn scores_of_a_teacher_are_numbers() {
+    let groups = [vec![1.0], vec![0.0, f32::NAN]];
+    let error = Targets::from_teacher_groups(&groups, 2, 1.0, &device()).unwrap_err();
+    let want = "teacher's score of entry 1 of query 1: expected a finite number, or -inf for a \
+                document that it did not score, got NaN";
+    assert_eq!(error.to_string(), want);
+    let groups = [vec![f32::INFINITY]];
+    assert!(Targets::from_teacher_groups(&groups, 2, 1.0, &device()).is_err());
+    let groups = [vec![-f32::INFINITY, 1.0]];
+    assert!(Targets::from_teacher_groups(&groups, 2, 1.0, &device()).is_ok());
+}
+
+/// M3's self-distillation: each passage against those behind it, weighed by the teacher.
+#[test]
+fn distillation_of_m3_is_a_column_after_the_other_with_weights() {
+    let device = &autodiff_devices()[0];
+    let scores = [[0.5, 0.25, -0.25, 0.75], [0.0, 1.0, 0.5, -0.5]];
+    let likelihoods = [[0.5, 0.25, 0.125, 0.125], [0.25, 0.5, 0.0, 0.25]];
+    let loss = LsePairLossConfig::new().with_temperature(0.25).init();
+    let losses = (0..4).map(|first| {
+        let behind = Tensor::<1, Int>::arange(0..4, device).greater_equal_elem(first);
+        let columns = Tensor::<1, Int>::from_ints([first, first], device);
+        let targets = Targets::from_columns(columns, 4);
+        let targets = targets.with_candidates(behind.unsqueeze::<2>().expand([2, 4]));
+        let scores = Tensor::<2>::from_floats(scores, device);
+        let weights = Tensor::<2>::from_floats(likelihoods, device);
+        let weights: Tensor<1> = weights.narrow(1, first as usize, 1).squeeze_dim(1);
+        loss.forward_no_reduction(scores, targets) * weights
+    });
+    let got = numbers(losses.reduce(Tensor::add).expect("some").mean())[0];
+    let want = (0..2)
+        .flat_map(|q| (0..4).map(move |i| (q, i)))
+        .map(|(q, i)| {
+            let sum: f64 = (i..4).map(|j| (4.0f64 * scores[q][j]).exp()).sum();
+            likelihoods[q][i] * (sum.ln() - 4.0 * scores[q][i])
+        });
+    let want = want.sum::<f64>() / 2.0;
+    assert!((got - want).abs() < 1e-5, "{got}, {want}");
+}
+
 /// The mean of squares over all pairs of a query, and its slopes.
 #[test]
 fn margin_mse_is_the_mean_over_all_pairs() {
