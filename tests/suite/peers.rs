@@ -407,7 +407,8 @@ fn the_softmax_loss_of_rax_with_grades_is_joint_lh_with_weights() {
 #[test]
 fn the_softmax_loss_of_rax_with_a_softmax_of_labels_is_a_teacher() {
     check("rax", "softmax_loss_of_teacher", |case, scores, targets| {
-        let teacher = case.teacher(&targets.device(), DType::F64);
+        let dtype = *precisions().last().expect("f32 at least");
+        let teacher = case.teacher(&targets.device(), dtype);
         let targets = Targets::from_teacher(teacher, case.option("teacher_temperature"));
         list_net(case.option("temperature"))
             .init()

@@ -2,6 +2,7 @@
 
 mod claims;
 mod figures;
+mod neighbours;
 mod row;
 
 use std::path::PathBuf;
@@ -118,6 +119,7 @@ pub fn run(args: &Arguments) -> Result<(), String> {
     };
     write_json(&args.out.join(NAME), &report)?;
     figures::write_all(&args.out)?;
+    neighbours::write(&args.out.join("neighbours"))?;
     println!("\nfigures: {}", args.out.display());
     Ok(())
 }
