@@ -11,9 +11,10 @@ use std::hint::black_box;
 
 use burn::tensor::{Bool, Device, Distribution, FloatDType, Tensor, TensorData};
 use burn_multi_positive::{
-    ExpectedRand1LhLossConfig, FalseNegatives, Forward, JointLhLossConfig, LsePairLossConfig,
-    Objective, PositiveThreshold, PowerMeanLossConfig, Rand1LhLossConfig, SumMargLhLossConfig,
-    Targets,
+    CircleLossConfig, DclLossConfig, ExpectedRand1LhLossConfig, FalseNegatives,
+    FocalInfoNceLossConfig, Forward, JointLhLossConfig, LsePairLossConfig,
+    MultiSimilarityLossConfig, Objective, PositiveThreshold, PowerMeanLossConfig,
+    Rand1LhLossConfig, SigmoidLossConfig, SumMargLhLossConfig, Targets,
     statistics::{Statistic, Statistics},
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -231,14 +232,16 @@ fn objective<O: Objective>(criterion: &mut Criterion, name: &str, objective: O, 
     }
 }
 
-/// LSEPair with each option beside LSEPair without, forward and backward.
+/// LSEPair with each option beside LSEPair without, and other losses, forward and backward.
 fn options(criterion: &mut Criterion) {
     let device = Device::default().autodiff();
     let plain = || LsePairLossConfig::new().with_temperature(TEMPERATURE);
     let rule = FalseNegatives::new(PositiveThreshold::Weakest).with_margin(0.1);
     let family = PowerMeanLossConfig::new().with_temperature(TEMPERATURE);
     let expected = ExpectedRand1LhLossConfig::new().with_temperature(TEMPERATURE);
-    let losses: [(&str, Box<dyn Objective>); 6] = [
+    let focal = FocalInfoNceLossConfig::new().with_temperature(TEMPERATURE);
+    let sigmoid = SigmoidLossConfig::new().with_temperature(TEMPERATURE);
+    let losses: [(&str, Box<dyn Objective>); 11] = [
         ("none", Box::new(plain().init())),
         ("hardness", Box::new(plain().with_hardness(5.0).init())),
         (
@@ -248,6 +251,14 @@ fn options(criterion: &mut Criterion) {
         ("exponent", Box::new(family.with_exponent(-3.0).init())),
         ("expected rand1", Box::new(expected.init())),
         ("weights", Box::new(plain().init())),
+        ("dcl", Box::new(DclLossConfig::new().init())),
+        (
+            "multi-similarity",
+            Box::new(MultiSimilarityLossConfig::new().init()),
+        ),
+        ("circle", Box::new(CircleLossConfig::new().init())),
+        ("focal", Box::new(focal.init())),
+        ("sigmoid", Box::new(sigmoid.init())),
     ];
     for shape @ [queries, documents] in shapes() {
         let batch = Batch::new(shape, &device);

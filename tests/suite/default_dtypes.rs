@@ -12,8 +12,10 @@ use crate::{
 };
 use burn::tensor::{Bool, DType, FloatDType, Int, IntDType, Tensor, TensorData};
 use burn_multi_positive::{
-    Bidirectional, Embeddings, FalseNegatives, Forward, LsePairLossConfig, MemoryBank,
-    PositiveThreshold, Rand1LhLossConfig, Stored, Targets,
+    self as multi_positive, Bidirectional, CircleLossConfig, Embeddings, FalseNegatives,
+    FocalInfoNceLossConfig, Forward, JointLhLossConfig, LearnableBiasConfig, LsePairLossConfig,
+    MemoryBank, Objective as _, PositiveThreshold, Rand1LhLossConfig, SigmoidLossConfig, Stored,
+    Targets, statistics::Statistics,
 };
 
 const CONFIGURATIONS: [&str; 9] = [
@@ -315,6 +317,50 @@ fn a_bank_keeps_what_it_was_given() {
         for (q, row) in bools(targets.positives()).into_iter().enumerate() {
             let positives: Vec<usize> = (0..300).filter(|&d| row[d]).collect();
             assert_eq!(positives, relevant[q]);
+        }
+    });
+}
+
+#[test]
+fn curves_a_bias_and_teachers_of_groups() {
+    each_configuration("curves_a_bias_and_teachers_of_groups", || {
+        let device = device();
+        let rows = |count: usize, step: f64| {
+            let values: Vec<f64> = (0..count * 2).map(|i| (i as f64 * step).sin()).collect();
+            Tensor::<2>::from_data(TensorData::new(values, [count, 2]), (&device, DType::F32))
+        };
+        let both = || Embeddings::new(rows(3, 0.71), rows(300, 1.37)).with_tile([2, 64]);
+        let teacher = vec![vec![0.5, 2.0, -1.0]; 3];
+        let targets = Targets::from_teacher_groups(&teacher, 100, 0.5, &device).unwrap();
+        let losses: [Box<dyn multi_positive::Objective>; 4] = [
+            Box::new(CircleLossConfig::new().with_gamma(4.0).init()),
+            Box::new(FocalInfoNceLossConfig::new().with_temperature(0.5).init()),
+            Box::new(SigmoidLossConfig::new().with_bias(-1.5).init()),
+            Box::new(JointLhLossConfig::new().init()),
+        ];
+        for loss in losses {
+            let tiled = numbers(loss.forward_no_reduction(both(), targets.clone()));
+            let product = rows(3, 0.71).matmul(rows(300, 1.37).transpose());
+            let request = loss.request();
+            let composed = Statistics::composed(product.clone(), &targets, request);
+            let dense = numbers(loss.forward_no_reduction(product, targets.clone()));
+            let composed = numbers(loss.losses(&composed));
+            for (query, want) in composed.into_iter().enumerate() {
+                for got in [tiled[query], dense[query]] {
+                    assert!((got - want).abs() < 1e-4 * want.abs(), "{got}, {want}");
+                }
+            }
+        }
+        // -1.5 of the temperature 0.5.
+        let bias = LearnableBiasConfig::new().with_initial(-0.75).init(&device);
+        let sigmoid = |bias: f64| {
+            let loss = SigmoidLossConfig::new().with_temperature(0.5);
+            loss.with_bias(bias).init()
+        };
+        let learned = sigmoid(0.0).forward_no_reduction(bias.apply(both()), targets.clone());
+        let given = sigmoid(-1.5).forward_no_reduction(both(), targets);
+        for (got, want) in numbers(learned).into_iter().zip(numbers(given)) {
+            assert!((got - want).abs() < 1e-4 * want, "{got}, {want}");
         }
     });
 }
