@@ -64,7 +64,7 @@ impl FalseNegatives {
     }
 
     /// The largest score that is believed.
-    #[cfg(any(feature = "cpu", test))]
+    #[cfg(feature = "cpu")]
     pub(crate) fn ceiling(&self, scores: impl ExactSizeIterator<Item = f64>) -> f64 {
         let count = scores.len() as f64;
         // Not `min` and `max`, which pass over NaN.

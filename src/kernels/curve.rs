@@ -73,7 +73,7 @@ impl Curve {
     }
 
     /// What a score becomes, and the slope of that.
-    #[cfg(any(feature = "cpu", test))]
+    #[cfg(feature = "cpu")]
     pub(crate) fn bend(&self, product: Product, score: f64) -> [f64; 2] {
         if score == f64::NEG_INFINITY {
             return [score, 1.0];
