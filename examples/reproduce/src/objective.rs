@@ -2,8 +2,9 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_multi_positive::{
-    JointLhLossConfig, LsePairLossConfig, NegativeSelection, PositiveSelection, Rand1LhLossConfig,
-    SumMargLhLossConfig, Targets,
+    DclLossConfig, ExpectedRand1LhLossConfig, FalseNegatives, JointLhLossConfig, LsePairLossConfig,
+    MarginRankingLossConfig, MultiSimilarityLossConfig, NegativeSelection, PositiveSelection,
+    PositiveThreshold, PowerMeanLossConfig, Rand1LhLossConfig, SumMargLhLossConfig, Targets,
 };
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,23 @@ pub enum Objective {
     LsePairHardest,
     LsePairWeakestHardest,
     LsePairStrongestHardest,
+    /// A neighbour: the mean of InfoNCE on each positive
+    ExpectedRand1Lh,
+    /// A neighbour: all negatives against the mean score of the positives
+    PowerMean,
+    /// A neighbour: InfoNCE without the positive in the denominator
+    Dcl,
+    /// A neighbour: a hinge between the weakest positive and the hardest negative. Its margin is
+    /// twice the temperature
+    MarginRanking,
+    /// A neighbour: positives and negatives each for themselves, against a cosine of 0.5.
+    /// Negatives are multiplied by 1 / temperature, and positives by a 25th of that, as 50 and 2
+    /// in its paper
+    MultiSimilarity,
+    /// A neighbour: JointLH / m with a hardness of 5, whatever the temperature
+    JointLhHard,
+    /// A neighbour: LSEPair without the negatives that score above 95% of the strongest positive
+    LsePairFalseNegatives,
 }
 
 impl Objective {
@@ -42,6 +60,32 @@ impl Objective {
         Self::JointLhNormalized,
         Self::SumMargLh,
         Self::LsePair,
+    ];
+
+    /// The objectives that the paper's analysis is about.
+    pub const ANALYSED: [Self; 11] = [
+        Self::Single,
+        Self::Rand1Lh,
+        Self::JointLh,
+        Self::JointLhNormalized,
+        Self::SumMargLh,
+        Self::LsePair,
+        Self::LsePairWeakest,
+        Self::LsePairStrongest,
+        Self::LsePairHardest,
+        Self::LsePairWeakestHardest,
+        Self::LsePairStrongestHardest,
+    ];
+
+    /// Other losses of the library, which the paper does not have.
+    pub const NEIGHBOURS: [Self; 7] = [
+        Self::ExpectedRand1Lh,
+        Self::PowerMean,
+        Self::Dcl,
+        Self::MarginRanking,
+        Self::MultiSimilarity,
+        Self::JointLhHard,
+        Self::LsePairFalseNegatives,
     ];
 
     pub fn name(self) -> &'static str {
@@ -57,6 +101,13 @@ impl Objective {
             Self::LsePairHardest => "LSEPair, hardest negative",
             Self::LsePairWeakestHardest => "LSEPair, weakest and hardest",
             Self::LsePairStrongestHardest => "LSEPair, strongest and hardest",
+            Self::ExpectedRand1Lh => "ExpectedRand1LH",
+            Self::PowerMean => "power mean, exponent 0",
+            Self::Dcl => "DCL",
+            Self::MarginRanking => "margin ranking",
+            Self::MultiSimilarity => "multi-similarity",
+            Self::JointLhHard => "JointLH / m, hardness 5",
+            Self::LsePairFalseNegatives => "LSEPair, false negatives",
         }
     }
 
@@ -74,6 +125,13 @@ impl Objective {
             Self::LsePairHardest => 8,
             Self::LsePairWeakestHardest => 9,
             Self::LsePairStrongestHardest => 10,
+            Self::ExpectedRand1Lh => 11,
+            Self::PowerMean => 12,
+            Self::Dcl => 13,
+            Self::MarginRanking => 14,
+            Self::MultiSimilarity => 15,
+            Self::JointLhHard => 16,
+            Self::LsePairFalseNegatives => 17,
         }
     }
 
@@ -97,14 +155,42 @@ impl Objective {
                     .init()
                     .forward_no_reduction(scores, targets.with_chosen(chosen));
             }
-            Self::JointLh | Self::JointLhNormalized => {
+            Self::JointLh | Self::JointLhNormalized | Self::JointLhHard => {
                 let loss = JointLhLossConfig::new()
                     .with_temperature(temperature)
-                    .with_normalize_by_positives(self == Self::JointLhNormalized);
+                    .with_normalize_by_positives(self != Self::JointLh)
+                    .with_hardness(if self == Self::JointLhHard { 5.0 } else { 0.0 });
                 return loss.init().forward_no_reduction(scores, targets);
             }
             Self::SumMargLh => {
                 let loss = SumMargLhLossConfig::new().with_temperature(temperature);
+                return loss.init().forward_no_reduction(scores, targets);
+            }
+            Self::ExpectedRand1Lh => {
+                let loss = ExpectedRand1LhLossConfig::new().with_temperature(temperature);
+                return loss.init().forward_no_reduction(scores, targets);
+            }
+            Self::PowerMean => {
+                let loss = PowerMeanLossConfig::new()
+                    .with_temperature(temperature)
+                    .with_exponent(0.0)
+                    .with_normalized(true);
+                return loss.init().forward_no_reduction(scores, targets);
+            }
+            Self::Dcl => {
+                let loss = DclLossConfig::new().with_temperature(temperature);
+                return loss.init().forward_no_reduction(scores, targets);
+            }
+            Self::MarginRanking => {
+                let loss = MarginRankingLossConfig::new().with_margin(2.0 * temperature);
+                return loss.init().forward_no_reduction(scores, targets);
+            }
+            Self::MultiSimilarity => {
+                let beta = 1.0 / temperature;
+                let loss = MultiSimilarityLossConfig::new()
+                    .with_alpha(beta / 25.0)
+                    .with_beta(beta)
+                    .with_base(0.5);
                 return loss.init().forward_no_reduction(scores, targets);
             }
             Self::LsePair => lse_pair,
@@ -114,6 +200,11 @@ impl Objective {
             Self::LsePairWeakestHardest => lse_pair.with_positives(Weakest).with_negatives(Hardest),
             Self::LsePairStrongestHardest => {
                 lse_pair.with_positives(Strongest).with_negatives(Hardest)
+            }
+            Self::LsePairFalseNegatives => {
+                let false_negatives = FalseNegatives::new(PositiveThreshold::Strongest);
+                let false_negatives = false_negatives.with_margin(0.05).with_relative(true);
+                lse_pair.with_false_negatives(Some(false_negatives))
             }
         };
         lse_pair.init().forward_no_reduction(scores, targets)

@@ -1,6 +1,5 @@
 //! The paper's claims about the objectives, put to the library's own values and gradients.
 
-use clap::ValueEnum;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::row::{Gradient, Row, lse, softmax, softplus};
@@ -52,7 +51,7 @@ const ROUNDING: f64 = 1e-11;
 
 pub fn claims() -> Vec<Claim> {
     let rows = rows();
-    let mut claims: Vec<Claim> = Objective::value_variants()
+    let mut claims: Vec<Claim> = Objective::ANALYSED
         .iter()
         .map(|objective| closed_form(*objective, &rows))
         .collect();

@@ -7,7 +7,7 @@ mod row;
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
 use crate::{
@@ -136,7 +136,7 @@ fn show(pattern: &Pattern) -> PatternReport {
             .for_each(|score| print!(" {:>9}", format!("{name} {score}")));
     }
     println!();
-    let objectives = Objective::value_variants().iter().map(|objective| {
+    let objectives = Objective::ANALYSED.iter().map(|objective| {
         let (library, closed) = (row.library(*objective), row.closed(*objective));
         for (name, gradient) in [(objective.name(), &library), ("  closed form", &closed)] {
             print!("{name:32} {:9.5} ", gradient.loss);

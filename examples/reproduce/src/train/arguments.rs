@@ -51,6 +51,10 @@ pub struct Arguments {
     /// [default: the six that the paper compares]
     #[arg(long, value_enum, value_delimiter = ',')]
     objectives: Vec<Objective>,
+    /// Beside the objectives all their neighbours: losses of the library that the paper does not
+    /// have
+    #[arg(long)]
+    neighbours: bool,
     #[arg(
         long,
         value_enum,
@@ -224,12 +228,16 @@ impl Arguments {
             [] => &Objective::MAIN,
             objectives => objectives,
         };
+        let neighbours: &[Objective] = match self.neighbours {
+            true => &Objective::NEIGHBOURS,
+            false => &[],
+        };
         let mut cells = Vec::new();
         // The seeds outermost: an interrupted grid has some seeds of everything.
         for &seed in seeds {
             for regime in self.regimes() {
                 for setting in self.settings(regime) {
-                    for &objective in objectives {
+                    for &objective in objectives.iter().chain(neighbours) {
                         let cell = Cell {
                             regime,
                             objective,
