@@ -1,5 +1,6 @@
 //! What the experiments ask of an encoder.
 
+mod adapter;
 mod bag;
 mod transformer;
 
@@ -10,7 +11,9 @@ use std::{
 
 use burn::tensor::{Device, Tensor};
 
+pub use adapter::AdapterSource;
 pub use bag::BagSource;
+use transformer::hash_of_files;
 pub use transformer::{PretrainedOptions, TransformerSource};
 
 /// What a text is to an encoder.
@@ -29,6 +32,11 @@ pub trait EncoderSource: Sync {
 
     /// With everything of it that changes results, for the record.
     fn name(&self) -> String;
+
+    /// Called with texts before they are read, for what is done for many of them together.
+    fn prepare(&self, _texts: &[(Role, &str)]) -> Result<(), String> {
+        Ok(())
+    }
 
     /// A text made ready once, before any training.
     fn read(&self, text: &str, role: Role) -> Result<TextOf<Self>, String>;
@@ -51,7 +59,7 @@ pub type TextOf<S> = <<S as EncoderSource>::Encoder as Encoder>::Text;
 
 /// A dual encoder in training, with its optimizer.
 pub trait Encoder: Sized {
-    /// What texts are read as: words, or tokens.
+    /// What texts are read as: words, tokens, or vectors.
     type Text: Send + Sync;
 
     /// Adds the gradients of a batch to those of the step. `loss` gets the vectors of the queries and of the

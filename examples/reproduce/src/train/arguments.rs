@@ -82,7 +82,8 @@ pub struct Arguments {
     #[arg(long, value_delimiter = ',')]
     seeds: Vec<u64>,
 
-    /// 0 measures a pretrained encoder as it is: with --objectives lse-pair --regimes human --seeds 1, once [default: 6]
+    /// 0 measures a pretrained encoder as it is: with --objectives lse-pair --regimes human --seeds
+    /// 1, once [default: 6, with --adapter 5]
     #[arg(long)]
     epochs: Option<usize>,
     /// Queries a batch
@@ -94,7 +95,8 @@ pub struct Arguments {
     /// Batches whose gradients are averaged for a step
     #[arg(long, value_name = "BATCHES", default_value_t = 1)]
     pub accumulate: usize,
-    /// Learning rate of Adam, or the highest of AdamW [default: 5e-3, with --encoder 2e-5]
+    /// Learning rate of Adam, or the highest of AdamW [default: 5e-3, with --encoder 2e-5, with
+    /// --adapter 1e-3]
     #[arg(long)]
     lr: Option<f64>,
     /// Rank the test queries once, after the last epoch
@@ -103,8 +105,8 @@ pub struct Arguments {
     /// Rank the test queries after every so many steps as well
     #[arg(long, value_name = "STEPS")]
     pub evaluate_every: Option<usize>,
-    /// Cells in training at a time, one thread each [default: the processor's threads; with --encoder 1, which
-    /// uses all threads]
+    /// Cells in training at a time, one thread each [default: the processor's threads; with
+    /// --encoder and no --adapter 1, which uses all threads]
     #[arg(long)]
     jobs: Option<usize>,
     /// flex, and wgpu and cuda where compiled in [default: Burn's choice, which is flex where nothing else is]
@@ -137,8 +139,12 @@ impl Arguments {
         if self.epochs() == 0 && !self.is_pretrained() {
             return Err("--epochs must be at least 1 without --encoder".into());
         }
-        if self.is_pretrained() && self.jobs() > 1 {
-            return Err("--jobs must be 1 with --encoder: one training uses all threads, and dropout draws the random numbers of the process".into());
+        if self.trains_transformer() && self.jobs() > 1 {
+            return Err(
+                "--jobs must be 1 with --encoder and no --adapter: one training uses all \
+                 threads, and dropout draws the random numbers of the process"
+                    .into(),
+            );
         }
         let above_zero = |value: &f64| value.is_finite() && *value > 0.0;
         if !self.temperatures.iter().all(above_zero) || !above_zero(&self.learning_rate()) {
@@ -155,11 +161,16 @@ impl Arguments {
     }
 
     pub fn epochs(&self) -> usize {
-        self.epochs.unwrap_or(if self.quick { 2 } else { 6 })
+        let default = match (self.quick, self.pretrained.adapter) {
+            (true, _) => 2,
+            (false, Some(_)) => 5,
+            (false, None) => 6,
+        };
+        self.epochs.unwrap_or(default)
     }
 
     pub fn jobs(&self) -> usize {
-        let threads = || match self.is_pretrained() {
+        let threads = || match self.trains_transformer() {
             true => 1,
             false => std::thread::available_parallelism().map_or(1, usize::from),
         };
@@ -170,8 +181,17 @@ impl Arguments {
         self.pretrained.encoder.is_some()
     }
 
+    /// Whether the pretrained encoder itself is trained.
+    pub fn trains_transformer(&self) -> bool {
+        self.is_pretrained() && self.pretrained.adapter.is_none()
+    }
+
     pub fn learning_rate(&self) -> f64 {
-        let default = if self.is_pretrained() { 2e-5 } else { 5e-3 };
+        let default = match (self.is_pretrained(), self.pretrained.adapter) {
+            (false, _) => 5e-3,
+            (true, None) => 2e-5,
+            (true, Some(_)) => 1e-3,
+        };
         self.lr.unwrap_or(default)
     }
 

@@ -1,5 +1,7 @@
 //! The experiments: a grid of trainings, each with its files, and what they come to together.
 
+#[cfg(test)]
+mod adapter_tests;
 mod annotator;
 mod arguments;
 mod batch;
@@ -46,7 +48,7 @@ use source::Source;
 use trainer::{Observer, Trained, Training};
 
 use crate::{
-    encoder::{BagSource, Encoder, EncoderSource, TextOf, TransformerSource},
+    encoder::{AdapterSource, BagSource, Encoder, EncoderSource, TextOf, TransformerSource},
     output::named,
 };
 
@@ -55,8 +57,16 @@ pub fn run(args: &Arguments) -> Result<(), String> {
     match &args.pretrained.encoder {
         None => Experiment::new(args, BagSource)?.run(),
         Some(folder) => {
-            let source = TransformerSource::open(folder, &args.pretrained)?;
-            Experiment::new(args, source)?.run()
+            let options = &args.pretrained;
+            let transformer = TransformerSource::open(folder, options)?;
+            match options.adapter {
+                None => Experiment::new(args, transformer)?.run(),
+                Some(shape) => {
+                    let device = args.device()?;
+                    let source = AdapterSource::open(transformer, shape, options, &device)?;
+                    Experiment::new(args, source)?.run()
+                }
+            }
         }
     }
 }
@@ -199,8 +209,8 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
         settings.claim(&args.out)
     }
 
-    /// The bag of words trains several cells at a time, one thread each; a pretrained encoder one, with all threads.
-    /// Returns what went wrong.
+    /// The bag of words and adapters train several cells at a time, one thread each; a
+    /// transformer one, with all threads. Returns what went wrong.
     fn run_cells(&self, cells: &[Cell]) -> Vec<String> {
         let queries: usize = cells.iter().map(|cell| self.cost(cell)).sum();
         let bar = progress(queries);
@@ -237,7 +247,7 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
             Ok(pool) => pool.install(work),
             Err(error) => lock(&failed).push(error.to_string()),
         };
-        match self.args.is_pretrained() {
+        match self.args.trains_transformer() {
             true => work(),
             false => std::thread::scope(|scope| {
                 for _ in 0..self.args.jobs().min(cells.len()) {
@@ -300,7 +310,7 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
         let watch = Watch {
             collection: &self.collections[0],
             bar,
-            name: args.is_pretrained().then(|| cell.name()),
+            name: args.trains_transformer().then(|| cell.name()),
             last: RefCell::new(None),
         };
         let Trained {

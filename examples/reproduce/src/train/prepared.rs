@@ -76,6 +76,16 @@ impl<T: Send + Sync> Prepared<T> {
             });
             texts.collect::<Result<Vec<_>, String>>()
         };
+        let roles = match source.ranks_as_trained() {
+            true => &[Role::Passage][..],
+            false => &[Role::Passage, Role::Document],
+        };
+        let documents = collection.documents.iter();
+        let documents = documents.flat_map(|one| roles.iter().map(|role| (*role, &*one.text)));
+        let queries = collection.train.iter().chain(&collection.test);
+        let queries = queries.map(|query| (Role::Query, &*query.text));
+        source.prepare(&documents.chain(queries).collect::<Vec<_>>())?;
+
         let texts = read(Role::Passage)?;
         let ranked = match source.ranks_as_trained() {
             true => texts.clone(),

@@ -17,7 +17,7 @@ struct Command {
 }
 
 /// A model and a collection, in a folder of one test.
-struct Setup {
+pub struct Setup {
     folder: PathBuf,
 }
 
@@ -30,7 +30,7 @@ impl Drop for Setup {
 const DOCUMENTS: usize = 30;
 
 impl Setup {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let name = format!("reproduce-transformer-{name}-{}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         let _ = fs::remove_dir_all(&folder);
@@ -52,12 +52,12 @@ impl Setup {
         Self { folder }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
     /// Runs with a model of this folder, writing to another.
-    fn run_model(&self, model: &str, out: &str, more: &[&str]) -> Result<PathBuf, String> {
+    pub fn run_model(&self, model: &str, out: &str, more: &[&str]) -> Result<PathBuf, String> {
         let out = self.path(out);
         let [model, data] = [model, "data"].map(|name| self.path(name).display().to_string());
         let to = out.display().to_string();
@@ -83,12 +83,12 @@ impl Setup {
         run(&arguments).map(|()| out)
     }
 
-    fn run(&self, out: &str, more: &[&str]) -> Result<PathBuf, String> {
+    pub fn run(&self, out: &str, more: &[&str]) -> Result<PathBuf, String> {
         self.run_model("model", out, more)
     }
 }
 
-const ONE: [&str; 4] = ["--objectives", "lse-pair", "--regimes", "human"];
+pub const ONE: [&str; 4] = ["--objectives", "lse-pair", "--regimes", "human"];
 
 fn with(more: &[&'static str]) -> Vec<&'static str> {
     [&ONE[..], more].concat()
@@ -115,7 +115,7 @@ fn words(number: usize, count: usize) -> String {
 }
 
 /// All that a cell left but the time that it took: metrics and rankings.
-fn results(out: &Path) -> Vec<(Value, String)> {
+pub fn results(out: &Path) -> Vec<(Value, String)> {
     let result = |outcome: &Outcome| {
         let mut json = serde_json::to_value(outcome).unwrap();
         json.as_object_mut().unwrap().remove("seconds");
@@ -129,7 +129,7 @@ fn results(out: &Path) -> Vec<(Value, String)> {
     all(out).unwrap().iter().map(result).collect()
 }
 
-fn losses(out: &Path) -> Vec<f64> {
+pub fn losses(out: &Path) -> Vec<f64> {
     let outcomes = all(out).unwrap();
     let epochs = outcomes.iter().flat_map(|outcome| &outcome.epochs);
     epochs.map(|epoch| epoch.loss).collect()
@@ -441,7 +441,8 @@ fn results_of_another_encoder_are_not_mixed() {
 #[test]
 fn options_of_a_pretrained_encoder_need_one() {
     for option in [
-        &["--pooling", "cls"][..],
+        &["--adapter"][..],
+        &["--pooling", "cls"],
         &["--normalize", "true"],
         &["--separate-towers"],
         &["--precision", "bf16"],

@@ -5,4 +5,4 @@ mod options;
 mod source;
 
 pub use options::PretrainedOptions;
-pub use source::TransformerSource;
+pub use source::{TransformerSource, hash_of_files};

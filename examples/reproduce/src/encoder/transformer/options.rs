@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::encoder::adapter::Shape;
+
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Pretrained encoder")]
 pub struct PretrainedOptions {
@@ -11,6 +13,28 @@ pub struct PretrainedOptions {
     /// model.safetensors, or one folder of these for each tower, named query and passage
     #[arg(long, value_name = "FOLDER")]
     pub encoder: Option<PathBuf>,
+    /// Leave the encoder as it is, and train a small map of its vectors, which changes nothing at
+    /// the start [default: both]
+    #[arg(
+        long,
+        value_name = "SHAPE",
+        num_args = 0..=1,
+        default_missing_value = "both",
+        requires = "encoder",
+        conflicts_with_all = [
+            "tevatron", "separate_towers", "dropout", "pass_tokens", "cache_chunk",
+            "checkpoint_every", "stop_after", "save_model",
+        ]
+    )]
+    pub adapter: Option<Shape>,
+    /// Where --adapter keeps the vectors of texts, for other trainings
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "reproduction/embeddings",
+        requires = "adapter"
+    )]
+    pub embeddings: PathBuf,
     /// From a text's tokens to its vector [default: as the folder says, or else the mean]
     #[arg(long, requires = "encoder")]
     pub pooling: Option<Pooling>,
@@ -99,6 +123,13 @@ pub enum Precision {
 }
 
 impl PretrainedOptions {
+    pub fn optimizer_name(&self) -> String {
+        format!(
+            "AdamW, warm-up {}, weight decay {}, gradient norm {}",
+            self.warmup, self.weight_decay, self.max_grad_norm
+        )
+    }
+
     pub fn check(&self) -> Result<(), String> {
         let counts = [
             ("--query-length", self.query_length),

@@ -106,6 +106,60 @@ impl TransformerSource {
         })
     }
 
+    /// Whether queries and passages go through one model.
+    pub fn is_shared(&self) -> bool {
+        self.towers.passages.is_none()
+    }
+
+    /// The model that texts of a role go through.
+    pub fn tower(&self, role: Role) -> &Pretrained {
+        match role {
+            Role::Query => &self.towers.queries,
+            Role::Passage | Role::Document => self.towers.passages(),
+        }
+    }
+
+    /// For the record, the models and what changes the vectors that they give, untrained.
+    pub fn as_embedded(&self) -> String {
+        let parts = [self.outputs(), self.inputs()].concat();
+        format!("{}: {}", self.names.join(", "), parts.join(", "))
+    }
+
+    fn outputs(&self) -> Vec<String> {
+        let mut parts = vec![match self.towers.passages {
+            None => "one tower".to_string(),
+            Some(_) => "separate towers".to_string(),
+        }];
+        let mut models = vec![&self.towers.queries];
+        models.extend(&self.towers.passages);
+        models.dedup_by_key(|model| model.options);
+        for model in models {
+            let of = &model.options;
+            parts.push(format!("pooling {:?}", of.pooling).to_lowercase());
+            parts.push(format!("normalize {}", of.normalize));
+        }
+        parts.push(format!("precision {:?}", self.options.precision).to_lowercase());
+        parts
+    }
+
+    fn inputs(&self) -> Vec<String> {
+        let options = &self.options;
+        let mut parts = Vec::new();
+        let [queries, passages, documents] = self.lengths();
+        parts.push(format!(
+            "queries of {queries}, passages of {passages}, documents of {documents} tokens"
+        ));
+        for (side, prefix) in [
+            ("queries", &options.query_prefix),
+            ("passages", &options.passage_prefix),
+        ] {
+            if !prefix.is_empty() {
+                parts.push(format!("{prefix:?} before {side}"));
+            }
+        }
+        parts
+    }
+
     /// The longest query, passage and document to rank, in tokens.
     fn lengths(&self) -> [usize; 3] {
         let options = &self.options;
@@ -140,13 +194,18 @@ fn tokenizer(model: &Pretrained, length: Option<usize>) -> Result<Tokenizer, Str
 /// The name of a model's folder, with a hash of its files.
 fn named(model: &Pretrained) -> Result<String, String> {
     let folder = model.folder();
-    let mut hash = Hash::default();
-    for file in ["config.json", "tokenizer.json", "model.safetensors"] {
-        hash.add_file(&folder.join(file))?;
-    }
     let path = folder.canonicalize().unwrap_or(folder.to_path_buf());
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    Ok(format!("{name} {hash}"))
+    Ok(format!("{name} {}", hash_of_files(model)?))
+}
+
+/// Of all files that vectors depend on.
+pub fn hash_of_files(model: &Pretrained) -> Result<Hash, String> {
+    let mut hash = Hash::default();
+    for file in ["config.json", "tokenizer.json", "model.safetensors"] {
+        hash.add_file(&model.folder().join(file))?;
+    }
+    Ok(hash)
 }
 
 impl EncoderSource for TransformerSource {
@@ -154,45 +213,19 @@ impl EncoderSource for TransformerSource {
 
     fn name(&self) -> String {
         let options = &self.options;
-        let mut parts = vec![match self.towers.passages {
-            None => "one tower".to_string(),
-            Some(_) => "separate towers".to_string(),
-        }];
-        let mut models = vec![&self.towers.queries];
-        models.extend(&self.towers.passages);
-        models.dedup_by_key(|model| model.options);
-        for model in models {
-            let of = &model.options;
-            parts.push(format!("pooling {:?}", of.pooling).to_lowercase());
-            parts.push(format!("normalize {}", of.normalize));
-        }
-        parts.push(format!("precision {:?}", options.precision).to_lowercase());
+        let mut parts = self.outputs();
         parts.push(match options.dropout {
             Some(rate) => format!("dropout {rate}"),
             None => "dropout of config.json".into(),
         });
-        let [queries, passages, documents] = self.lengths();
-        parts.push(format!(
-            "queries of {queries}, passages of {passages}, documents of {documents} tokens"
-        ));
-        for (side, prefix) in [
-            ("queries", &options.query_prefix),
-            ("passages", &options.passage_prefix),
-        ] {
-            if !prefix.is_empty() {
-                parts.push(format!("{prefix:?} before {side}"));
-            }
-        }
+        parts.extend(self.inputs());
         parts.push(format!("passes of {} tokens", options.pass_tokens));
         parts.extend(
             options
                 .cache_chunk
                 .map(|chunk| format!("gradient cache of {chunk} texts")),
         );
-        parts.push(format!(
-            "AdamW, warm-up {}, weight decay {}, gradient norm {}",
-            options.warmup, options.weight_decay, options.max_grad_norm
-        ));
+        parts.push(options.optimizer_name());
         format!("{}: {}", self.names.join(", "), parts.join(", "))
     }
 
