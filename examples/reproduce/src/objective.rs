@@ -2,9 +2,11 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_multi_positive::{
-    DclLossConfig, ExpectedRand1LhLossConfig, FalseNegatives, JointLhLossConfig, LsePairLossConfig,
-    MarginRankingLossConfig, MultiSimilarityLossConfig, NegativeSelection, PositiveSelection,
-    PositiveThreshold, PowerMeanLossConfig, Rand1LhLossConfig, SumMargLhLossConfig, Targets,
+    CircleLossConfig, DclLossConfig, ExpectedRand1LhLossConfig, FalseNegatives,
+    FocalInfoNceLossConfig, JointLhLossConfig, LsePairLossConfig, MarginRankingLossConfig,
+    MultiSimilarityLossConfig, NegativeSelection, Objective as Loss, PositiveSelection,
+    PositiveThreshold, PowerMeanLossConfig, Rand1LhLossConfig, SigmoidLossConfig,
+    SumMargLhLossConfig, Targets,
 };
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -45,6 +47,14 @@ pub enum Objective {
     /// Negatives are multiplied by 1 / temperature, and positives by a 25th of that, as 50 and 2
     /// in its paper
     MultiSimilarity,
+    /// A neighbour: LSEPair on scores weighed by how far they are from their places. Its gamma is
+    /// 1 / temperature
+    Circle,
+    /// A neighbour: InfoNCE on squares
+    FocalInfoNce,
+    /// A neighbour: every document classified by itself. Its bias is -1 / temperature, as -10 where
+    /// SigLIP begins, and not learned
+    Sigmoid,
     /// A neighbour: JointLH / m with a hardness of 5, whatever the temperature
     JointLhHard,
     /// A neighbour: LSEPair without the negatives that score above 95% of the strongest positive
@@ -78,12 +88,15 @@ impl Objective {
     ];
 
     /// Other losses of the library, which the paper does not have.
-    pub const NEIGHBOURS: [Self; 7] = [
+    pub const NEIGHBOURS: [Self; 10] = [
         Self::ExpectedRand1Lh,
         Self::PowerMean,
         Self::Dcl,
         Self::MarginRanking,
         Self::MultiSimilarity,
+        Self::Circle,
+        Self::FocalInfoNce,
+        Self::Sigmoid,
         Self::JointLhHard,
         Self::LsePairFalseNegatives,
     ];
@@ -106,6 +119,9 @@ impl Objective {
             Self::Dcl => "DCL",
             Self::MarginRanking => "margin ranking",
             Self::MultiSimilarity => "multi-similarity",
+            Self::Circle => "circle",
+            Self::FocalInfoNce => "focal InfoNCE",
+            Self::Sigmoid => "sigmoid",
             Self::JointLhHard => "JointLH / m, hardness 5",
             Self::LsePairFalseNegatives => "LSEPair, false negatives",
         }
@@ -132,6 +148,9 @@ impl Objective {
             Self::MultiSimilarity => 15,
             Self::JointLhHard => 16,
             Self::LsePairFalseNegatives => 17,
+            Self::Circle => 18,
+            Self::FocalInfoNce => 19,
+            Self::Sigmoid => 20,
         }
     }
 
@@ -144,70 +163,73 @@ impl Objective {
         chosen: &[usize],
         temperature: f64,
     ) -> Tensor<1> {
+        let targets = match self {
+            Self::Single | Self::Rand1Lh => targets.with_chosen(columns(chosen, &scores.device())),
+            _ => targets,
+        };
+        self.loss(temperature).forward_no_reduction(scores, targets)
+    }
+
+    fn loss(self, temperature: f64) -> Box<dyn Loss> {
         use NegativeSelection::Hardest;
         use PositiveSelection::{Strongest, Weakest};
-        let lse_pair = LsePairLossConfig::new().with_temperature(temperature);
-        let lse_pair = match self {
-            Self::Single | Self::Rand1Lh => {
-                let chosen = columns(chosen, &scores.device());
-                let loss = Rand1LhLossConfig::new().with_temperature(temperature);
-                return loss
-                    .init()
-                    .forward_no_reduction(scores, targets.with_chosen(chosen));
+        macro_rules! at {
+            ($config:ident $(, $option:ident = $value:expr)*) => {
+                Box::new($config::new().with_temperature(temperature)$(.$option($value))*.init())
+            };
+        }
+        let inverse = 1.0 / temperature;
+        match self {
+            Self::Single | Self::Rand1Lh => at!(Rand1LhLossConfig),
+            Self::JointLh => at!(JointLhLossConfig),
+            Self::JointLhNormalized => at!(JointLhLossConfig, with_normalize_by_positives = true),
+            Self::SumMargLh => at!(SumMargLhLossConfig),
+            Self::LsePair => at!(LsePairLossConfig),
+            Self::LsePairWeakest => at!(LsePairLossConfig, with_positives = Weakest),
+            Self::LsePairStrongest => at!(LsePairLossConfig, with_positives = Strongest),
+            Self::LsePairHardest => at!(LsePairLossConfig, with_negatives = Hardest),
+            Self::LsePairWeakestHardest => at!(
+                LsePairLossConfig,
+                with_positives = Weakest,
+                with_negatives = Hardest
+            ),
+            Self::LsePairStrongestHardest => at!(
+                LsePairLossConfig,
+                with_positives = Strongest,
+                with_negatives = Hardest
+            ),
+            Self::LsePairFalseNegatives => {
+                let rule = FalseNegatives::new(PositiveThreshold::Strongest);
+                let rule = rule.with_margin(0.05).with_relative(true);
+                at!(LsePairLossConfig, with_false_negatives = Some(rule))
             }
-            Self::JointLh | Self::JointLhNormalized | Self::JointLhHard => {
-                let loss = JointLhLossConfig::new()
-                    .with_temperature(temperature)
-                    .with_normalize_by_positives(self != Self::JointLh)
-                    .with_hardness(if self == Self::JointLhHard { 5.0 } else { 0.0 });
-                return loss.init().forward_no_reduction(scores, targets);
-            }
-            Self::SumMargLh => {
-                let loss = SumMargLhLossConfig::new().with_temperature(temperature);
-                return loss.init().forward_no_reduction(scores, targets);
-            }
-            Self::ExpectedRand1Lh => {
-                let loss = ExpectedRand1LhLossConfig::new().with_temperature(temperature);
-                return loss.init().forward_no_reduction(scores, targets);
-            }
-            Self::PowerMean => {
-                let loss = PowerMeanLossConfig::new()
-                    .with_temperature(temperature)
-                    .with_exponent(0.0)
-                    .with_normalized(true);
-                return loss.init().forward_no_reduction(scores, targets);
-            }
-            Self::Dcl => {
-                let loss = DclLossConfig::new().with_temperature(temperature);
-                return loss.init().forward_no_reduction(scores, targets);
-            }
+            Self::JointLhHard => at!(
+                JointLhLossConfig,
+                with_normalize_by_positives = true,
+                with_hardness = 5.0
+            ),
+            Self::ExpectedRand1Lh => at!(ExpectedRand1LhLossConfig),
+            Self::PowerMean => at!(
+                PowerMeanLossConfig,
+                with_exponent = 0.0,
+                with_normalized = true
+            ),
+            Self::Dcl => at!(DclLossConfig),
+            Self::FocalInfoNce => at!(FocalInfoNceLossConfig),
+            Self::Sigmoid => at!(SigmoidLossConfig, with_bias = -inverse),
+            Self::Circle => Box::new(CircleLossConfig::new().with_gamma(inverse).init()),
             Self::MarginRanking => {
                 let loss = MarginRankingLossConfig::new().with_margin(2.0 * temperature);
-                return loss.init().forward_no_reduction(scores, targets);
+                Box::new(loss.init())
             }
             Self::MultiSimilarity => {
-                let beta = 1.0 / temperature;
                 let loss = MultiSimilarityLossConfig::new()
-                    .with_alpha(beta / 25.0)
-                    .with_beta(beta)
+                    .with_alpha(inverse / 25.0)
+                    .with_beta(inverse)
                     .with_base(0.5);
-                return loss.init().forward_no_reduction(scores, targets);
+                Box::new(loss.init())
             }
-            Self::LsePair => lse_pair,
-            Self::LsePairWeakest => lse_pair.with_positives(Weakest),
-            Self::LsePairStrongest => lse_pair.with_positives(Strongest),
-            Self::LsePairHardest => lse_pair.with_negatives(Hardest),
-            Self::LsePairWeakestHardest => lse_pair.with_positives(Weakest).with_negatives(Hardest),
-            Self::LsePairStrongestHardest => {
-                lse_pair.with_positives(Strongest).with_negatives(Hardest)
-            }
-            Self::LsePairFalseNegatives => {
-                let false_negatives = FalseNegatives::new(PositiveThreshold::Strongest);
-                let false_negatives = false_negatives.with_margin(0.05).with_relative(true);
-                lse_pair.with_false_negatives(Some(false_negatives))
-            }
-        };
-        lse_pair.init().forward_no_reduction(scores, targets)
+        }
     }
 }
 

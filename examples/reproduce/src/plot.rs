@@ -38,7 +38,7 @@ pub struct Series<T> {
 }
 
 /// Okabe and Ito's colours, which colour-blind readers can tell apart.
-const PALETTE: [RGBColor; 18] = [
+const PALETTE: [RGBColor; 21] = [
     RGBColor(0, 0, 0),
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
@@ -51,7 +51,7 @@ const PALETTE: [RGBColor; 18] = [
     RGBColor(140, 86, 75),
     RGBColor(117, 112, 179),
     RGBColor(166, 166, 0),
-    // And seven for the neighbours.
+    // And ten for the neighbours.
     RGBColor(102, 166, 30),
     RGBColor(231, 41, 138),
     RGBColor(27, 158, 119),
@@ -59,6 +59,9 @@ const PALETTE: [RGBColor; 18] = [
     RGBColor(190, 174, 212),
     RGBColor(102, 17, 0),
     RGBColor(68, 170, 153),
+    RGBColor(220, 20, 60),
+    RGBColor(70, 130, 180),
+    RGBColor(210, 180, 60),
 ];
 
 const PANEL: (u32, u32) = (520, 360);
