@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 use burn_multi_positive::{
-    CircleLossConfig, DclLossConfig, ExpectedRand1LhLossConfig, FocalInfoNceLossConfig, Forward,
+    CircleLossConfig, DclLossConfig, ExpectedRand1LhLossConfig, FocalInfoNceLossConfig,
     JointLhLossConfig, LsePairLossConfig, MarginRankingLossConfig, MultiSimilarityLossConfig,
     Objective, PowerMeanLossConfig, SigmoidLossConfig, SumMargLhLossConfig,
 };
