@@ -52,8 +52,8 @@ pub enum Objective {
     Circle,
     /// A neighbour: InfoNCE on squares
     FocalInfoNce,
-    /// A neighbour: every document classified by itself. Its bias is -1 / temperature, as -10 where
-    /// SigLIP begins, and not learned
+    /// A neighbour: every document classified by itself, against a cosine of 0.5: its bias is
+    /// -0.5 / temperature, and not learned
     Sigmoid,
     /// A neighbour: JointLH / m with a hardness of 5, whatever the temperature
     JointLhHard,
@@ -216,7 +216,7 @@ impl Objective {
             ),
             Self::Dcl => at!(DclLossConfig),
             Self::FocalInfoNce => at!(FocalInfoNceLossConfig),
-            Self::Sigmoid => at!(SigmoidLossConfig, with_bias = -inverse),
+            Self::Sigmoid => at!(SigmoidLossConfig, with_bias = -0.5 * inverse),
             Self::Circle => Box::new(CircleLossConfig::new().with_gamma(inverse).init()),
             Self::MarginRanking => {
                 let loss = MarginRankingLossConfig::new().with_margin(2.0 * temperature);
