@@ -21,11 +21,11 @@ impl LearnableBiasConfig {
     ///
     /// # Panics
     ///
-    /// If it is not finite.
+    /// If it is not finite, or so large that f32 cannot split it: 1e30 and more.
     pub fn init(&self, device: &Device) -> LearnableBias {
         assert!(
-            (self.initial as f32).is_finite(),
-            "LearnableBiasConfig: initial must be finite, got {}",
+            self.initial.abs() < 1e30,
+            "LearnableBiasConfig: initial must be finite and below 1e30, got {}",
             self.initial
         );
         LearnableBias {
@@ -41,8 +41,9 @@ impl LearnableBiasConfig {
 /// [`LearnableTemperature`](crate::LearnableTemperature). The gradient is the exact one, the
 /// sum of the gradients of the scores.
 ///
-/// Embeddings get another dimension for it, of 1 for queries; in half precision two, of which
-/// the second has the digits that the first lacks. Leave the bias out of weight decay.
+/// Embeddings get two more dimensions for it, of 1 for queries; those of half precision become
+/// f32, in which a bias of -10 keeps its digits. What a loss says of scores, curves and margins
+/// included, is then said of the biased ones. Leave the bias out of weight decay.
 ///
 /// # Example
 ///
@@ -74,7 +75,7 @@ pub struct LearnableBias {
 impl LearnableBias {
     /// The scores, with the bias added.
     ///
-    /// A matrix of half precision is added to in f32, and stays in it.
+    /// Half precision is added to in f32, and stays in it.
     pub fn apply(&self, scores: impl Into<Scores>) -> Scores {
         scores.into().shifted(self.bias.val())
     }

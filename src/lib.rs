@@ -29,7 +29,7 @@
 //! | [`MarginRankingLoss`] | `max(0, max_N(s) - min_P(s) + margin)` | on the weakest alone |
 //! | [`MultiSimilarityLoss`] | `softplus(lse_P(-alpha s)) / alpha + softplus(lse_N(beta s)) / beta` from a base | mostly on the weakest |
 //! | [`CircleLoss`] | LSEPair on scores weighed by how far they are from their places | mostly on the weakest |
-//! | [`FocalInfoNceLoss`] | the mean of InfoNCE on each positive, on `s^2` and `s (s + margin)` | on all, by their scores |
+//! | [`FocalInfoNceLoss`] | the mean of InfoNCE on each positive, on squares of the scores | on all, by their scores |
 //! | [`SigmoidLoss`] | `sum_P softplus(-s - bias) + sum_N softplus(s + bias)` | on each by itself |
 //!
 //! Every loss has `forward` (the mean over the queries that have a positive),
@@ -40,11 +40,12 @@
 //! backends and on the CubeCL backends (wgpu, Vulkan, Metal, CUDA, ROCm), by composed Burn
 //! operations elsewhere.
 //!
-//! Graded judgements and other weights are a matter of [`Targets`], suspected false negatives
-//! ([`FalseNegatives`]) and hardness one of each loss, and [`LearnableTemperature`] learns what the
-//! scores are divided by, [`LearnableBias`] what is added. [`Bidirectional`] goes around a loss and adds the direction from
-//! documents to queries, and negatives of the same side; [`Matryoshka`] sums a loss over nested
-//! dimensions. [`SpreadOutLoss`] is a regularizer of embeddings beside them.
+//! Graded judgements and other weights are a matter of [`Targets`]; suspected false negatives
+//! ([`FalseNegatives`]) are one of each loss, and hardness of most. [`LearnableTemperature`]
+//! learns what the scores are divided by, [`LearnableBias`] what is added to them.
+//! [`Bidirectional`] goes around a loss and adds the direction from documents to queries, and
+//! negatives of the same side; [`Matryoshka`] sums a loss over nested dimensions.
+//! [`SpreadOutLoss`] is a regularizer of embeddings beside them.
 //!
 //! A teacher's scores are weights ([`Targets::from_teacher`]), or margins ([`MarginMseLoss`]).
 //!

@@ -307,39 +307,15 @@ impl Source {
         }
     }
 
-    /// The scores times a number, `[1]`; differentiable.
-    fn scaled(self, scale: &Tensor<1>) -> Self {
-        let by = |x: &Tensor<2>| scaled(x, scale);
-        // Queries keep the type that documents have.
-        let queries = |x: &Tensor<2>| by(x).cast(x.dtype());
+    /// Another matrix, or other embeddings, queries and documents.
+    fn map(
+        self,
+        of_scores: impl Fn(&Tensor<2>) -> Tensor<2>,
+        of_queries: impl Fn(&Tensor<2>) -> Tensor<2>,
+        of_documents: impl Fn(&Tensor<2>) -> Tensor<2>,
+    ) -> Self {
         match self {
-            Self::Matrix(scores) => Self::Matrix(by(&scores)),
-            Self::Embeddings(embeddings) => Self::Embeddings(Embeddings {
-                queries: queries(&embeddings.queries),
-                ..embeddings
-            }),
-            Self::Shards(shards) => Self::Shards(Shards {
-                queries: shards.queries.iter().map(queries).collect(),
-                ..shards
-            }),
-        }
-    }
-
-    /// The scores plus a number, `[1]`; differentiable.
-    fn shifted(self, bias: &Tensor<1>) -> Self {
-        if self.dims().contains(&0) && !matches!(self, Self::Matrix(_)) {
-            return self;
-        }
-        // A product has it from dimensions in which all queries are 1.
-        let of_queries = |x: &Tensor<2>| {
-            let ones = summands(bias, x)
-                .into_iter()
-                .map(|x| x.detach().ones_like());
-            with_dimensions(x, ones.collect())
-        };
-        let of_documents = |x: &Tensor<2>| with_dimensions(x, summands(bias, x));
-        match self {
-            Self::Matrix(scores) => Self::Matrix(shifted(&scores, bias)),
+            Self::Matrix(scores) => Self::Matrix(of_scores(&scores)),
             Self::Embeddings(embeddings) => Self::Embeddings(Embeddings {
                 queries: of_queries(&embeddings.queries),
                 documents: of_documents(&embeddings.documents),
@@ -351,6 +327,34 @@ impl Source {
                 ..shards
             }),
         }
+    }
+
+    /// The scores times a number, `[1]`; differentiable.
+    fn scaled(self, scale: &Tensor<1>) -> Self {
+        let by = |x: &Tensor<2>| scaled(x, scale);
+        // Queries keep the type that documents have.
+        self.map(by, |x| by(x).cast(x.dtype()), Tensor::clone)
+    }
+
+    /// The scores plus a number, `[1]`; differentiable.
+    fn shifted(self, bias: &Tensor<1>) -> Self {
+        let by = |x: &Tensor<2>| shifted(x, bias);
+        if self.dims().contains(&0) {
+            // There is no score: what is added to hangs on the graph, and does nothing.
+            let each = |x: &Tensor<2>| by(x).cast(x.dtype());
+            return self.map(by, each, each);
+        }
+        // A product has it from dimensions in which all queries are 1.
+        let of_queries = |x: &Tensor<2>| {
+            let x = widened(x);
+            let ones = summands(bias, &x).into_iter();
+            with_dimensions(&x, ones.map(|x| x.detach().ones_like()).collect())
+        };
+        let of_documents = |x: &Tensor<2>| {
+            let x = widened(x);
+            with_dimensions(&x, summands(bias, &x))
+        };
+        self.map(by, of_queries, of_documents)
     }
 }
 
@@ -560,39 +564,45 @@ impl Scores {
     }
 }
 
+/// A matrix in no less than f32.
+fn widened(x: &Tensor<2>) -> Tensor<2> {
+    match x.dtype() {
+        DType::F64 => x.clone(),
+        _ => x.clone().cast(DType::F32),
+    }
+}
+
+/// A number on the device and in the type of a matrix, `[1, 1]`.
+fn beside(number: &Tensor<1>, x: &Tensor<2>) -> Tensor<2> {
+    let number = number.clone().to_device(&x.device());
+    number.unsqueeze::<2>().cast(x.dtype())
+}
+
 /// A matrix times a number, in no less than f32.
 fn scaled(x: &Tensor<2>, scale: &Tensor<1>) -> Tensor<2> {
-    let scale = scale.clone().to_device(&x.device()).unsqueeze::<2>();
-    match x.dtype() {
-        DType::F64 => x.clone().mul(scale.cast(DType::F64)),
-        _ => x.clone().cast(DType::F32).mul(scale.cast(DType::F32)),
-    }
+    let x = widened(x);
+    let scale = beside(scale, &x);
+    x.mul(scale)
 }
 
 /// A matrix plus a number, in no less than f32.
 fn shifted(x: &Tensor<2>, bias: &Tensor<1>) -> Tensor<2> {
-    let bias = bias.clone().to_device(&x.device()).unsqueeze::<2>();
-    match x.dtype() {
-        DType::F64 => x.clone().add(bias.cast(DType::F64)),
-        _ => x.clone().cast(DType::F32).add(bias.cast(DType::F32)),
-    }
+    let x = widened(x);
+    let bias = beside(bias, &x);
+    x.add(bias)
 }
 
-/// What a number is the sum of, in the type and on the device of embeddings: `[1, 1]` each.
+/// Two numbers whose sum a number is, in the type and on the device of embeddings: `[1, 1]` each.
+/// The first has few digits, so that products which round what they multiply lose none of them.
 fn summands(number: &Tensor<1>, embeddings: &Tensor<2>) -> Vec<Tensor<2>> {
-    let dtype = embeddings.dtype();
-    let number = number.clone().to_device(&embeddings.device());
-    let number = number.unsqueeze::<2>();
-    let rounded = number.clone().cast(dtype);
-    match dtype {
-        DType::F16 | DType::BF16 => {
-            // What rounding took away; a constant, since the gradient reaches the number above.
-            let number = number.detach();
-            let lost = number.clone() - rounded.clone().detach().cast(number.dtype());
-            vec![rounded, lost.cast(dtype)]
-        }
-        _ => vec![rounded],
-    }
+    let number = beside(number, embeddings);
+    let constant = number.clone().detach();
+    // Dekker's splitting: eight digits of f32.
+    let large = constant.clone().mul_scalar(65537.0);
+    let first = large.clone() - (large - constant.clone());
+    let second = constant.clone() - first.clone();
+    // The gradient reaches the number once.
+    vec![number + (first - constant), second]
 }
 
 /// Embeddings with more dimensions, each of one value for all rows.
@@ -630,10 +640,7 @@ fn assert_has(embeddings: &Tensor<2>, dimensions: usize) {
 /// length is NaN; neither gets a gradient.
 pub(crate) fn normalized(embeddings: Tensor<2>) -> Tensor<2> {
     let (dims, dtype) = (embeddings.dims(), embeddings.dtype());
-    let wide = match dtype {
-        DType::F64 => embeddings,
-        _ => embeddings.cast(DType::F32),
-    };
+    let wide = widened(&embeddings);
     let squares = wide.clone().detach().square().sum_dim(1);
     let zero = squares.clone().equal_scalar(0.0).expand(dims);
     let endless = squares.is_finite().bool_not().expand(dims);

@@ -57,7 +57,8 @@ impl LearnableTemperatureConfig {
 /// the bounds stays alive. Leave it out of weight decay, which would pull the temperature
 /// towards 1: step it with an optimizer of its own, or one without decay.
 ///
-/// Hardness and margins of a loss then apply to scores that are divided already.
+/// Hardness, margins and [curves](crate::statistics::Curve) of a loss then apply to scores that
+/// are divided already.
 ///
 /// # Example
 ///

@@ -17,9 +17,9 @@ pub struct Curve {
     pub(crate) paced: bool,
 }
 
-/// The numbers of one curve.
+/// The numbers of one curve, `(k s + c) (s - d)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Product {
+pub struct Product {
     /// `k`.
     pub rate: f64,
     /// `c`.
@@ -29,47 +29,71 @@ pub(crate) struct Product {
 }
 
 impl Curve {
+    /// The curves of positives and of negatives.
+    ///
+    /// # Panics
+    ///
+    /// If one of their numbers is not finite in f32.
+    pub fn new(positive: Product, negative: Product) -> Self {
+        for Product {
+            rate,
+            offset,
+            center,
+        } in [positive, negative]
+        {
+            assert!(
+                [rate, offset, center]
+                    .iter()
+                    .all(|x| (*x as f32).is_finite()),
+                "Curve: expected finite numbers, got rate {rate}, offset {offset} and center {center}"
+            );
+        }
+        Self {
+            positive,
+            negative,
+            paced: false,
+        }
+    }
+
+    /// Whether `u` is the constant `max(u, 0)`.
+    #[must_use]
+    pub fn with_paced(self, paced: bool) -> Self {
+        Self { paced, ..self }
+    }
+
     /// That of the circle loss, with `u` a constant: for negatives
     /// `max(s + margin, 0) (s - margin)`, for positives
     /// `max(1 + margin - s, 0) (s - 1 + margin)`.
     ///
     /// # Panics
     ///
-    /// If the margin is not finite.
+    /// If the margin is not finite in f32.
     pub fn circle(margin: f64) -> Self {
-        assert_finite("circle", margin);
-        Self {
-            positive: Product {
-                rate: -1.0,
-                offset: 1.0 + margin,
-                center: 1.0 - margin,
-            },
-            negative: Product {
-                rate: 1.0,
-                offset: margin,
-                center: margin,
-            },
-            paced: true,
-        }
+        let positive = Product {
+            rate: -1.0,
+            offset: 1.0 + margin,
+            center: 1.0 - margin,
+        };
+        let negative = Product {
+            rate: 1.0,
+            offset: margin,
+            center: margin,
+        };
+        Self::new(positive, negative).with_paced(true)
     }
 
     /// That of focal InfoNCE: for negatives `s (s + margin)`, for positives `s^2`.
     ///
     /// # Panics
     ///
-    /// If the margin is not finite.
+    /// If the margin is not finite in f32.
     pub fn focal(margin: f64) -> Self {
-        assert_finite("focal", margin);
         let square = |offset: f64| Product {
             rate: 1.0,
             offset,
             center: 0.0,
         };
-        Self {
-            positive: square(0.0),
-            negative: square(margin),
-            paced: false,
-        }
+        Self::new(square(0.0), square(margin))
     }
 
     /// What a score becomes, and the slope of that.
@@ -91,11 +115,4 @@ impl Curve {
             false => [factor * (score - center), factor + rate * (score - center)],
         }
     }
-}
-
-fn assert_finite(who: &str, margin: f64) {
-    assert!(
-        (margin as f32).is_finite(),
-        "Curve::{who}: expected a finite margin, got {margin}"
-    );
 }

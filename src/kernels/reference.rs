@@ -102,9 +102,17 @@ impl Case {
         // What becomes of a score, and the slope of that.
         let bent = |column: usize| match self.request.curve() {
             Some(curve) => {
-                let relevant = self.positives[query * self.shape[1] + column];
-                let product = [curve.negative, curve.positive][usize::from(relevant)];
-                curve.bend(product, raw(column))
+                let product = match self.positives[query * self.shape[1] + column] {
+                    true => curve.positive,
+                    false => curve.negative,
+                };
+                let (s, away) = (raw(column), raw(column) - product.center);
+                let factor = product.rate * s + product.offset;
+                match curve.paced {
+                    _ if s == f64::NEG_INFINITY => [s, 1.0],
+                    true => [factor.max(0.0) * away, factor.max(0.0)],
+                    false => [factor * away, product.rate * away + factor],
+                }
             }
             None => [raw(column), 1.0],
         };

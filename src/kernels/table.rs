@@ -136,12 +136,12 @@ impl Request {
     ///
     /// # Panics
     ///
-    /// If it is not finite.
+    /// If it is not finite in f32.
     #[must_use]
     pub fn with_bias(self, bias: f64) -> Self {
         assert!(
-            bias.is_finite(),
-            "with_bias: expected a finite bias, got {bias}"
+            (bias as f32).is_finite(),
+            "with_bias: expected a bias that is finite in f32, got {bias}"
         );
         Self { bias, ..self }
     }

@@ -28,7 +28,7 @@ impl CircleLossConfig {
     ///
     /// # Panics
     ///
-    /// If `gamma` is not positive and finite, or the margin, or that of false negatives, not
+    /// If `gamma` does not lie between 1e-37 and 1e38, or the margin, or that of false negatives, not
     /// finite.
     pub fn init(&self) -> CircleLoss {
         let Self {
@@ -38,8 +38,8 @@ impl CircleLossConfig {
         } = *self;
         let config = "CircleLossConfig";
         assert!(
-            gamma > 0.0 && (gamma as f32).is_normal(),
-            "{config}: gamma must be positive and finite, got {gamma}"
+            (1e-37..=1e38).contains(&gamma),
+            "{config}: gamma must be positive and finite, between 1e-37 and 1e38, got {gamma}"
         );
         assert!(
             (margin as f32).is_finite(),

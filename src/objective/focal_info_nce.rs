@@ -62,7 +62,8 @@ impl FocalInfoNceLossConfig {
 /// ```
 ///
 /// Scores should be cosines. Mind the squares: a positive below 0 is pushed further down, and a
-/// negative below `-margin / 2` is pulled up. A query without negatives
+/// negative below `-margin / 2` is pulled up. Minus infinity stays what it is, below all other
+/// scores. A query without negatives
 /// has loss 0. With [weights](crate::Targets::with_weights) the terms are weighed and divided
 /// by the sum of the weights.
 ///

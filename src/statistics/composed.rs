@@ -30,7 +30,7 @@ pub(super) fn table(scores: Tensor<2>, targets: &Targets, request: Request) -> T
 
     let sets = Sets::new(scores.clone().without_autodiff(), targets, request);
     let scores = match request.curve() {
-        Some(curve) => bent(scores, targets.positives(), curve),
+        Some(curve) => bent(scores, &sets, curve),
         None => scores,
     };
     // Halved, because the difference of two finite halves is finite.
@@ -503,11 +503,14 @@ pub(super) fn ceiling(
     }
 }
 
-/// What a curve makes of scores, in f32 or f64.
-fn bent(scores: Tensor<2>, positives: Tensor<2, Bool>, curve: Curve) -> Tensor<2> {
-    // Minus infinity stays what it is, and must not meet a slope of 0.
+/// What a curve makes of the scores of positives and negatives, in f32 or f64.
+fn bent(scores: Tensor<2>, sets: &Sets, curve: Curve) -> Tensor<2> {
+    let positives = sets.positives.members.clone();
+    let members = positives.clone().bool_or(sets.negatives.members.clone());
+    // Minus infinity stays what it is. Neither it nor the score of nobody must meet a slope.
     let endless = scores.clone().lower_scalar(lowest(scores.dtype()));
-    let finite = scores.clone().mask_fill(endless.clone(), 0.0);
+    let others = members.bool_not().bool_or(endless);
+    let finite = scores.clone().mask_fill(others.clone(), 0.0);
     let of = |product: Product| {
         let factor = finite.clone().mul_scalar(product.rate);
         let factor = factor.add_scalar(product.offset);
@@ -521,7 +524,7 @@ fn bent(scores: Tensor<2>, positives: Tensor<2, Bool>, curve: Curve) -> Tensor<2
         factor.mul(finite.clone().sub_scalar(product.center))
     };
     let values = of(curve.negative).mask_where(positives, of(curve.positive));
-    values.mask_where(endless, scores)
+    values.mask_where(others, scores)
 }
 
 /// The positives that [draws](crate::kernels::draw) name.

@@ -25,13 +25,14 @@
 //! [weights](crate::Targets::with_weights) `w` every term of a sum is multiplied by its `w`
 //! (`UnweightedPositives` aside), and `W`, the sum over `P`, stands for `m` everywhere, `w_p`
 //! for the 1 beside it. A weight of 0 leaves its document out of both sets.
-//! [Hardness](Request::with_hardness) `alpha` multiplies the weights of negatives by
-//! `exp(alpha score)`, a constant.
+//! [Hardness](Request::with_hardness) `alpha` multiplies the weights of negatives in
+//! `Negatives` and `PositiveLosses` by `exp(alpha score)`, a constant.
 //!
 //! The reference of a query is its hardest negative, or its strongest positive where it has no
-//! negative. It is a constant: no gradient flows through it. Objectives depend on differences of
-//! scores only, so it cancels; what it buys is that these differences keep their accuracy at any
-//! magnitude of the scores. (In f32 the log-sum-exp of two scores of 1e6 is off by 0.03.)
+//! negative. It is a constant: no gradient flows through it. Most objectives depend on
+//! differences of scores only, so it cancels; what it buys is that these differences keep their accuracy at any
+//! magnitude of the scores. (In f32 the log-sum-exp of two scores of 1e6 is off by 0.03.) The
+//! exceptions measure from 0 or add the [reference](Statistics::references) again.
 //!
 //! An empty set yields 0, to be read only through its count. A query without a positive is
 //! inactive: its scores are not read, all its statistics and both counts are 0. A NaN reaches the
@@ -58,7 +59,7 @@ use composed as fused;
 use burn::tensor::{DType, Tensor};
 
 pub use crate::kernels::{
-    curve::Curve,
+    curve::{Curve, Product},
     table::{Request, Statistic},
 };
 use crate::{
@@ -209,7 +210,7 @@ impl Statistics {
         self.column(NEGATIVE_COUNT).detach()
     }
 
-    /// The score, before the temperature, from which the statistics of every query are measured,
+    /// The score, before the temperature and after a [curve](Request::with_curve), from which the statistics of every query are measured,
     /// `[queries]`, without a gradient: that of its hardest negative, or of its strongest positive
     /// where it has no negative, and 0 where it has no positive.
     pub fn references(&self) -> Tensor<1> {

@@ -35,7 +35,7 @@ pub enum TargetsError {
         /// The weight given there.
         weight: f32,
     },
-    /// A teacher's score is NaN or infinite; minus infinity is none.
+    /// A teacher's score is NaN or plus infinity.
     TeacherScore {
         /// The row of the query.
         query: usize,
@@ -86,7 +86,7 @@ impl fmt::Display for TargetsError {
             } => write!(
                 f,
                 "teacher's score of entry {entry} of query {query}: expected a finite number, or \
-                 -inf for a document that it did not score, got {score}"
+                 -inf for a document to ignore, got {score}"
             ),
         }
     }

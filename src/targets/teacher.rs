@@ -82,13 +82,13 @@ impl Targets {
     /// query alone: query `q` brings the `group_size` documents from `q * group_size` on, and
     /// `teacher[q]` has the scores of the first of them.
     ///
-    /// What the teacher did not score is a negative: the rest of the group, and the groups of
-    /// other queries. The targets are lists.
+    /// Documents beyond these lists are negatives: the rest of the group, and the groups of
+    /// other queries. A score of `-inf` ignores its document. The targets are lists.
     ///
     /// # Errors
     ///
     /// No query, an empty group, more scores than a group has documents, or a score that is NaN
-    /// or infinite. Minus infinity is a document that is ignored.
+    /// or plus infinity.
     ///
     /// # Panics
     ///
@@ -101,7 +101,7 @@ impl Targets {
     /// use burn_multi_positive::{JointLhLossConfig, Targets};
     ///
     /// let device = Device::default();
-    /// // Groups of two; nobody scored the second document of the second query.
+    /// // Groups of two; the second document of the second query is a negative.
     /// let teacher = [vec![5.0, 3.0], vec![4.0]];
     /// let targets = Targets::from_teacher_groups(&teacher, 2, 2.0, &device)?;
     ///

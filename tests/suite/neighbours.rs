@@ -418,7 +418,7 @@ fn scores_of_a_teacher_are_numbers() {
     let groups = [vec![1.0], vec![0.0, f32::NAN]];
     let error = Targets::from_teacher_groups(&groups, 2, 1.0, &device()).unwrap_err();
     let want = "teacher's score of entry 1 of query 1: expected a finite number, or -inf for a \
-                document that it did not score, got NaN";
+                document to ignore, got NaN";
     assert_eq!(error.to_string(), want);
     let groups = [vec![f32::INFINITY]];
     assert!(Targets::from_teacher_groups(&groups, 2, 1.0, &device()).is_err());
@@ -628,7 +628,9 @@ fn the_base_is_finite() {
 }
 
 #[test]
-#[should_panic(expected = "CircleLossConfig: gamma must be positive and finite, got 0")]
+#[should_panic(
+    expected = "CircleLossConfig: gamma must be positive and finite, between 1e-37 and 1e38, got 0"
+)]
 fn gamma_is_positive() {
     let _ = CircleLossConfig::new().with_gamma(0.0).init();
 }

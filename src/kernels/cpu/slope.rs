@@ -115,7 +115,11 @@ impl<'a, R: Real> Slope<'a, R> {
                 true => 0.0,
                 false => upstream(Statistic::PositiveLosses),
             },
-            binary: upstream(Statistic::BinaryLosses),
+            // A choice that is no positive has a loss of NaN, and pushes nobody.
+            binary: match positives.count {
+                0 => 0.0,
+                _ => upstream(Statistic::BinaryLosses),
+            },
             weakest: upstream(Statistic::WeakestPositive),
             strongest: upstream(Statistic::StrongestPositive),
         };

@@ -6,8 +6,8 @@ use super::{
     batch::Batch,
     documents::Documents,
     row::{
-        HARDEST_COLUMN, POWER_LOG_SUM, PUSH, STRONGEST_COLUMN, STRONGEST_LOG_SUM, STRONGEST_SCORE,
-        Scale, WEAKEST_COLUMN, WEAKEST_SCORE, WIDTH, relative, sigmoid, unpack,
+        HARDEST_COLUMN, NO_COLUMN, POWER_LOG_SUM, PUSH, STRONGEST_COLUMN, STRONGEST_LOG_SUM,
+        STRONGEST_SCORE, Scale, WEAKEST_COLUMN, WEAKEST_SCORE, WIDTH, relative, sigmoid, unpack,
     },
 };
 use crate::kernels::table::{
@@ -125,7 +125,10 @@ impl Slope {
         }
         let mut binary = 0.0f32.runtime();
         if comptime![wants_binary] {
-            binary = upstream[start + comptime![Statistic::BinaryLosses as usize]] * rate;
+            // A choice that is no positive has a loss of NaN, and pushes nobody.
+            if unpack(table[start + comptime![STRONGEST_COLUMN]]) != NO_COLUMN {
+                binary = upstream[start + comptime![Statistic::BinaryLosses as usize]] * rate;
+            }
         }
         Slope {
             scale: Scale {

@@ -74,7 +74,11 @@ pub fn of_negative(curve: &ComptimeOption<Curve>, score: f32) -> f32 {
 pub fn through_negative(curve: &ComptimeOption<Curve>, score: f32, gradient: f32) -> f32 {
     #[comptime]
     match curve {
-        ComptimeOption::Some(curve) => curve.negative.slope(score) * gradient,
+        ComptimeOption::Some(curve) => {
+            // What nobody asked for must not become NaN.
+            let through = curve.negative.slope(score) * gradient;
+            select(gradient == 0.0, 0.0, through)
+        }
         ComptimeOption::None => gradient,
     }
 }
@@ -99,7 +103,8 @@ pub fn through_positive(curve: &ComptimeOption<Curve>, score: f32, gradient: f32
     match curve {
         ComptimeOption::Some(curve) => {
             let endless = u32::reinterpret(score) == NEG_INFINITY;
-            select(endless, gradient, curve.positive.slope(score) * gradient)
+            let through = curve.positive.slope(score) * gradient;
+            select(endless || gradient == 0.0, gradient, through)
         }
         ComptimeOption::None => gradient,
     }

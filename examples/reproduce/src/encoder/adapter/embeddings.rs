@@ -67,6 +67,11 @@ impl Embeddings {
         })
     }
 
+    /// Whether both are of one model.
+    pub fn is_of(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+
     pub fn get(&self, tokens: &Tokens) -> Option<Vec<f32>> {
         self.lock().get(tokens.ids()).cloned()
     }

@@ -18,7 +18,7 @@ pub struct AdapterSource {
     shape: Shape,
     options: PretrainedOptions,
     queries: Embeddings,
-    /// `None` if passages go through the queries' tower.
+    /// `None` if passages go through a tower of the queries' weights.
     passages: Option<Embeddings>,
 }
 
@@ -36,9 +36,11 @@ impl AdapterSource {
             true => None,
             false => Some(open(transformer.tower(Role::Passage))?),
         };
+        let queries = open(transformer.tower(Role::Query))?;
         Ok(Self {
-            queries: open(transformer.tower(Role::Query))?,
-            passages,
+            // Towers of the same weights share a file.
+            passages: passages.filter(|passages| !passages.is_of(&queries)),
+            queries,
             shape,
             options: options.clone(),
             transformer,
