@@ -105,6 +105,9 @@ pub struct Arguments {
     /// Rank the test queries after every so many steps as well
     #[arg(long, value_name = "STEPS")]
     pub evaluate_every: Option<usize>,
+    /// Record what share of the gradient wrong labels get, epoch by epoch
+    #[arg(long)]
+    pub pulls: bool,
     /// Cells in training at a time, one thread each [default: the processor's threads; with
     /// --encoder and no --adapter 1, which uses all threads]
     #[arg(long)]
@@ -211,6 +214,7 @@ impl Arguments {
             evaluate_every: self.evaluate_every,
             checkpoint_every: self.pretrained.checkpoint_every,
             stop_after: self.pretrained.stop_after,
+            pulls: self.pulls,
         }
     }
 

@@ -13,7 +13,10 @@ use rand::{
     seq::{IndexedRandom, SliceRandom},
 };
 
-use super::source::{Example, Passage};
+use super::{
+    pulls::Roles,
+    source::{Example, Passage},
+};
 use crate::objective::Objective;
 
 /// How a query's group is put together.
@@ -32,6 +35,8 @@ pub struct Batch<T> {
     pub documents: Vec<Arc<T>>,
     /// Columns.
     positives: Vec<Vec<usize>>,
+    /// For each of them, whether it is known not to be relevant.
+    wrong: Vec<Vec<bool>>,
     /// Whether a document is a candidate of a query, `[queries, documents]`.
     candidates: Vec<bool>,
     /// The column of each query's first positive.
@@ -47,8 +52,11 @@ impl<T> Batch<T> {
         let mut columns: HashMap<Arc<str>, usize> = HashMap::new();
         let mut documents = Vec::new();
         let mut positives = Vec::new();
+        let mut wrong = Vec::new();
         for example in examples {
             let (own, negatives) = groups.draw(example, rng);
+            let is_wrong = |passage: &&Passage<T>| example.wrong.contains(&passage.id);
+            wrong.push(own.iter().map(is_wrong).collect());
             let mut place = |passage: &Passage<T>| {
                 *columns.entry(passage.id.clone()).or_insert_with(|| {
                     documents.push(passage.text.clone());
@@ -78,7 +86,17 @@ impl<T> Batch<T> {
             chosen: positives.iter().map(|own| own[0]).collect(),
             documents,
             positives,
+            wrong,
             candidates,
+        }
+    }
+
+    pub fn roles(&self) -> Roles<'_> {
+        Roles {
+            positives: &self.positives,
+            wrong: &self.wrong,
+            candidates: &self.candidates,
+            documents: self.documents.len(),
         }
     }
 
@@ -140,6 +158,7 @@ mod tests {
         Example {
             query: Arc::new(String::new()),
             positives: passages(positives),
+            wrong: Vec::new(),
             negatives: passages(negatives),
         }
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     annotator::{Annotator, Report},
     labels::Regime,
+    pulls::Pulls,
 };
 use crate::{
     objective::Objective,
@@ -55,6 +56,9 @@ pub struct Epoch {
     pub loss: f64,
     /// On the test queries, if they were ranked after each epoch.
     pub ndcg_10: Option<f64>,
+    /// If they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pulls: Option<Pulls>,
 }
 
 /// After so many steps, on the test queries.

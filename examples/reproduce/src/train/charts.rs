@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::{
-    cell::{Outcome, Setting},
+    cell::{Epoch, Outcome, Setting},
     labels::Regime,
+    pulls::Pulls,
     report::{METRICS, collections, distinct, evaluations, settings, values},
     significance::interval,
 };
@@ -26,6 +27,11 @@ pub fn write_all(out: &Path, outcomes: &[Outcome]) -> Result<(), String> {
         if !curves.is_empty() {
             let path = folder.join(format!("learning_{}", file_name(&setting)));
             figure(&path, 2, &curves)?;
+        }
+        let pulls = pulls(outcomes, &setting);
+        if !pulls.is_empty() {
+            let path = folder.join(format!("pulls_{}", file_name(&setting)));
+            figure(&path, 3, &pulls)?;
         }
     }
     for (name, label, value) in VARIED {
@@ -106,15 +112,10 @@ fn learning(outcomes: &[Outcome], setting: &Setting) -> Vec<Panel> {
             let curves: Vec<Vec<f64>> = seeds
                 .filter_map(|outcome| outcome.epochs.iter().map(|epoch| epoch.ndcg_10).collect())
                 .collect();
-            let epochs = curves.iter().map(Vec::len).min().unwrap_or(0);
-            let points = (0..epochs).map(|epoch| {
-                let sum: f64 = curves.iter().map(|curve| curve[epoch]).sum();
-                ((epoch + 1) as f64, sum / curves.len() as f64)
-            });
             Series {
                 name: objective.name().into(),
                 color: objective.color(),
-                points: points.collect(),
+                points: mean_curve(&curves),
             }
         });
         Panel {
@@ -126,6 +127,49 @@ fn learning(outcomes: &[Outcome], setting: &Setting) -> Vec<Panel> {
     };
     let panels = regimes(outcomes).into_iter().map(panel);
     panels.filter(has_points).collect()
+}
+
+/// What share of the gradient on the positives each kind of label has in each epoch, the mean
+/// over the seeds, where it was recorded.
+fn pulls(outcomes: &[Outcome], setting: &Setting) -> Vec<Panel> {
+    let panel = |regime: Regime, kind: usize| {
+        let mut series = Vec::new();
+        for objective in objectives(outcomes) {
+            let seeds = outcomes.iter().filter(|outcome| {
+                let cell = &outcome.cell;
+                cell.setting.fits(setting) && cell.regime == regime && cell.objective == objective
+            });
+            let of_epoch = |epoch: &Epoch| epoch.pulls.map(|pulls| pulls.shares()[kind][1]);
+            let curves: Vec<Vec<f64>> = seeds
+                .filter_map(|outcome| outcome.epochs.iter().map(of_epoch).collect())
+                .collect();
+            series.push(Series {
+                name: objective.name().into(),
+                color: objective.color(),
+                points: mean_curve(&curves),
+            });
+        }
+        Panel {
+            title: format!("{}: {}", regime.short_name(), Pulls::KINDS[kind]),
+            x: "epoch".into(),
+            y: "share of the pull".into(),
+            content: Content::Lines(series),
+        }
+    };
+    let regimes = regimes(outcomes).into_iter();
+    let panels = regimes.flat_map(|regime| (0..Pulls::KINDS.len()).map(move |kind| (regime, kind)));
+    let panels = panels.map(|(regime, kind)| panel(regime, kind));
+    panels.filter(has_points).collect()
+}
+
+/// The mean of curves over the epochs that all have.
+fn mean_curve(curves: &[Vec<f64>]) -> Vec<(f64, f64)> {
+    let epochs = curves.iter().map(Vec::len).min().unwrap_or(0);
+    let mean = |epoch: usize| {
+        let sum: f64 = curves.iter().map(|curve| curve[epoch]).sum();
+        ((epoch + 1) as f64, sum / curves.len() as f64)
+    };
+    (0..epochs).map(mean).collect()
 }
 
 fn has_points(panel: &Panel) -> bool {

@@ -7,7 +7,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::cell::{Epoch, StepEvaluation};
+use super::{
+    cell::{Epoch, StepEvaluation},
+    pulls::Pulls,
+};
 use crate::{
     encoder::Encoder,
     output::{named, write_json},
@@ -20,6 +23,7 @@ pub struct History {
     /// Of the queries of the epoch that is not finished.
     pub loss_sum: f64,
     pub queries: usize,
+    pub pulls: Pulls,
     pub epochs: Vec<Epoch>,
     pub evaluations: Vec<StepEvaluation>,
     /// Until the checkpoint that the training goes on from.

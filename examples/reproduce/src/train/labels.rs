@@ -129,6 +129,11 @@ fn examples<T>(
         .map(|(query, labels)| Example {
             query: query.text.clone(),
             positives: passages(&mut labels.iter()),
+            wrong: labels
+                .iter()
+                .filter(|label| !query.relevant.contains(label))
+                .map(|label| prepared.documents[*label].id.clone())
+                .collect(),
             negatives: passages(&mut query.top.iter().filter(|d| !labels.contains(d))),
         })
         .collect()

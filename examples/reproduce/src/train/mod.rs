@@ -13,6 +13,7 @@ mod labels;
 mod left_out;
 mod lexical;
 mod prepared;
+mod pulls;
 mod report;
 mod settings;
 mod significance;
@@ -205,6 +206,7 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
             learning_rate: args.learning_rate(),
             curves: !args.no_curves,
             evaluate_every: args.evaluate_every,
+            pulls: args.pulls.then_some(true),
         };
         settings.claim(&args.out)
     }

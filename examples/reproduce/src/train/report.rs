@@ -5,9 +5,10 @@ use std::{fmt::Write, path::Path};
 use retrieval::Metrics;
 
 use super::{
-    cell::{Evaluation, Outcome, Setting},
+    cell::{Epoch, Evaluation, Outcome, Setting},
     charts,
     labels::Regime,
+    pulls::Pulls,
     significance::{holm, interval, paired},
 };
 use crate::{
@@ -132,6 +133,7 @@ fn tables(outcomes: &[Outcome]) -> String {
             metrics(&mut text, outcomes, &setting, &collection);
             significance(&mut text, outcomes, &setting, &collection);
         }
+        pulls(&mut text, outcomes, &setting);
     }
     text
 }
@@ -199,6 +201,57 @@ fn metrics(text: &mut String, outcomes: &[Outcome], setting: &Setting, collectio
             }
             let _ = writeln!(text, " {} |", seeds.len());
         }
+    }
+}
+
+/// Whom the losses pull up in the first epoch and in the last, where it was recorded.
+fn pulls(text: &mut String, outcomes: &[Outcome], setting: &Setting) {
+    let mut lines = String::new();
+    for regime in distinct(outcomes, |outcome| outcome.cell.regime) {
+        for objective in distinct(outcomes, |outcome| outcome.cell.objective) {
+            let of = outcomes.iter().filter(|outcome| {
+                let cell = &outcome.cell;
+                cell.setting.fits(setting) && cell.regime == regime && cell.objective == objective
+            });
+            let ends = of.filter_map(|outcome| {
+                let pulls = |epoch: &Epoch| Some(epoch.pulls?.shares());
+                Some([
+                    pulls(outcome.epochs.first()?)?,
+                    pulls(outcome.epochs.last()?)?,
+                ])
+            });
+            let ends: Vec<_> = ends.collect();
+            if ends.is_empty() {
+                continue;
+            }
+            let _ = write!(lines, "| {} | {} |", regime.name(), objective.name());
+            for kind in 0..Pulls::KINDS.len() {
+                let mean = |end: usize, part: usize| {
+                    let sum: f64 = ends.iter().map(|ends| ends[end][kind][part]).sum();
+                    100.0 * sum / ends.len() as f64
+                };
+                let _ = write!(
+                    lines,
+                    " {:.1} of {:.1}, {:.1} of {:.1} |",
+                    mean(0, 1),
+                    mean(0, 0),
+                    mean(1, 1),
+                    mean(1, 0)
+                );
+            }
+            lines += "\n";
+        }
+    }
+    if !lines.is_empty() {
+        *text += "\nPercent of the pull on the labels, of percent of the labels, in the first epoch and in the \
+            last.\n\n| labels | objective |";
+        Pulls::KINDS
+            .iter()
+            .for_each(|name| *text += &format!(" {name} |"));
+        *text += "\n|---|---|";
+        *text += &"---|".repeat(Pulls::KINDS.len());
+        *text += "\n";
+        *text += &lines;
     }
 }
 
@@ -279,10 +332,7 @@ fn of_queries<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::{
-        annotator::Annotator,
-        cell::{Cell, Epoch},
-    };
+    use crate::train::{annotator::Annotator, cell::Cell};
 
     fn outcome(regime: Regime, objective: Objective, seed: u64, values: [f64; 2]) -> Outcome {
         let metrics = |value| Metrics {
@@ -309,6 +359,7 @@ mod tests {
             epochs: vec![Epoch {
                 loss: 1.0,
                 ndcg_10: None,
+                pulls: None,
             }],
             evaluations: Vec::new(),
             collections: vec![Evaluation {

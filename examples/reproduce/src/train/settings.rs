@@ -28,6 +28,7 @@ pub struct Settings {
     pub learning_rate: f64,
     pub curves: bool,
     pub evaluate_every: Option<usize>,
+    pub pulls: Option<bool>,
 }
 
 #[derive(Serialize)]

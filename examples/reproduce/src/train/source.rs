@@ -25,6 +25,8 @@ impl<T> Clone for Passage<T> {
 pub struct Example<T> {
     pub query: Arc<T>,
     pub positives: Vec<Passage<T>>,
+    /// The ids of those positives that are known not to be relevant.
+    pub wrong: Vec<Arc<str>>,
     pub negatives: Vec<Passage<T>>,
 }
 
@@ -33,6 +35,7 @@ impl<T> Clone for Example<T> {
         Self {
             query: self.query.clone(),
             positives: self.positives.clone(),
+            wrong: self.wrong.clone(),
             negatives: self.negatives.clone(),
         }
     }

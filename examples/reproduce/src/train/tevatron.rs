@@ -116,6 +116,7 @@ fn example<T: Send + Sync, S: Reads<T>>(source: &S, record: Record) -> Result<Ex
     Ok(Example {
         query: Arc::new(source.read(&record.query, Role::Query)?),
         positives,
+        wrong: Vec::new(),
         negatives,
     })
 }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor};
+use burn_multi_positive::Targets;
 use pretrained::Schedule;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -11,6 +12,7 @@ use super::{
     cell::{Cell, Epoch, StepEvaluation},
     checkpoint::{Checkpoints, History},
     labels::Phase,
+    pulls::Pulls,
     source::Example,
 };
 use crate::encoder::{Encoder, Reads};
@@ -35,6 +37,8 @@ pub struct Events {
     pub checkpoint_every: Option<usize>,
     /// Of this run.
     pub stop_after: Option<usize>,
+    /// Whether the [pulls](Pulls) of each epoch are summed up.
+    pub pulls: bool,
 }
 
 /// One training.
@@ -118,7 +122,7 @@ impl<T: Send + Sync> Training<'_, T> {
                         continue;
                     }
                     let from = Instant::now();
-                    history.loss_sum += self.learn(&mut encoder, &step)?;
+                    history.loss_sum += self.learn(&mut encoder, &step, &mut history.pulls)?;
                     encoder = encoder.update(rates(steps - 1));
                     learning += from.elapsed().as_secs_f64();
                     history.steps = steps;
@@ -173,6 +177,7 @@ impl<T: Send + Sync> Training<'_, T> {
         &self,
         encoder: &mut E,
         step: &[(Batch<T>, u64)],
+        pulls: &mut Pulls,
     ) -> Result<f64, String> {
         let Cell {
             objective, setting, ..
@@ -187,9 +192,16 @@ impl<T: Send + Sync> Training<'_, T> {
             let documents: Vec<&T> = batch.documents.iter().map(AsRef::as_ref).collect();
             let loss = |queries: Tensor<2>, documents: Tensor<2>| {
                 let scores = queries.matmul(documents.transpose());
+                let of_scores = |scores: Tensor<2>, targets: Targets| {
+                    objective.losses(scores, targets, &batch.chosen, setting.temperature)
+                };
+                if self.events.pulls {
+                    let targets = targets.clone();
+                    let losses = |scores| of_scores(scores, targets);
+                    pulls.add(scores.clone(), &batch.roles(), losses);
+                }
                 // Every query has a positive, so this is the mean that the losses' `forward` takes.
-                let losses = objective.losses(scores, targets, &batch.chosen, setting.temperature);
-                losses.mean() * share
+                of_scores(scores, targets).mean() * share
             };
             let loss = encoder.learn(&queries, &documents, *seed, loss)? / share;
             if !loss.is_finite() {
@@ -218,7 +230,12 @@ impl<T: Send + Sync> Training<'_, T> {
         let loss = history.loss_sum / history.queries as f64;
         history.loss_sum = 0.0;
         history.queries = 0;
-        Ok(Epoch { loss, ndcg_10 })
+        let pulls = std::mem::take(&mut history.pulls);
+        Ok(Epoch {
+            loss,
+            ndcg_10,
+            pulls: self.events.pulls.then_some(pulls),
+        })
     }
 
     /// The learning rate of a step, the first being 0.
@@ -347,6 +364,7 @@ mod tests {
                 id: id.to_string().into(),
                 text: Arc::new(()),
             }],
+            wrong: Vec::new(),
             negatives: Vec::new(),
         };
         let phase = Phase {
@@ -381,6 +399,7 @@ mod tests {
                 evaluate_every: None,
                 checkpoint_every: None,
                 stop_after: None,
+                pulls: false,
             },
             checkpoints: Checkpoints::of(&std::env::temp_dir().join("no such cell")),
             device: &Device::default(),
