@@ -21,7 +21,11 @@ pub struct Panel {
 }
 
 pub enum Content {
-    Lines(Vec<Series<(f64, f64)>>),
+    Lines {
+        series: Vec<Series<Point>>,
+        /// Whether equal ratios of x are equally far from each other.
+        log_x: bool,
+    },
     /// A group of bars for each name: every series has a bar in each group, a value with the half
     /// width of its interval.
     Bars {
@@ -30,11 +34,40 @@ pub enum Content {
     },
 }
 
+/// A point of a line, with the half width of the interval of y; 0 where there is none.
+#[derive(Clone, Copy)]
+pub struct Point {
+    pub x: f64,
+    pub y: f64,
+    pub half: f64,
+}
+
 pub struct Series<T> {
     pub name: String,
     /// An index into the palette: the same thing has the same colour in all figures.
     pub color: usize,
     pub points: Vec<T>,
+}
+
+impl Content {
+    pub fn has_points(&self) -> bool {
+        match self {
+            Self::Lines { series, .. } => series.iter().any(|series| !series.points.is_empty()),
+            Self::Bars { series, .. } => series.iter().any(|series| !series.points.is_empty()),
+        }
+    }
+
+    /// The names of the series and their colours.
+    fn names(&self) -> Vec<(&str, usize)> {
+        fn names<T>(series: &[Series<T>]) -> Vec<(&str, usize)> {
+            let names = series.iter().map(|series| (&*series.name, series.color));
+            names.collect()
+        }
+        match self {
+            Self::Lines { series, .. } => names(series),
+            Self::Bars { series, .. } => names(series),
+        }
+    }
 }
 
 /// Okabe and Ito's colours, which colour-blind readers can tell apart.
@@ -110,19 +143,18 @@ fn legend(panels: &[Panel], width: i32) -> Vec<Vec<Entry>> {
     let mut x = 20;
     let mut names: Vec<&str> = Vec::new();
     for panel in panels {
-        let (Content::Lines(series) | Content::Bars { series, .. }) = &panel.content;
-        for series in series {
-            if names.contains(&series.name.as_str()) {
+        for (name, color) in panel.content.names() {
+            if names.contains(&name) {
                 continue;
             }
-            names.push(&series.name);
-            let length = 40 + (series.name.chars().count() as i32) * (TEXT as i32 * 6 / 10 + 1);
+            names.push(name);
+            let length = 40 + (name.chars().count() as i32) * (TEXT as i32 * 6 / 10 + 1);
             if x + length > width && x > 20 {
                 lines.push(Vec::new());
                 x = 20;
             }
             if let Some(line) = lines.last_mut() {
-                line.push((series.name.clone(), series.color, x));
+                line.push((name.to_string(), color, x));
             }
             x += length;
         }
@@ -140,7 +172,7 @@ fn draw<DB: DrawingBackend>(
     let (charts, names) = area.split_vertically(PANEL.1 * grid.0 as u32);
     for (panel, area) in panels.iter().zip(charts.split_evenly(grid)) {
         match &panel.content {
-            Content::Lines(series) => lines(&area, panel, series)?,
+            Content::Lines { series, log_x } => lines(&area, panel, series, *log_x)?,
             Content::Bars { groups, series } => bars(&area, panel, groups, series)?,
         }
     }
@@ -203,33 +235,71 @@ fn number(value: f64) -> String {
     format!("{}", rounded + 0.0)
 }
 
+/// The share of the width that lies between the intervals of neighbouring series.
+const DODGE: f64 = 0.006;
+
 fn lines<DB: DrawingBackend>(
     area: &DrawingArea<DB, Shift>,
     panel: &Panel,
-    series: &[Series<(f64, f64)>],
+    series: &[Series<Point>],
+    log_x: bool,
 ) -> Drawn<DB> {
+    let place = |x: f64| if log_x { x.log10() } else { x };
     let points = || series.iter().flat_map(|series| &series.points);
-    let x = range(points().map(|point| point.0));
-    let y = padded(range(points().map(|point| point.1)));
-    let mut chart = chart(area, panel, x.clone(), y.clone(), 8)?;
+    let mut x = range(points().map(|point| place(point.x)));
+    if log_x {
+        x = padded(x);
+    }
+    let ends = points().flat_map(|point| [point.y - point.half, point.y + point.half]);
+    let y = padded(range(ends));
+    let labels = if log_x { 0 } else { 8 };
+    let mut chart = chart(area, panel, x.clone(), y.clone(), labels)?;
     if y.contains(&0.0) {
         chart.draw_series(LineSeries::new(
             [(x.start, 0.0), (x.end, 0.0)],
             BLACK.mix(0.4),
         ))?;
     }
-    for series in series {
+    let middle = (series.len() as f64 - 1.0) / 2.0;
+    for (index, series) in series.iter().enumerate() {
         let color = PALETTE[series.color % PALETTE.len()];
-        chart.draw_series(LineSeries::new(
-            series.points.iter().copied(),
-            color.stroke_width(2),
-        ))?;
+        let aside = (index as f64 - middle) * DODGE * (x.end - x.start);
+        let of_points = series.points.iter().filter(|point| point.half > 0.0);
+        let intervals = of_points.map(|point| {
+            let x = place(point.x) + aside;
+            let ends = [(x, point.y - point.half), (x, point.y + point.half)];
+            PathElement::new(ends, color.mix(0.7).stroke_width(1))
+        });
+        chart.draw_series(intervals)?;
+        let line = series.points.iter().map(|point| (place(point.x), point.y));
+        chart.draw_series(LineSeries::new(line.clone(), color.stroke_width(2)))?;
         if series.points.len() <= 12 {
-            let dots = series.points.iter();
-            chart.draw_series(dots.map(|point| Circle::new(*point, 3, color.filled())))?;
+            chart.draw_series(line.map(|point| Circle::new(point, 3, color.filled())))?;
+        }
+    }
+    if log_x {
+        let mut values: Vec<f64> = points().map(|point| point.x).collect();
+        values.sort_by(f64::total_cmp);
+        values.dedup();
+        for value in values {
+            label(area, &chart, (place(value), y.start), number(value))?;
         }
     }
     Ok(())
+}
+
+/// Writes below the axis what stands at a point of it.
+fn label<DB: DrawingBackend>(
+    area: &DrawingArea<DB, Shift>,
+    chart: &Chart<DB>,
+    point: (f64, f64),
+    name: String,
+) -> Drawn<DB> {
+    let (x, y) = chart.plotting_area().map_coordinate(&point);
+    let (base_x, base_y) = area.get_base_pixel();
+    let style = ("sans-serif", TEXT - 2).into_font().color(&BLACK);
+    let style = style.pos(Pos::new(HPos::Center, VPos::Top));
+    area.draw(&Text::new(name, (x - base_x, y - base_y + 8), style))
 }
 
 fn bars<DB: DrawingBackend>(
@@ -263,21 +333,8 @@ fn bars<DB: DrawingBackend>(
         [(0.0, 0.0), (groups.len() as f64, 0.0)],
         BLACK,
     ))?;
-    let (base_x, base_y) = area.get_base_pixel();
     for (group, name) in groups.iter().enumerate() {
-        let (x, y) = chart
-            .plotting_area()
-            .map_coordinate(&(group as f64 + 0.5, y.start));
-        let below = Pos::new(HPos::Center, VPos::Top);
-        let style = ("sans-serif", TEXT - 2)
-            .into_font()
-            .color(&BLACK)
-            .pos(below);
-        area.draw(&Text::new(
-            name.clone(),
-            (x - base_x, y - base_y + 8),
-            style,
-        ))?;
+        label(area, &chart, (group as f64 + 0.5, y.start), name.clone())?;
     }
     Ok(())
 }

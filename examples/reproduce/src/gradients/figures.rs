@@ -5,7 +5,7 @@ use std::path::Path;
 use super::row::{Gradient, Row};
 use crate::{
     objective::Objective,
-    plot::{Content, Panel, Series, figure},
+    plot::{Content, Panel, Point, Series, figure},
 };
 
 /// One of the two JointLH: as a sum it differs by a factor.
@@ -56,14 +56,21 @@ fn sweep() -> Vec<Panel> {
             name: objective.name().into(),
             color: objective.color(),
             points: super::sweep()
-                .map(|(score, row)| (score, value(&row.library(objective))))
+                .map(|(score, row)| Point {
+                    x: score,
+                    y: value(&row.library(objective)),
+                    half: 0.0,
+                })
                 .collect(),
         });
         Panel {
             title: title.into(),
             x: "score of the moving positive".into(),
             y: y.into(),
-            content: Content::Lines(series.into()),
+            content: Content::Lines {
+                series: series.into(),
+                log_x: false,
+            },
         }
     };
     vec![

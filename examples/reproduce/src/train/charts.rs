@@ -12,7 +12,7 @@ use super::{
 use crate::{
     objective::Objective,
     output::{key, named},
-    plot::{Content, Panel, Series, figure},
+    plot::{Content, Panel, Point, Series, figure},
 };
 
 pub fn write_all(out: &Path, outcomes: &[Outcome]) -> Result<(), String> {
@@ -34,15 +34,11 @@ pub fn write_all(out: &Path, outcomes: &[Outcome]) -> Result<(), String> {
             figure(&path, 3, &pulls)?;
         }
     }
-    for (name, label, value) in VARIED {
-        for (place, others) in varied(outcomes, value).into_iter().enumerate() {
+    for what in VARIED {
+        for (place, others) in varied(outcomes, what.value).into_iter().enumerate() {
             for collection in collections(outcomes) {
-                let path = folder.join(format!("{name}_{collection}_{}", place + 1));
-                figure(
-                    &path,
-                    2,
-                    &sweep(outcomes, &others, label, value, &collection),
-                )?;
+                let path = folder.join(format!("{}_{collection}_{}", what.name, place + 1));
+                figure(&path, 2, &sweep(outcomes, &others, &what, &collection))?;
             }
         }
     }
@@ -119,14 +115,17 @@ fn learning(outcomes: &[Outcome], setting: &Setting) -> Vec<Panel> {
             }
         });
         Panel {
-            title: format!("labels: {}", regime.name()),
+            title: format!("labels: {}, 95% over seeds", regime.name()),
             x: "epoch".into(),
             y: "nDCG@10".into(),
-            content: Content::Lines(series.collect()),
+            content: Content::Lines {
+                series: series.collect(),
+                log_x: false,
+            },
         }
     };
     let panels = regimes(outcomes).into_iter().map(panel);
-    panels.filter(has_points).collect()
+    panels.filter(|panel| panel.content.has_points()).collect()
 }
 
 /// What share of the gradient on the positives each kind of label has in each epoch, the mean
@@ -153,47 +152,67 @@ fn pulls(outcomes: &[Outcome], setting: &Setting) -> Vec<Panel> {
             title: format!("{}: {}", regime.short_name(), Pulls::KINDS[kind]),
             x: "epoch".into(),
             y: "share of the pull".into(),
-            content: Content::Lines(series),
+            content: Content::Lines {
+                series,
+                log_x: false,
+            },
         }
     };
     let regimes = regimes(outcomes).into_iter();
     let panels = regimes.flat_map(|regime| (0..Pulls::KINDS.len()).map(move |kind| (regime, kind)));
     let panels = panels.map(|(regime, kind)| panel(regime, kind));
-    panels.filter(has_points).collect()
+    panels.filter(|panel| panel.content.has_points()).collect()
 }
 
-/// The mean of curves over the epochs that all have.
-fn mean_curve(curves: &[Vec<f64>]) -> Vec<(f64, f64)> {
+/// The mean of curves over the epochs that all have, and its 95% interval.
+fn mean_curve(curves: &[Vec<f64>]) -> Vec<Point> {
     let epochs = curves.iter().map(Vec::len).min().unwrap_or(0);
-    let mean = |epoch: usize| {
-        let sum: f64 = curves.iter().map(|curve| curve[epoch]).sum();
-        ((epoch + 1) as f64, sum / curves.len() as f64)
+    let of_epoch = |epoch: usize| {
+        let values: Vec<f64> = curves.iter().map(|curve| curve[epoch]).collect();
+        point((epoch + 1) as f64, &values)
     };
-    (0..epochs).map(mean).collect()
+    (0..epochs).map(of_epoch).collect()
 }
 
-fn has_points(panel: &Panel) -> bool {
-    let (Content::Lines(series) | Content::Bars { series, .. }) = &panel.content;
-    series.iter().any(|series| !series.points.is_empty())
+/// The mean of seeds, and its 95% interval.
+pub fn point(x: f64, values: &[f64]) -> Point {
+    let (y, half) = interval(values);
+    Point {
+        x,
+        y,
+        half: half.unwrap_or(0.0),
+    }
 }
 
-/// What may be varied: the name of the figure, the label of its axis, the value.
-type Varied = (
-    &'static str,
-    &'static str,
-    fn(&mut Setting) -> &mut dyn Value,
-);
+/// What may be varied.
+struct Varied {
+    /// Of the figure.
+    name: &'static str,
+    /// Of its axis.
+    label: &'static str,
+    log_x: bool,
+    value: fn(&mut Setting) -> &mut dyn Value,
+}
 
 const VARIED: [Varied; 3] = [
-    ("temperature", "temperature", |setting| {
-        &mut setting.temperature
-    }),
-    ("positives", "at most so many positives", |setting| {
-        &mut setting.max_positives
-    }),
-    ("noise", "relevant share of the further labels", |setting| {
-        &mut setting.relevant_share
-    }),
+    Varied {
+        name: "temperature",
+        label: "temperature",
+        log_x: true,
+        value: |setting| &mut setting.temperature,
+    },
+    Varied {
+        name: "positives",
+        label: "at most so many positives",
+        log_x: false,
+        value: |setting| &mut setting.max_positives,
+    },
+    Varied {
+        name: "noise",
+        label: "relevant share of the further labels",
+        log_x: false,
+        value: |setting| &mut setting.relevant_share,
+    },
 ];
 
 pub trait Value {
@@ -246,23 +265,28 @@ fn varied(outcomes: &[Outcome], value: fn(&mut Setting) -> &mut dyn Value) -> Ve
 fn sweep(
     outcomes: &[Outcome],
     settings: &[Setting],
-    label: &str,
-    value: fn(&mut Setting) -> &mut dyn Value,
+    what: &Varied,
     collection: &str,
 ) -> Vec<Panel> {
     let (_, metric) = METRICS[1];
+    let Varied {
+        label,
+        log_x,
+        value,
+        ..
+    } = *what;
     let panels = regimes(outcomes).into_iter().map(|regime| {
         let series = objectives(outcomes).into_iter().map(|objective| {
-            let mut points: Vec<(f64, f64)> = settings
+            let mut points: Vec<Point> = settings
                 .iter()
                 .filter_map(|setting| {
                     let seeds = evaluations(outcomes, setting, regime, objective, collection);
                     let values = values(&seeds, metric);
                     let x = value(&mut setting.clone()).get()?;
-                    (!values.is_empty()).then(|| (x, interval(&values).0))
+                    (!values.is_empty()).then(|| point(x, &values))
                 })
                 .collect();
-            points.sort_by(|a, b| a.0.total_cmp(&b.0));
+            points.sort_by(|a, b| a.x.total_cmp(&b.x));
             Series {
                 name: objective.name().into(),
                 color: objective.color(),
@@ -270,14 +294,17 @@ fn sweep(
             }
         });
         Panel {
-            title: format!("{collection}, labels: {}", regime.name()),
+            title: format!("{collection}, labels: {}, 95% over seeds", regime.name()),
             x: label.into(),
             y: "nDCG@10".into(),
             // One point says nothing of a trend.
-            content: Content::Lines(series.filter(|series| series.points.len() > 1).collect()),
+            content: Content::Lines {
+                series: series.filter(|series| series.points.len() > 1).collect(),
+                log_x,
+            },
         }
     });
-    panels.filter(has_points).collect()
+    panels.filter(|panel| panel.content.has_points()).collect()
 }
 
 #[cfg(test)]
