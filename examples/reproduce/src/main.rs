@@ -4,6 +4,7 @@
 //! cargo run --release -p reproduce -- gradients            # the analysis, exactly
 //! cargo run --release -p reproduce -- train --quick        # the experiments, small, on an embedded collection
 //! cargo run --release -p reproduce -- train --data DIR     # the experiments on a collection in BEIR layout
+//! cargo run --release -p reproduce -- study --data DIR     # the same, with everything chosen on held-out queries
 //! cargo run --release -p reproduce -- verify --out DIR     # the written rankings, measured again
 //! ```
 
@@ -13,6 +14,7 @@ mod hash;
 mod objective;
 mod output;
 mod plot;
+mod study;
 mod train;
 mod verify;
 
@@ -33,7 +35,9 @@ enum Command {
     Gradients(gradients::Arguments),
     /// The experiments: objectives, label regimes and seeds. LLM labels are simulated
     Train(Box<train::Arguments>),
-    /// Measure the rankings that train wrote once more, from the files alone
+    /// What is to be set chosen for each objective on held-out queries, and then compared
+    Study(Box<study::Arguments>),
+    /// Measure the rankings that train or study wrote once more, from the files alone
     Verify(verify::Arguments),
 }
 
@@ -41,6 +45,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Gradients(arguments) => gradients::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
+        Command::Study(arguments) => study::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
     };
     match result {

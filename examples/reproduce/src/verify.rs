@@ -17,7 +17,7 @@ use crate::{
 
 #[derive(Args)]
 pub struct Arguments {
-    /// A folder that train wrote
+    /// A folder that train or study wrote
     #[arg(long, value_name = "DIR", default_value = "reproduction/train")]
     pub out: PathBuf,
 }
@@ -26,10 +26,12 @@ pub struct Arguments {
 const TOLERANCE: f64 = 0.5e-4;
 
 pub fn run(args: &Arguments) -> Result<(), String> {
-    let outcomes = all(&args.out)?;
-    let mut runs = 0;
-    for outcome in &outcomes {
-        runs += verify(outcome, &args.out)?;
+    let (mut cells, mut runs) = (0, 0);
+    for folder in folders(&args.out)? {
+        for outcome in all(&folder)? {
+            cells += 1;
+            runs += verify(&outcome, &folder)?;
+        }
     }
     let mut files = vec![args.out.join("tables.md"), args.out.join("results.json")];
     let figures = args.out.join("figures");
@@ -45,11 +47,26 @@ pub fn run(args: &Arguments) -> Result<(), String> {
         return Err(format!("{}: holds no run", args.out.display()));
     }
     println!(
-        "{} cells, {runs} runs: the metrics are those of the rankings to 4 digits; {} files beside them",
-        outcomes.len(),
+        "{cells} cells, {runs} runs: the metrics are those of the rankings to 4 digits; {} files beside them",
         files.len()
     );
     Ok(())
+}
+
+/// The folder itself, or those of the folds of a study.
+fn folders(out: &Path) -> Result<Vec<PathBuf>, String> {
+    if out.join("runs").exists() {
+        return Ok(vec![out.to_path_buf()]);
+    }
+    let mut folds = Vec::new();
+    for entry in named(out, out.read_dir())? {
+        let folder = named(out, entry)?.path();
+        if folder.join("runs").exists() {
+            folds.push(folder);
+        }
+    }
+    folds.sort();
+    Ok(folds)
 }
 
 fn verify(outcome: &Outcome, out: &Path) -> Result<usize, String> {

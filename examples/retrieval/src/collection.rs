@@ -23,6 +23,7 @@ pub struct Document {
 }
 
 /// A query and the documents that were judged for it.
+#[derive(Clone)]
 pub struct Query {
     /// Its name in judgements and runs.
     pub id: String,

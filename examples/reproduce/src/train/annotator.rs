@@ -148,7 +148,8 @@ mod tests {
     use super::*;
 
     fn queries(relevant: usize) -> Vec<TrainQuery<()>> {
-        let query = |_| TrainQuery {
+        let query = |place| TrainQuery {
+            place,
             text: Arc::new(()),
             relevant: (0..relevant).collect(),
             top: Vec::new(),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{encoder::PretrainedOptions, objective::Objective};
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct Arguments {
     /// Folder of a collection in BEIR layout [default: an embedded, generated collection]
     #[arg(long)]
@@ -163,6 +163,24 @@ impl Arguments {
         self.pretrained.check()
     }
 
+    /// An option that was given, and that a study has no use for.
+    pub fn beside_a_study(&self) -> Option<&'static str> {
+        let pretrained = &self.pretrained;
+        let options = [
+            ("--quick", self.quick),
+            ("--also", !self.also.is_empty()),
+            ("--leave-out", self.leave_out.is_some()),
+            ("--tevatron", self.tevatron.is_some()),
+            ("--no-curves", self.no_curves),
+            ("--evaluate-every", self.evaluate_every.is_some()),
+            ("--checkpoint-every", pretrained.checkpoint_every.is_some()),
+            ("--stop-after", pretrained.stop_after.is_some()),
+            ("--save-model", pretrained.save_model),
+        ];
+        let given = options.into_iter().find(|(_, given)| *given);
+        given.map(|(name, _)| name)
+    }
+
     pub fn epochs(&self) -> usize {
         let default = match (self.quick, self.pretrained.adapter) {
             (true, _) => 2,
@@ -290,6 +308,8 @@ impl Arguments {
                             relevant_share: asked.then_some(relevant_share),
                             max_positives: (regime != Regime::Human).then_some(max_positives),
                             temperature,
+                            learning_rate: None,
+                            epochs: None,
                         });
                     }
                 }

@@ -34,6 +34,11 @@ pub struct Setting {
     pub relevant_share: Option<f64>,
     pub max_positives: Option<usize>,
     pub temperature: f64,
+    /// `None` is that of the folder, as with the epochs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<usize>,
 }
 
 /// What a training gave.
@@ -87,6 +92,8 @@ impl Setting {
             && fits(self.relevant_share, other.relevant_share)
             && fits(self.max_positives, other.max_positives)
             && self.temperature == other.temperature
+            && self.learning_rate == other.learning_rate
+            && self.epochs == other.epochs
     }
 }
 
@@ -97,12 +104,16 @@ impl Cell {
             relevant_share,
             max_positives,
             temperature,
+            learning_rate,
+            epochs,
         } = self.setting;
         let mut parts = vec![key(&self.regime)];
         parts.extend(annotator.map(|annotator| key(&annotator)));
         parts.extend(relevant_share.map(|share| format!("share{share}")));
         parts.extend(max_positives.map(|count| format!("max{count}")));
         parts.push(format!("t{temperature}"));
+        parts.extend(learning_rate.map(|rate| format!("lr{rate}")));
+        parts.extend(epochs.map(|epochs| format!("epochs{epochs}")));
         parts.push(key(&self.objective));
         parts.push(format!("seed{}", self.seed));
         parts.join("_")

@@ -318,6 +318,8 @@ mod tests {
             relevant_share: Some(0.5),
             max_positives: Some(4),
             temperature: 0.05,
+            learning_rate: None,
+            epochs: None,
         };
         assert_eq!(file_name(&setting), "share0p5_max4_t0p05");
     }

@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
-use retrieval::{Metrics, Ranking, search, write_run};
+use retrieval::{Document, Metrics, Ranking, search, write_run};
 
-use super::{cell::Evaluation, prepared::Prepared};
+use super::{
+    cell::Evaluation,
+    prepared::{Prepared, Tested},
+};
 use crate::{
     encoder::{Encoder, Role},
     objective::Objective,
@@ -18,25 +21,30 @@ pub struct Measured {
 }
 
 impl Measured {
-    pub fn new<E: Encoder>(encoder: &E, prepared: &Prepared<E::Text>) -> Result<Self, String> {
-        let queries: Vec<&E::Text> = prepared.test.iter().collect();
+    /// `tested` are queries of this collection.
+    pub fn new<E: Encoder>(
+        encoder: &E,
+        prepared: &Prepared<E::Text>,
+        tested: &Tested<E::Text>,
+    ) -> Result<Self, String> {
+        let queries: Vec<&E::Text> = tested.texts.iter().map(AsRef::as_ref).collect();
         let documents: Vec<&E::Text> = prepared.ranked.iter().map(AsRef::as_ref).collect();
         let mut rankings = search(
             encoder.encode(&queries, Role::Query),
             encoder.encode(&documents, Role::Document),
-            &prepared.collection.documents,
+            &prepared.corpus,
         )?;
-        prepared.left_out.remove_from(&mut rankings);
-        let test = &prepared.collection.test;
-        let of_queries: Vec<Metrics> = test
+        tested.left_out.remove_from(&mut rankings);
+        let queries = &tested.queries;
+        let of_queries: Vec<Metrics> = queries
             .iter()
             .zip(&rankings)
             .map(|(query, ranking)| Metrics::of_query(query, ranking))
             .collect();
         let evaluation = Evaluation {
-            name: prepared.name.clone(),
+            name: tested.name.clone(),
             mean: Metrics::mean(&of_queries),
-            queries: test.iter().map(|query| query.id.clone()).collect(),
+            queries: queries.iter().map(|query| query.id.clone()).collect(),
             of_queries,
         };
         Ok(Self {
@@ -50,25 +58,29 @@ impl Measured {
         &self,
         folder: &Path,
         objective: Objective,
-        prepared: &Prepared<T>,
+        corpus: &[Document],
+        tested: &Tested<T>,
     ) -> Result<(), String> {
-        let path = folder.join(format!("{}.trec", prepared.name));
-        let collection = &prepared.collection;
-        let (test, documents) = (&collection.test, &collection.documents);
+        let path = folder.join(format!("{}.trec", tested.name));
         let tag = key(&objective);
-        write_run(&partial(&path), &tag, test, documents, &self.rankings)?;
+        let queries = &tested.queries;
+        write_run(&partial(&path), &tag, queries, corpus, &self.rankings)?;
         named(&path, std::fs::rename(partial(&path), &path))
     }
 }
 
 /// The judgements in the form that trec_eval and pytrec_eval read.
-pub fn write_qrels<T>(path: &Path, prepared: &Prepared<T>) -> Result<(), String> {
+pub fn write_qrels<T>(
+    folder: &Path,
+    corpus: &[Document],
+    tested: &Tested<T>,
+) -> Result<(), String> {
     let mut lines = String::new();
-    for query in &prepared.collection.test {
+    for query in &tested.queries {
         for (document, grade) in &query.judgements {
-            let document = &prepared.collection.documents[*document].id;
+            let document = &corpus[*document].id;
             lines += &format!("{} 0 {document} {grade}\n", query.id);
         }
     }
-    write(path, lines)
+    write(&folder.join(format!("{}.qrels", tested.name)), lines)
 }

@@ -10,7 +10,7 @@ use retrieval::{Collection, Ranking};
 use crate::output::named;
 
 /// Pairs of a test query and a document.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct LeftOut(BTreeSet<(usize, usize)>);
 
 impl LeftOut {

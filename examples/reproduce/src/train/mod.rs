@@ -2,26 +2,27 @@
 
 #[cfg(test)]
 mod adapter_tests;
-mod annotator;
+pub mod annotator;
 mod arguments;
 mod batch;
-mod cell;
-mod charts;
+pub mod cell;
+pub mod charts;
 mod checkpoint;
-mod evaluation;
-mod labels;
-mod left_out;
+pub mod evaluation;
+pub mod job;
+pub mod labels;
+pub mod left_out;
 mod lexical;
-mod prepared;
+pub mod prepared;
 mod pulls;
-mod report;
-mod settings;
-mod significance;
+pub mod report;
+pub mod settings;
+pub mod significance;
 mod source;
 mod tevatron;
 mod trainer;
 #[cfg(test)]
-mod transformer_tests;
+pub mod transformer_tests;
 
 use std::{
     cell::RefCell,
@@ -42,8 +43,9 @@ pub use cell::{Outcome, all};
 use cell::{Cell, Epoch, StepEvaluation};
 use checkpoint::Checkpoints;
 use evaluation::{Measured, write_qrels};
+use job::Job;
 use labels::{Phase, Regime, phases};
-use prepared::{Prepared, TrainQuery};
+use prepared::{Prepared, Tested, TrainQuery};
 use settings::{Fingerprint, Settings};
 use source::Source;
 use trainer::{Observer, Trained, Training};
@@ -55,39 +57,56 @@ use crate::{
 
 pub fn run(args: &Arguments) -> Result<(), String> {
     args.check()?;
-    match &args.pretrained.encoder {
-        None => Experiment::new(args, BagSource)?.run(),
-        Some(folder) => {
-            let options = &args.pretrained;
-            let transformer = TransformerSource::open(folder, options)?;
-            match options.adapter {
-                None => Experiment::new(args, transformer)?.run(),
-                Some(shape) => {
-                    let device = args.device()?;
-                    let source = AdapterSource::open(transformer, shape, options, &device)?;
-                    Experiment::new(args, source)?.run()
-                }
-            }
+    with_encoder(args, Grid(args))
+}
+
+/// Something to do with whatever encoder the arguments ask for.
+pub trait WithEncoder {
+    fn run<S: EncoderSource>(self, source: S) -> Result<(), String>;
+}
+
+pub fn with_encoder(args: &Arguments, task: impl WithEncoder) -> Result<(), String> {
+    let options = &args.pretrained;
+    let Some(folder) = &options.encoder else {
+        return task.run(BagSource);
+    };
+    let transformer = TransformerSource::open(folder, options)?;
+    match options.adapter {
+        None => task.run(transformer),
+        Some(shape) => {
+            let device = args.device()?;
+            task.run(AdapterSource::open(transformer, shape, options, &device)?)
         }
     }
 }
 
-struct Experiment<'a, S: EncoderSource> {
+/// The grid of trainings that the arguments ask for.
+struct Grid<'a>(&'a Arguments);
+
+impl WithEncoder for Grid<'_> {
+    fn run<S: EncoderSource>(self, source: S) -> Result<(), String> {
+        Experiment::new(self.0, source)?.run()
+    }
+}
+
+pub struct Experiment<'a, S: EncoderSource> {
     args: &'a Arguments,
-    source: S,
-    device: Device,
+    pub source: S,
+    pub device: Device,
     /// The first is trained on.
-    collections: Vec<Prepared<TextOf<S>>>,
-    queries: Vec<TrainQuery<TextOf<S>>>,
+    pub collections: Vec<Prepared<TextOf<S>>>,
+    pub queries: Vec<TrainQuery<TextOf<S>>>,
     files: Vec<tevatron::File>,
 }
 
 /// Where the trained encoder of a cell goes.
-fn model_folder(cell: &Cell, out: &Path) -> PathBuf {
-    cell.folder(out).join("model")
+fn model_folder(cell: &Path) -> PathBuf {
+    cell.join("model")
 }
 
-/// How a cell ended.
+type Phases<T> = (Vec<Phase<T>>, Option<annotator::Report>);
+
+/// How a training ended.
 enum End {
     Finished(Box<Outcome>),
     /// As --stop-after asks: what to tell.
@@ -95,7 +114,7 @@ enum End {
 }
 
 impl<'a, S: EncoderSource> Experiment<'a, S> {
-    fn new(args: &'a Arguments, source: S) -> Result<Self, String> {
+    pub fn new(args: &'a Arguments, source: S) -> Result<Self, String> {
         let device = args.device()?.autodiff();
         let first = match &args.data {
             Some(folder) => Prepared::load(
@@ -113,12 +132,12 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
             let also = Prepared::load(&source, folder, "test", "test", None)?;
             if collections
                 .iter()
-                .any(|collection| collection.name == also.name)
+                .any(|collection| collection.test.name == also.test.name)
             {
                 return Err(format!(
                     "{}: results named {} would be written twice: rename the folder",
                     folder.display(),
-                    also.name
+                    also.test.name
                 ));
             }
             collections.push(also);
@@ -143,50 +162,37 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
 
     fn run(&self) -> Result<(), String> {
         let out = &self.args.out;
-        self.claim_folder()?;
+        self.settings().claim(out)?;
         let runs = out.join("runs");
         named(&runs, std::fs::create_dir_all(&runs))?;
         for collection in &self.collections {
-            write_qrels(&out.join(format!("{}.qrels", collection.name)), collection)?;
+            write_qrels(out, &collection.corpus, &collection.test)?;
         }
 
-        let mut cells = Vec::new();
-        let mut finished = 0;
-        for cell in self.args.cells() {
-            match cell.finished(out)? {
-                Some(_)
-                    if self.args.pretrained.save_model && !model_folder(&cell, out).exists() =>
-                {
-                    return Err(format!(
-                        "{}: is finished, and was not asked to --save-model: choose another --out",
-                        cell.folder(out).display()
-                    ));
-                }
-                Some(_) => finished += 1,
-                None => cells.push(cell),
-            }
-        }
-        println!("{} cells to run, {finished} finished before", cells.len());
-        let failed = self.run_cells(&cells);
-
-        report::write_all(out, &all(out)?)?;
+        let jobs = self.args.cells().into_iter().map(|cell| Job {
+            cell,
+            out,
+            queries: &self.queries,
+            tested: self
+                .collections
+                .iter()
+                .map(|one| (one, &one.test))
+                .collect(),
+            rankings: true,
+        });
+        let failed = self.run_jobs(&jobs.collect::<Vec<_>>());
+        let outcomes = all(out)?;
+        report::write_all(out, &outcomes)?;
         if let Some(peak) = peak_memory() {
             println!("peak memory {peak}");
         }
-        match failed.as_slice() {
-            [] => Ok(()),
-            failed => Err(format!(
-                "{} of {} cells failed; the results of the others are kept\n{}",
-                failed.len(),
-                cells.len(),
-                failed.join("\n")
-            )),
-        }
+        failed
     }
 
-    fn claim_folder(&self) -> Result<(), String> {
+    /// What all trainings of a folder share.
+    pub fn settings(&self) -> Settings {
         let args = self.args;
-        let settings = Settings {
+        Settings {
             encoder: self.source.name(),
             device: match self.device.clone().without_autodiff().as_dispatch() {
                 DispatchDevice::Flex(_) => None,
@@ -199,28 +205,60 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
             collections: self.collections.iter().map(Fingerprint::new).collect(),
             train_split: args.train_split.clone(),
             tevatron: self.files.iter().map(ToString::to_string).collect(),
-            epochs: args.epochs(),
+            epochs: Some(args.epochs()),
             batch_size: args.batch_size,
             group_size: args.group_size,
             accumulate: (args.accumulate > 1).then_some(args.accumulate),
-            learning_rate: args.learning_rate(),
+            learning_rate: Some(args.learning_rate()),
             curves: !args.no_curves,
             evaluate_every: args.evaluate_every,
             pulls: args.pulls.then_some(true),
-        };
-        settings.claim(&args.out)
+            study: None,
+        }
+    }
+
+    /// Runs what is not finished, and keeps what is.
+    pub fn run_jobs(&self, jobs: &[Job<TextOf<S>>]) -> Result<(), String> {
+        let mut unfinished = Vec::new();
+        for job in jobs {
+            let finished = job.cell.finished(job.out)?.is_some();
+            let saves = self.args.pretrained.save_model;
+            if finished && saves && !model_folder(&job.folder()).exists() {
+                return Err(format!(
+                    "{}: is finished, and was not asked to --save-model: choose another --out",
+                    job.folder().display()
+                ));
+            }
+            if !finished {
+                unfinished.push(job.clone());
+            }
+        }
+        println!(
+            "{} cells to run, {} finished before",
+            unfinished.len(),
+            jobs.len() - unfinished.len()
+        );
+        match self.run_unfinished(&unfinished).as_slice() {
+            [] => Ok(()),
+            failed => Err(format!(
+                "{} of {} cells failed; the results of the others are kept\n{}",
+                failed.len(),
+                unfinished.len(),
+                failed.join("\n")
+            )),
+        }
     }
 
     /// The bag of words and adapters train several cells at a time, one thread each; a
     /// transformer one, with all threads. Returns what went wrong.
-    fn run_cells(&self, cells: &[Cell]) -> Vec<String> {
-        let queries: usize = cells.iter().map(|cell| self.cost(cell)).sum();
+    fn run_unfinished(&self, jobs: &[Job<TextOf<S>>]) -> Vec<String> {
+        let queries: usize = jobs.iter().map(|job| self.cost(job)).sum();
         let bar = progress(queries);
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let failed = Mutex::new(Vec::new());
         let work = || {
-            while let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let result = self.run_cell(cell, &bar);
+            while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let (result, cell) = (self.run_job(job, &bar), &job.cell);
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                 match result {
                     Ok(End::Finished(outcome)) => {
@@ -229,7 +267,7 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
                         bar.suspend(|| {
                             println!(
                                 "[{done}/{}] {}: nDCG@10 {:.4}, {:.1} s, about {} s left",
-                                cells.len(),
+                                jobs.len(),
                                 cell.name(),
                                 outcome.collections[0].mean.ndcg_10,
                                 outcome.seconds,
@@ -239,7 +277,7 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
                     }
                     Ok(End::Stopped(message)) => {
                         bar.suspend(|| println!("{message}"));
-                        next.store(cells.len(), Ordering::Relaxed);
+                        next.store(jobs.len(), Ordering::Relaxed);
                     }
                     Err(error) => lock(&failed).push(format!("{}: {error}", cell.name())),
                 }
@@ -252,7 +290,7 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
         match self.args.trains_transformer() {
             true => work(),
             false => std::thread::scope(|scope| {
-                for _ in 0..self.args.jobs().min(cells.len()) {
+                for _ in 0..self.args.jobs().min(jobs.len()) {
                     scope.spawn(one_thread);
                 }
             }),
@@ -262,25 +300,30 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
     }
 
     /// Queries that are trained on.
-    fn cost(&self, cell: &Cell) -> usize {
+    fn cost(&self, job: &Job<TextOf<S>>) -> usize {
         let queries = match self.files.first() {
             Some(file) => file.queries,
-            None => self.queries.len(),
+            None => job.queries.len(),
         };
-        let then = match cell.regime {
+        let then = match job.cell.regime {
             Regime::Curriculum => queries,
             _ => self.files.get(1).map_or(0, |file| file.queries),
         };
-        queries * self.args.epochs() + then
+        queries * self.epochs(&job.cell) + then
     }
 
-    fn phases(&self, cell: &Cell) -> (Vec<Phase<TextOf<S>>>, Option<annotator::Report>) {
-        let epochs = self.args.epochs();
+    fn epochs(&self, cell: &Cell) -> usize {
+        cell.setting.epochs.unwrap_or(self.args.epochs())
+    }
+
+    fn phases(&self, job: &Job<TextOf<S>>) -> Phases<TextOf<S>> {
+        let cell = &job.cell;
+        let epochs = self.epochs(cell);
         if self.files.is_empty() {
             let annotator = cell.setting.annotator.zip(cell.setting.relevant_share);
             return phases(
                 &self.collections[0],
-                &self.queries,
+                job.queries,
                 cell.regime,
                 annotator,
                 epochs,
@@ -296,21 +339,25 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
         (phases.collect(), None)
     }
 
-    fn run_cell(&self, cell: &Cell, bar: &ProgressBar) -> Result<End, String> {
+    fn run_job(&self, job: &Job<TextOf<S>>, bar: &ProgressBar) -> Result<End, String> {
         let start = Instant::now();
-        let args = self.args;
-        let (phases, simulated_annotator) = self.phases(cell);
-        let folder = cell.folder(&args.out);
+        let (args, cell) = (self.args, &job.cell);
+        let (phases, simulated_annotator) = self.phases(job);
+        let folder = job.folder();
+        let mut hyper = args.hyperparameters();
+        if let Some(learning_rate) = cell.setting.learning_rate {
+            hyper.learning_rate = learning_rate;
+        }
         let training = Training {
             cell,
             phases: &phases,
-            hyper: args.hyperparameters(),
+            hyper,
             events: args.events(),
             checkpoints: Checkpoints::of(&folder),
             device: &self.device,
         };
         let watch = Watch {
-            collection: &self.collections[0],
+            tested: job.tested[0],
             bar,
             name: args.trains_transformer().then(|| cell.name()),
             last: RefCell::new(None),
@@ -336,16 +383,18 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
         let mut collections = Vec::new();
         // The last epoch's measurement is that of the trained encoder.
         let mut last = watch.last.take().filter(|_| !args.no_curves);
-        for collection in &self.collections {
+        for (collection, tested) in &job.tested {
             let measured = match last.take() {
                 Some(measured) => measured,
-                None => Measured::new(&encoder, collection)?,
+                None => Measured::new(&encoder, collection, tested)?,
             };
-            measured.write(&folder, cell.objective, collection)?;
+            if job.rankings {
+                measured.write(&folder, cell.objective, &collection.corpus, tested)?;
+            }
             collections.push(measured.evaluation);
         }
         if args.pretrained.save_model {
-            encoder.save(&model_folder(cell, &self.args.out))?;
+            encoder.save(&model_folder(&folder))?;
         }
         let outcome = Outcome {
             cell: *cell,
@@ -355,7 +404,7 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
             evaluations: history.evaluations,
             collections,
         };
-        outcome.write(&args.out)?;
+        outcome.write(job.out)?;
         training.checkpoints.remove()?;
         Ok(End::Finished(Box::new(outcome)))
     }
@@ -363,7 +412,7 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
 
 /// Follows a training.
 struct Watch<'a, T> {
-    collection: &'a Prepared<T>,
+    tested: (&'a Prepared<T>, &'a Tested<T>),
     bar: &'a ProgressBar,
     /// Of the cell, if its course is printed.
     name: Option<String>,
@@ -384,7 +433,7 @@ impl<E: Encoder> Observer<E> for Watch<'_, E::Text> {
     }
 
     fn evaluate(&self, encoder: &E) -> Result<f64, String> {
-        let measured = Measured::new(encoder, self.collection)?;
+        let measured = Measured::new(encoder, self.tested.0, self.tested.1)?;
         let ndcg_10 = measured.evaluation.mean.ndcg_10;
         self.last.replace(Some(measured));
         Ok(ndcg_10)

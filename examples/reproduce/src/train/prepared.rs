@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use rayon::prelude::*;
-use retrieval::{Collection, Query};
+use retrieval::{Collection, Document, Query};
 
 use super::{left_out::LeftOut, lexical::Index, source::Passage};
 use crate::{
@@ -15,20 +15,41 @@ use crate::{
 pub const POOL: usize = 30;
 
 pub struct Prepared<T> {
-    /// The name of its folder, with the test split.
-    pub name: String,
-    pub collection: Collection,
+    pub corpus: Vec<Document>,
     /// As they are trained on.
     pub documents: Vec<Passage<T>>,
     /// As they are ranked.
     pub ranked: Vec<Arc<T>>,
-    /// One for each test query.
-    pub test: Vec<T>,
+    pub train: Vec<Query>,
+    /// The test split.
+    pub test: Tested<T>,
+}
+
+/// Queries that an encoder is measured on.
+pub struct Tested<T> {
+    /// The name of the collection's folder, with the split.
+    pub name: String,
+    pub queries: Vec<Query>,
+    /// One for each query.
+    pub texts: Vec<Arc<T>>,
     pub left_out: LeftOut,
+}
+
+impl<T> Clone for Tested<T> {
+    fn clone(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            queries: self.queries.clone(),
+            texts: self.texts.clone(),
+            left_out: self.left_out.clone(),
+        }
+    }
 }
 
 /// What training needs to know of a train query.
 pub struct TrainQuery<T> {
+    /// Among the train queries of the collection.
+    pub place: usize,
     pub text: Arc<T>,
     /// All documents judged relevant.
     pub relevant: Vec<usize>,
@@ -36,6 +57,18 @@ pub struct TrainQuery<T> {
     pub top: Vec<usize>,
     /// The best ones that are not judged relevant.
     pub pool: Vec<usize>,
+}
+
+impl<T> Clone for TrainQuery<T> {
+    fn clone(&self) -> Self {
+        Self {
+            place: self.place,
+            text: self.text.clone(),
+            relevant: self.relevant.clone(),
+            top: self.top.clone(),
+            pool: self.pool.clone(),
+        }
+    }
 }
 
 impl<T: Send + Sync> Prepared<T> {
@@ -96,25 +129,29 @@ impl<T: Send + Sync> Prepared<T> {
             id: document.id.as_str().into(),
             text,
         });
-        let test = collection.test.par_iter();
-        let test = test.map(|query| read_query(source, query));
+        let queries = collection.test.par_iter();
+        let texts = queries.map(|query| read_query(source, query).map(Arc::new));
         Ok(Self {
-            name,
             documents: documents.collect(),
             ranked,
-            test: test.collect::<Result<_, _>>()?,
-            collection,
-            left_out,
+            test: Tested {
+                name,
+                texts: texts.collect::<Result<_, _>>()?,
+                queries: collection.test,
+                left_out,
+            },
+            train: collection.train,
+            corpus: collection.documents,
         })
     }
 
     /// The train queries that have a relevant document.
     pub fn train_queries<S: Reads<T>>(&self, source: &S) -> Result<Vec<TrainQuery<T>>, String> {
-        let texts = self.collection.documents.iter();
+        let texts = self.corpus.iter();
         let index = Index::new(texts.map(|document| document.text.as_str()));
-        let train = self.collection.train.par_iter();
+        let train = self.train.par_iter().enumerate();
         train
-            .filter_map(|query| train_query(source, query, &index).transpose())
+            .filter_map(|(place, query)| train_query(source, place, query, &index).transpose())
             .collect()
     }
 }
@@ -126,6 +163,7 @@ fn read_query<T, S: Reads<T>>(source: &S, query: &Query) -> Result<T, String> {
 
 fn train_query<T, S: Reads<T>>(
     source: &S,
+    place: usize,
     query: &Query,
     index: &Index,
 ) -> Result<Option<TrainQuery<T>>, String> {
@@ -143,6 +181,7 @@ fn train_query<T, S: Reads<T>>(
         .copied()
         .collect();
     Ok(Some(TrainQuery {
+        place,
         text: Arc::new(read_query(source, query)?),
         pool,
         top: ranking.into_iter().take(POOL).collect(),

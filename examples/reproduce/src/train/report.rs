@@ -316,7 +316,7 @@ fn pairs<'a>(ours: &[(u64, &'a Evaluation)], theirs: &[(u64, &'a Evaluation)]) -
 }
 
 /// The metric of each query, the mean over the evaluations.
-fn of_queries<'a>(
+pub fn of_queries<'a>(
     evaluations: impl Iterator<Item = &'a Evaluation>,
     metric: fn(&Metrics) -> f64,
 ) -> Vec<f64> {
@@ -351,6 +351,8 @@ mod tests {
                     relevant_share: asked.then_some(0.5),
                     max_positives: asked.then_some(4),
                     temperature: 0.05,
+                    learning_rate: None,
+                    epochs: None,
                 },
                 seed,
             },

@@ -21,14 +21,25 @@ pub struct Settings {
     pub collections: Vec<Fingerprint>,
     pub train_split: String,
     pub tevatron: Vec<String>,
-    pub epochs: usize,
+    /// `None` if they are chosen, as with the learning rate.
+    pub epochs: Option<usize>,
     pub batch_size: usize,
     pub group_size: usize,
     pub accumulate: Option<usize>,
-    pub learning_rate: f64,
+    pub learning_rate: Option<f64>,
     pub curves: bool,
     pub evaluate_every: Option<usize>,
     pub pulls: Option<bool>,
+    /// `None` is a grid of trainings.
+    pub study: Option<StudySettings>,
+}
+
+/// What all trainings of a study share beside that.
+#[derive(Serialize)]
+pub struct StudySettings {
+    pub folds: Option<usize>,
+    pub held_out: usize,
+    pub draw: u64,
 }
 
 #[derive(Serialize)]
@@ -43,13 +54,18 @@ pub struct Fingerprint {
 
 impl Fingerprint {
     pub fn new<T>(prepared: &Prepared<T>) -> Self {
-        let collection = &prepared.collection;
+        let Prepared {
+            corpus,
+            train,
+            test,
+            ..
+        } = prepared;
         let mut hash = Hash::default();
-        for document in &collection.documents {
+        for document in corpus {
             hash.add(document.id.as_bytes());
             hash.add(document.text.as_bytes());
         }
-        for query in collection.train.iter().chain(&collection.test) {
+        for query in train.iter().chain(&test.queries) {
             hash.add(query.id.as_bytes());
             hash.add(query.text.as_bytes());
             for (document, grade) in &query.judgements {
@@ -57,21 +73,27 @@ impl Fingerprint {
                 hash.add(&grade.to_le_bytes());
             }
         }
-        for (query, document) in prepared.left_out.pairs() {
+        for (query, document) in test.left_out.pairs() {
             hash.add(&query.to_le_bytes());
             hash.add(&document.to_le_bytes());
         }
         Self {
-            name: prepared.name.clone(),
-            documents: collection.documents.len(),
-            train_queries: collection.train.len(),
-            test_queries: collection.test.len(),
+            name: test.name.clone(),
+            documents: corpus.len(),
+            train_queries: train.len(),
+            test_queries: test.queries.len(),
             hash: hash.to_string(),
         }
     }
 }
 
 impl Settings {
+    pub fn is_of_a_study(&mut self, study: StudySettings) {
+        self.epochs = None;
+        self.learning_rate = None;
+        self.study = Some(study);
+    }
+
     /// Takes a folder for results, if what it holds was made with the same settings.
     pub fn claim(&self, out: &Path) -> Result<(), String> {
         const NAME: &str = "settings.json";

@@ -30,6 +30,23 @@ pub fn paired(ours: &[f64], theirs: &[f64]) -> (f64, f64) {
     (mean, (2.0 * students_t(count - 1.0).sf(t)).min(1.0))
 }
 
+/// Cohen's d of paired differences: their mean in standard deviations. 0 if they are all 0.
+pub fn effect_size(ours: &[f64], theirs: &[f64]) -> f64 {
+    let differences: Vec<f64> = ours.iter().zip(theirs).map(|(a, b)| a - b).collect();
+    let mean = differences.iter().sum::<f64>() / differences.len() as f64;
+    match standard_deviation(&differences) {
+        Some(deviation) if mean != 0.0 => mean / deviation,
+        _ => 0.0,
+    }
+}
+
+/// Of a sample; `None` with fewer than two values.
+pub fn standard_deviation(values: &[f64]) -> Option<f64> {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let count = values.len() as f64;
+    (values.len() > 1).then(|| standard_error(values, mean) * count.sqrt())
+}
+
 /// Holm's correction: p-values that may be compared with a level as if only one test had been made.
 pub fn holm(p_values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p_values.len()).collect();
@@ -76,6 +93,15 @@ mod tests {
         assert_relative_eq!(mean, 0.1375, max_relative = 1e-12);
         assert_relative_eq!(p, 0.24116641435267064, max_relative = 1e-6);
         assert_eq!(paired(&[0.5, 0.2], &[0.5, 0.2]), (0.0, 1.0));
+    }
+
+    #[test]
+    fn an_effect_size() {
+        // The differences 0.1, -0.05, 0.4, 0.1: mean 0.1375, deviation 0.1887459.
+        let d = effect_size(&[0.5, 0.2, 0.9, 0.4], &[0.4, 0.25, 0.5, 0.3]);
+        assert_relative_eq!(d, 0.7284929, max_relative = 1e-6);
+        assert_eq!(effect_size(&[0.5, 0.2], &[0.5, 0.2]), 0.0);
+        assert_eq!(standard_deviation(&[0.5]), None);
     }
 
     #[test]

@@ -380,6 +380,8 @@ mod tests {
                 relevant_share: None,
                 max_positives: None,
                 temperature: 1.0,
+                learning_rate: None,
+                epochs: None,
             },
             seed: 1,
         };

@@ -1,0 +1,72 @@
+//! What objectives are compared under, and what is chosen for each of them.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{
+    objective::Objective,
+    train::{
+        annotator::Annotator,
+        cell::{Cell, Setting},
+        labels::Regime,
+    },
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Condition {
+    pub regime: Regime,
+    pub annotator: Option<Annotator>,
+    /// The share of relevant documents among the annotator's labels beside the human one.
+    pub relevant_share: Option<f64>,
+    pub max_positives: Option<usize>,
+}
+
+/// A point of the grid that is chosen from.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Point {
+    pub temperature: f64,
+    pub learning_rate: f64,
+    pub epochs: usize,
+}
+
+impl Condition {
+    pub fn of(cell: &Cell) -> Self {
+        let setting = cell.setting;
+        Self {
+            regime: cell.regime,
+            annotator: setting.annotator,
+            relevant_share: setting.relevant_share,
+            max_positives: setting.max_positives,
+        }
+    }
+
+    pub fn cell(&self, objective: Objective, point: Point, seed: u64) -> Cell {
+        Cell {
+            regime: self.regime,
+            objective,
+            setting: Setting {
+                annotator: self.annotator,
+                relevant_share: self.relevant_share,
+                max_positives: self.max_positives,
+                temperature: point.temperature,
+                learning_rate: Some(point.learning_rate),
+                epochs: Some(point.epochs),
+            },
+            seed,
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "labels: {}", self.regime.name())?;
+        if let Some((annotator, share)) = self.annotator.zip(self.relevant_share) {
+            write!(f, " {}, share {share}", annotator.name())?;
+        }
+        if let Some(count) = self.max_positives {
+            write!(f, ", at most {count} positives")?;
+        }
+        Ok(())
+    }
+}

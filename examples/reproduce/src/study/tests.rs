@@ -1,0 +1,265 @@
+//! Studies of a tiny pretrained encoder and of the bag of words.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use clap::Parser;
+use serde_json::Value;
+
+use super::*;
+use crate::{
+    encoder::BagSource,
+    train::{cell::all, prepared::Prepared, transformer_tests::Setup},
+    verify,
+};
+
+#[derive(Parser)]
+struct Command {
+    #[command(flatten)]
+    arguments: Arguments,
+}
+
+fn parse(more: &[&str]) -> Result<Arguments, String> {
+    let arguments = ["reproduce"].iter().chain(more);
+    let command = Command::try_parse_from(arguments).map_err(|error| error.to_string())?;
+    Ok(command.arguments)
+}
+
+/// Runs on the collection of a setup: two objectives, two temperatures, two seeds.
+fn study(setup: &Setup, out: &str, more: &[&str]) -> Result<PathBuf, String> {
+    let out = setup.path(out);
+    let [data, to] = [&setup.path("data"), &out].map(|path| path.display().to_string());
+    let small = [
+        "--data",
+        &data,
+        "--out",
+        &to,
+        "--objectives",
+        "lse-pair,sum-marg-lh",
+        "--batch-size",
+        "4",
+        "--group-size",
+        "4",
+        "--epochs",
+        "1",
+        "--choice-seeds",
+        "1",
+    ];
+    let list = |option, values| match more.contains(&option) {
+        true => vec![],
+        false => vec![option, values],
+    };
+    let more = [
+        &small[..],
+        &list("--temperatures", "0.05,0.2"),
+        &list("--seeds", "1,2"),
+        more,
+    ];
+    run(&parse(&more.concat())?).map(|()| out)
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn choices(out: &Path) -> Value {
+    json(&out.join("results.json"))["choices"].clone()
+}
+
+fn ids<T>(collection: &Prepared<T>, queries: &[TrainQuery<T>]) -> BTreeSet<String> {
+    let ids = queries
+        .iter()
+        .map(|query| collection.train[query.place].id.clone());
+    ids.collect()
+}
+
+fn tested_ids<T>(tested: &Tested<T>) -> BTreeSet<String> {
+    tested
+        .queries
+        .iter()
+        .map(|query| query.id.clone())
+        .collect()
+}
+
+fn parts(
+    folds: Option<usize>,
+    check: impl Fn(BTreeSet<String>, &[Part<crate::encoder::TextOf<BagSource>>]),
+) {
+    let collection = Prepared::generated(&BagSource).unwrap();
+    let queries = collection.train_queries(&BagSource).unwrap();
+    let draw = Draw {
+        folds,
+        held_out: None,
+        seed: 1,
+    };
+    let parts = draw.parts(&collection, &queries, Path::new("out")).unwrap();
+    for part in &parts {
+        let [kept, train] = [&part.kept, &part.train].map(|queries| ids(&collection, queries));
+        let [held_out, test] = [&part.held_out, &part.test].map(tested_ids);
+        assert_eq!(held_out.len(), train.len().div_ceil(5));
+        assert!(kept.is_disjoint(&held_out));
+        assert_eq!(&kept | &held_out, train);
+        assert!(test.is_disjoint(&train));
+        for (query, text) in part.held_out.queries.iter().zip(&part.held_out.texts) {
+            let same = part.train.iter().any(|train| {
+                collection.train[train.place].id == query.id
+                    && std::sync::Arc::ptr_eq(&train.text, text)
+            });
+            assert!(same, "{}", query.id);
+        }
+    }
+    check(ids(&collection, &queries), &parts);
+}
+
+#[test]
+fn the_choice_has_no_query_of_the_test() {
+    parts(None, |queries, parts| {
+        assert_eq!(parts.len(), 1);
+        assert_eq!(parts[0].train.len(), queries.len());
+    });
+}
+
+#[test]
+fn folds_test_every_query_once() {
+    parts(Some(7), |queries, parts| {
+        assert_eq!(parts.len(), 7);
+        let tests = parts.iter().map(|part| tested_ids(&part.test));
+        let tests: Vec<String> = tests.flatten().collect();
+        assert_eq!(tests.len(), queries.len());
+        assert_eq!(tests.into_iter().collect::<BTreeSet<_>>(), queries);
+    });
+}
+
+#[test]
+fn another_test_split_makes_no_other_choice() {
+    let setup = Setup::new("study-choice");
+    let test = study(&setup, "test", &[]).unwrap();
+    let dev = study(&setup, "dev", &["--test-split", "dev"]).unwrap();
+    assert_eq!(choices(&test), choices(&dev));
+    let results = |out: &Path| json(&out.join("results.json"))["test"].clone();
+    assert_ne!(results(&test), results(&dev));
+}
+
+#[test]
+fn a_study_is_resumed_and_may_grow() {
+    let setup = Setup::new("study-resume");
+    let out = study(&setup, "out", &[]).unwrap();
+    let modified = |root: &Path| {
+        let outcomes = all(root).unwrap();
+        let paths = outcomes.iter().map(|outcome| {
+            let path = outcome.cell.folder(root).join("metrics.json");
+            (
+                outcome.cell.name(),
+                path.metadata().unwrap().modified().unwrap(),
+            )
+        });
+        paths.collect::<Vec<_>>()
+    };
+    let choice = out.join("choice");
+    let [of_choice, of_test] = [&choice, &out].map(|root| modified(root));
+    assert_eq!((of_choice.len(), of_test.len()), (4, 4));
+    let results = json(&out.join("results.json"));
+
+    for (root, name) in [(&choice, &of_choice[0].0), (&out, &of_test[3].0)] {
+        fs::remove_dir_all(root.join("runs").join(name)).unwrap();
+    }
+    study(&setup, "out", &[]).unwrap();
+    assert_eq!(json(&out.join("results.json")), results);
+    assert_eq!(modified(&choice)[1..], of_choice[1..]);
+    assert_eq!(modified(&out)[..3], of_test[..3]);
+
+    study(
+        &setup,
+        "out",
+        &["--temperatures", "0.05,0.2,0.5", "--seeds", "1,2,3"],
+    )
+    .unwrap();
+    assert_eq!(modified(&choice).len(), 6);
+    verify::run(&verify::Arguments { out: out.clone() }).unwrap();
+
+    let error = study(&setup, "out", &["--held-out", "2"]).unwrap_err();
+    assert!(error.contains("study was"), "{error}");
+}
+
+#[test]
+fn folds_are_chosen_and_tested_each_for_itself() {
+    let setup = Setup::new("study-folds");
+    let model = setup.path("model").display().to_string();
+    let embeddings = setup.path("embeddings").display().to_string();
+    let more = [
+        "--encoder",
+        &model,
+        "--adapter",
+        "--embeddings",
+        &embeddings,
+    ];
+    let more = [&more[..], &["--folds", "3"]].concat();
+    let out = study(&setup, "out", &more).unwrap();
+    let results = json(&out.join("results.json"));
+    assert_eq!(results["choices"].as_array().unwrap().len(), 3 * 2);
+    assert_eq!(results["test"].as_array().unwrap().len(), 2);
+    assert!(results["untrained"]["ndcg_10"].as_f64().unwrap() > 0.0);
+    let tables = fs::read_to_string(out.join("tables.md")).unwrap();
+    assert!(tables.contains("on 14 test queries"), "{tables}");
+    assert!(tables.contains("| LSEPair | fold3 |"), "{tables}");
+    verify::run(&verify::Arguments { out }).unwrap();
+}
+
+#[test]
+fn learning_rates_and_epochs_are_chosen_as_well() {
+    let setup = Setup::new("study-rates");
+    let data = setup.path("data").display().to_string();
+    let to = setup.path("out").display().to_string();
+    let more = ["--data", &data, "--out", &to, "--objectives", "lse-pair"];
+    let lists = ["--learning-rates", "0.001,0.01", "--epoch-counts", "1,2"];
+    let seeds = [
+        "--seeds",
+        "1",
+        "--choice-seeds",
+        "1",
+        "--temperatures",
+        "0.1",
+    ];
+    let arguments = parse(&[&more[..], &lists, &seeds].concat()).unwrap();
+    run(&arguments).unwrap();
+    let choices = choices(&setup.path("out"));
+    assert_eq!(choices[0]["tried"].as_array().unwrap().len(), 4);
+    let last = &all(&setup.path("out")).unwrap()[0];
+    let chosen = &choices[0]["chosen"];
+    assert_eq!(
+        last.cell.setting.learning_rate,
+        chosen["learning_rate"].as_f64()
+    );
+    assert_eq!(last.epochs.len() as u64, chosen["epochs"].as_u64().unwrap());
+}
+
+#[test]
+fn impossible_studies_are_named() {
+    let setup = Setup::new("study-impossible");
+    for (more, expected) in [
+        (&["--quick"][..], "--quick is an option of train"),
+        (&["--held-out", "0"], "--held-out 0 must be at least 1"),
+        (
+            &["--held-out", "14"],
+            "--held-out 14 must be at least 1, and leave some of the 14",
+        ),
+        (&["--folds", "1"], "--folds 1 must be at least 2"),
+        (&["--folds", "15"], "at most the 14 train queries"),
+        (&["--learning-rates", "0"], "--learning-rates must be"),
+        (
+            &["--test-split", "train"],
+            "query \"q0\" is in the train split and in the test",
+        ),
+        (
+            &["--folds", "2", "--test-split", "dev"],
+            "cannot be used with",
+        ),
+    ] {
+        let error = study(&setup, "out", more).unwrap_err();
+        assert!(error.contains(expected), "{more:?}: {error}");
+    }
+    assert!(!setup.path("out").exists());
+}
