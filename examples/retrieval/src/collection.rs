@@ -112,6 +112,18 @@ impl Collection {
     }
 }
 
+/// Reads a file of judgements of the queries and the documents of a folder, such as those
+/// of another annotator.
+///
+/// # Errors
+///
+/// As those of [`Collection::load`].
+pub fn load_judgements(directory: &Path, path: &Path) -> Result<Vec<Query>, String> {
+    let (document_ids, _) = read_records(&directory.join("corpus.jsonl"))?;
+    let (query_ids, queries) = read_records(&directory.join("queries.jsonl"))?;
+    read_judgements(path, &queries, &query_ids, &document_ids)
+}
+
 /// Calls `each` with every line that is not blank; errors get the file and the line.
 /// Returns the place to name when something is missing from the whole file: its end.
 fn for_each_line(

@@ -11,7 +11,7 @@ mod encoder;
 mod metrics;
 mod ranking;
 
-pub use collection::{Collection, Document, Query};
+pub use collection::{Collection, Document, Query, load_judgements};
 pub use encoder::{BUCKETS, Bag, DIMENSIONS, DualEncoder, normalize};
 pub use metrics::Metrics;
 pub use ranking::{DEPTH, Ranking, search, write_run};

@@ -1,9 +1,15 @@
 //! What a study is asked for.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::condition::{Condition, Point};
-use crate::{objective::Objective, train};
+use crate::{
+    objective::Objective,
+    output::key,
+    train::{self, labels::Regime},
+};
 
 #[derive(Args)]
 #[command(
@@ -50,6 +56,23 @@ pub struct Arguments {
         conflicts_with = "test_split"
     )]
     pub folds: Option<usize>,
+    /// Take the labels of the regime llm from this file, a path in the collection's folder, in
+    /// place of simulated ones
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "data",
+        conflicts_with_all = ["annotators", "relevant_shares"]
+    )]
+    pub llm_labels: Option<PathBuf>,
+    /// Lowest grade of a document that the file labels as relevant
+    #[arg(
+        long,
+        value_name = "GRADE",
+        default_value_t = 1,
+        requires = "llm_labels"
+    )]
+    pub llm_cut: i32,
     /// Write metrics, and no rankings: these have a line for each of a query's first 1000 documents
     #[arg(long)]
     pub no_rankings: bool,
@@ -74,6 +97,15 @@ impl Arguments {
         if self.choice_seeds.is_empty() || self.train.cells().is_empty() {
             return Err("a list without an entry leaves nothing to train".into());
         }
+        let mut cells = self.train.cells().into_iter();
+        let mixed = |regime| matches!(regime, Regime::Merged | Regime::Curriculum);
+        let mixed = cells.find(|cell| self.llm_labels.is_some() && mixed(cell.regime));
+        if let Some(cell) = mixed {
+            return Err(format!(
+                "--llm-labels has labels for the regime llm, and not for {}",
+                key(&cell.regime)
+            ));
+        }
         let above_zero = |value: &f64| value.is_finite() && *value > 0.0;
         if !self.learning_rates.iter().all(above_zero) {
             return Err("--learning-rates must be positive and finite".into());
@@ -96,7 +128,15 @@ impl Arguments {
     }
 
     pub fn plan(&self) -> Plan {
-        let cells = self.train.cells();
+        let mut cells = self.train.cells();
+        if self.llm_labels.is_some() {
+            let simulated = cells.iter_mut().filter(|cell| cell.regime == Regime::Llm);
+            simulated.for_each(|cell| {
+                cell.regime = Regime::File;
+                cell.setting.annotator = None;
+                cell.setting.relevant_share = None;
+            });
+        }
         let learning_rates = match self.learning_rates.as_slice() {
             [] => vec![self.train.learning_rate()],
             rates => rates.to_vec(),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{condition::Condition, report::Results, sensitivity::by_temperature};
+use super::{report::Results, sensitivity::by_temperature};
 use crate::{
     objective::Objective,
     output::named,
@@ -30,7 +30,7 @@ fn temperature(results: &Results) -> Vec<Panel> {
             series(last.objective, points.collect())
         });
         Panel {
-            title: short_title(results, condition),
+            title: results.short_title(condition),
             x: "temperature".into(),
             y: "nDCG@10, held-out, 95% over seeds".into(),
             content: Content::Lines {
@@ -40,15 +40,6 @@ fn temperature(results: &Results) -> Vec<Panel> {
         }
     });
     panels.collect()
-}
-
-/// What fits above a panel.
-fn short_title(results: &Results, condition: Condition) -> String {
-    let regime = condition.regime.short_name();
-    match results.under(condition).find_map(|last| last.right) {
-        Some(right) => format!("labels: {regime}, {:.0}% right", 100.0 * right),
-        None => format!("labels: {regime}"),
-    }
 }
 
 /// A line needs two shares.

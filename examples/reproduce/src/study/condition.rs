@@ -58,6 +58,16 @@ impl Condition {
     }
 }
 
+impl Condition {
+    /// For a figure, and for the column of a table.
+    pub fn short_name(&self) -> String {
+        let share = self.relevant_share.map(|share| format!(", share {share}"));
+        let count = self.max_positives.map(|count| format!(", max {count}"));
+        let [share, count] = [share, count].map(Option::unwrap_or_default);
+        format!("{}{share}{count}", self.regime.name())
+    }
+}
+
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "labels: {}", self.regime.name())?;

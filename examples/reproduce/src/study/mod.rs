@@ -5,6 +5,8 @@ mod arguments;
 mod charts;
 mod choice;
 mod condition;
+mod label_file;
+mod quality;
 mod report;
 mod sensitivity;
 mod split;
@@ -18,6 +20,7 @@ pub use arguments::Arguments;
 use arguments::Plan;
 use choice::{Choice, Last, Tried, mean};
 use condition::{Condition, Point};
+use label_file::LabelFile;
 use report::Results;
 use split::{Draw, Part};
 
@@ -54,19 +57,30 @@ impl WithEncoder for Nested<'_> {
             held_out: args.held_out,
             seed: args.draw,
         };
-        let experiment = Experiment::new(train, source)?;
+        let mut experiment = Experiment::new(train, source)?;
+        let files = train.data.iter().zip(&args.llm_labels);
+        let mut files = files.map(|(folder, path)| LabelFile::read(folder, path, args.llm_cut));
+        let labels = files.next().transpose()?;
+        if let Some(labels) = &labels {
+            labels.label(&experiment.collections[0], &mut experiment.queries);
+        }
         let parts = draw.parts(&experiment.collections[0], &experiment.queries, &train.out)?;
         let mut settings = experiment.settings();
         settings.is_of_a_study(StudySettings {
             folds: args.folds,
             held_out: parts[0].held_out.queries.len(),
             draw: args.draw,
+            llm_labels: labels.as_ref().map(|labels| labels.name().to_string()),
         });
+        if labels.is_some() {
+            settings.labels = "LLM labels are those of a file";
+        }
         settings.claim(&train.out)?;
         let study = Study {
             args,
             experiment,
             plan: args.plan(),
+            labels,
             parts,
         };
         study.run()
@@ -77,6 +91,7 @@ struct Study<'a, S: EncoderSource> {
     args: &'a Arguments,
     experiment: Experiment<'a, S>,
     plan: Plan,
+    labels: Option<LabelFile>,
     parts: Vec<Part<TextOf<S>>>,
 }
 
@@ -97,6 +112,10 @@ impl<S: EncoderSource> Study<'_, S> {
             choices,
             lasts,
             seeds: &self.plan.seeds,
+            quality: self
+                .labels
+                .as_ref()
+                .map(|labels| labels.quality(self.collection())),
         };
         results.write_all(out)
     }

@@ -9,6 +9,7 @@ use super::{
     charts,
     choice::{Choice, Last, mean},
     condition::{Condition, Point},
+    quality::Quality,
     sensitivity::{by_temperature, sensitivity},
 };
 use crate::{
@@ -27,6 +28,8 @@ pub struct Results<'a> {
     pub choices: Vec<Choice>,
     pub lasts: Vec<Last>,
     pub seeds: &'a [u64],
+    /// Of the labels of a file.
+    pub quality: Option<Quality>,
 }
 
 /// An objective against LSEPair, over queries.
@@ -70,11 +73,15 @@ impl Results<'_> {
         choices.collect()
     }
 
-    /// What a condition is called, with the share of right labels that its trainings had.
-    pub fn title(&self, condition: Condition) -> String {
+    /// The name of a condition, with the share of right labels that its trainings had.
+    pub fn short_title(&self, condition: Condition) -> String {
+        condition.short_name() + &self.right(condition)
+    }
+
+    fn right(&self, condition: Condition) -> String {
         let right = self.under(condition).find_map(|last| last.right);
         let right = right.map(|right| format!(", {:.0}% right", 100.0 * right));
-        format!("{condition}{}", right.unwrap_or_default())
+        right.unwrap_or_default()
     }
 
     fn tables(&self) -> String {
@@ -85,13 +92,19 @@ impl Results<'_> {
         let mut text = format!(
             "# Results\n\nWhat is to be set was chosen for each objective by nDCG@10 of held-out \
              train queries, which the trainings of the choice did not see, and which were measured \
-             with all their judgements. The chosen was trained on all train queries with {} seeds, and measured on {queries} test \
-             queries.\n",
+             with all their judgements. The chosen was trained on all train queries with {} seeds, \
+             and measured on {queries} test queries.\n",
             self.seeds.len()
         );
+        if let Some(quality) = &self.quality {
+            let _ = write!(
+                text,
+                "\n## The labels of the file, against the human ones\n\n{quality}"
+            );
+        }
         self.overview(&mut text);
         for condition in self.conditions() {
-            let _ = write!(text, "\n## {}\n", self.title(condition));
+            let _ = write!(text, "\n## {condition}{}\n", self.right(condition));
             self.choice(&mut text, condition);
             self.metrics(&mut text, condition);
             self.significance(&mut text, condition);
@@ -107,7 +120,7 @@ impl Results<'_> {
             their 95% interval.\n\n\
             | objective |";
         for condition in &conditions {
-            let _ = write!(text, " {} |", self.title(*condition));
+            let _ = write!(text, " {} |", self.short_title(*condition));
         }
         let _ = write!(text, "\n|---|{}\n", "---|".repeat(conditions.len()));
         let (_, ndcg_10) = METRICS[1];
@@ -268,7 +281,8 @@ impl Results<'_> {
         }
         *text += "\nDifference from LSEPair over the test queries, each the mean over seeds; \
             Cohen's d of the \
-            paired differences; p of the paired t-test with Holm's correction over the objectives; * is \
+            paired differences; p of the paired t-test with Holm's correction over the \
+            objectives; * is \
             p < 0.05.\n\n| objective |";
         METRICS
             .iter()
@@ -324,6 +338,7 @@ impl Results<'_> {
         json!({
             "seeds": self.seeds,
             "untrained": self.untrained.as_ref().map(|untrained| untrained.mean),
+            "annotator": self.quality,
             "choices": self.choices,
             "test": tested.collect::<Vec<_>>(),
         })

@@ -263,3 +263,112 @@ fn impossible_studies_are_named() {
     }
     assert!(!setup.path("out").exists());
 }
+
+/// Ten queries, each with four documents of the human grades 1 to 4, and labels of an LLM: of these
+/// the third has grade 2, the first and the fourth grade 1, and one that no human judged grade 3.
+fn annotate(setup: &Setup) {
+    let line = |query: usize, document: usize, grade: usize| {
+        format!("q{query}\td{}\t{grade}\n", 2 * query + document)
+    };
+    let of_all = |grades: &[(usize, usize)]| {
+        let lines = (0..10).flat_map(|query| {
+            let lines = grades.iter();
+            lines.map(move |(document, grade)| line(query, *document, *grade))
+        });
+        lines.collect::<String>()
+    };
+    let human = of_all(&[(0, 1), (1, 2), (2, 3), (3, 4)]);
+    let llm = of_all(&[(0, 1), (2, 2), (3, 1), (4, 3)]);
+    fs::write(setup.path("data/qrels/human.tsv"), human).unwrap();
+    fs::write(setup.path("data/qrels/llm.tsv"), llm).unwrap();
+}
+
+#[test]
+fn labels_of_a_file_train_and_human_ones_measure() {
+    let setup = Setup::new("study-labels");
+    annotate(&setup);
+    let data = setup.path("data");
+    let prepared = Prepared::load(&BagSource, &data, "human", "human", None, 3).unwrap();
+    let mut queries = prepared.train_queries(&BagSource).unwrap();
+    let judged = |place: usize| prepared.train[place].judgements.clone();
+    let place = queries[0].place;
+    assert_eq!(
+        judged(place)
+            .iter()
+            .map(|(_, grade)| *grade)
+            .collect::<Vec<_>>(),
+        [0, 0, 1, 2]
+    );
+    for (cut, expected) in [(1, vec![0, 2, 3]), (2, vec![2])] {
+        let file = LabelFile::read(&data, Path::new("qrels/llm.tsv"), cut).unwrap();
+        file.label(&prepared, &mut queries);
+        for query in &queries {
+            let labels = query.labels.iter().map(|(document, _)| *document);
+            let judged = judged(query.place);
+            let of_grades = expected.iter().map(|index: &usize| judged[*index].0);
+            assert_eq!(labels.collect::<Vec<_>>(), of_grades.collect::<Vec<_>>());
+        }
+        let quality = file.quality(&prepared);
+        let labels = expected.len() as f64;
+        let right = (labels - 1.0).max(1.0);
+        assert_eq!(quality.labels_a_query, labels);
+        assert!((quality.precision - right / labels).abs() < 1e-12);
+        assert!((quality.recall - right / 2.0).abs() < 1e-12);
+    }
+
+    let more = ["--train-split", "human", "--folds", "2", "--human-cut", "3"];
+    let labels = ["--llm-labels", "qrels/llm.tsv", "--llm-cut", "2"];
+    let more = [&more[..], &labels, &["--regimes", "llm,all"]].concat();
+    let out = study(&setup, "out", &more).unwrap();
+    let results = json(&out.join("results.json"));
+    assert_eq!(results["annotator"]["precision"], 1.0);
+    assert_eq!(results["annotator"]["recall"], 0.5);
+    let regimes = results["test"].as_array().unwrap().iter();
+    let regimes = regimes.map(|test| test["condition"]["regime"].as_str().unwrap());
+    assert_eq!(regimes.collect::<Vec<_>>(), ["file", "file", "all", "all"]);
+    let tables = fs::read_to_string(out.join("tables.md")).unwrap();
+    assert!(tables.contains("| 1.000 | 0.500 | 0.500 |"), "{tables}");
+    verify::run(&verify::Arguments { out }).unwrap();
+
+    let other = [&more[..6], &["--llm-labels", "qrels/llm.tsv"]].concat();
+    let error = study(&setup, "out", &other).unwrap_err();
+    assert!(error.contains("from grade 2"), "{error}");
+}
+
+#[test]
+fn labels_that_cannot_be_are_named() {
+    let setup = Setup::new("study-no-labels");
+    annotate(&setup);
+    let bad = setup.path("data/qrels/bad.tsv");
+    fs::write(bad, "query-id\tcorpus-id\tscore\nq0\td0\t1\nq0\tnone\t1\n").unwrap();
+    let labels = ["--llm-labels", "qrels/llm.tsv"];
+    for (more, expected) in [
+        (vec!["--llm-labels", "qrels/none.tsv"], "none.tsv"),
+        (
+            vec!["--llm-labels", "qrels/bad.tsv"],
+            "bad.tsv:3: document \"none\" is not",
+        ),
+        (
+            [&labels[..], &["--llm-cut", "4"]].concat(),
+            "no document has the grade of --llm-cut 4",
+        ),
+        (
+            [&labels[..], &["--regimes", "merged"]].concat(),
+            "for the regime llm, and not for merged",
+        ),
+        (vec!["--llm-cut", "2"], "--llm-labels"),
+        (
+            vec!["--human-cut", "2"],
+            "no document of train has the grade of --human-cut 2",
+        ),
+        (vec!["--human-cut", "0"], "--human-cut must be at least 1"),
+        (
+            [&labels[..], &["--relevant-shares", "0.5"]].concat(),
+            "cannot be used with",
+        ),
+    ] {
+        let error = study(&setup, "out", &more).unwrap_err();
+        assert!(error.contains(expected), "{more:?}: {error}");
+    }
+    assert!(!setup.path("out").exists());
+}

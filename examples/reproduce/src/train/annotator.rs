@@ -152,6 +152,7 @@ mod tests {
             place,
             text: Arc::new(()),
             relevant: (0..relevant).collect(),
+            labels: Vec::new(),
             top: Vec::new(),
             pool: (100..130).collect(),
         };

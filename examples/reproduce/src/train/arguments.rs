@@ -24,6 +24,9 @@ pub struct Arguments {
     /// Measure on qrels/SPLIT.tsv; several with commas between them are measured as one
     #[arg(long, value_name = "SPLIT", default_value = "test", requires = "data")]
     pub test_split: String,
+    /// Lowest grade of a relevant document; its gain is 1, and that of higher ones grows with them
+    #[arg(long, value_name = "GRADE", default_value_t = 1, requires = "data")]
+    pub human_cut: i32,
     /// Do not rank for a query what this file names: lines of a query and a document, with a tab between them
     #[arg(long, value_name = "FILE", requires = "data")]
     pub leave_out: Option<PathBuf>,
@@ -138,6 +141,9 @@ impl Arguments {
             .any(|count| *count == 0)
         {
             return Err("--batch-size, --group-size, --max-positives, --accumulate, --evaluate-every and --jobs must be at least 1".into());
+        }
+        if self.human_cut < 1 {
+            return Err("--human-cut must be at least 1".into());
         }
         if self.epochs() == 0 && !self.is_pretrained() {
             return Err("--epochs must be at least 1 without --encoder".into());

@@ -1,7 +1,13 @@
 //! Label regimes: which documents a query is trained on, and in which order of phases.
 
+use std::cmp::Reverse;
+
 use clap::ValueEnum;
-use rand::{SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use rand::{
+    SeedableRng,
+    rngs::StdRng,
+    seq::{IndexedRandom, SliceRandom},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -95,12 +101,24 @@ pub fn phases<T>(
         Regime::Llm => vec![phase(llm, epochs)],
         Regime::Merged => vec![phase(merged(&human, &llm), epochs)],
         Regime::Curriculum => vec![phase(llm, epochs), phase(human_lists(), 1)],
-        Regime::All | Regime::File | Regime::FileCurriculum => {
+        Regime::File => {
+            let lists = queries.iter().map(|query| best_first(query, &mut rng));
+            vec![phase(lists.collect(), epochs)]
+        }
+        Regime::All | Regime::FileCurriculum => {
             let all = queries.iter().map(|query| query.relevant.clone());
             vec![phase(all.collect(), epochs)]
         }
     };
     (phases, report)
+}
+
+/// The labels of a file by their grades, those of one grade in random order.
+fn best_first<T>(query: &TrainQuery<T>, rng: &mut StdRng) -> Vec<usize> {
+    let mut labels = query.labels.clone();
+    labels.shuffle(rng);
+    labels.sort_by_key(|(_, grade)| Reverse(*grade));
+    labels.into_iter().map(|(document, _)| document).collect()
 }
 
 fn merged(human: &[usize], llm: &[Vec<usize>]) -> Vec<Vec<usize>> {
@@ -141,7 +159,29 @@ fn examples<T>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+
+    #[test]
+    fn the_best_labels_of_a_file_come_first() {
+        let query = TrainQuery {
+            place: 0,
+            text: Arc::new(()),
+            relevant: Vec::new(),
+            labels: vec![(4, 1), (5, 3), (6, 1), (7, 2), (8, 1)],
+            top: Vec::new(),
+            pool: Vec::new(),
+        };
+        let lists = (0..20).map(|seed| best_first(&query, &mut StdRng::seed_from_u64(seed)));
+        let lists: Vec<Vec<usize>> = lists.collect();
+        assert!(
+            lists
+                .iter()
+                .all(|list| list[..2] == [5, 7] && list.len() == 5)
+        );
+        assert!(lists.iter().any(|list| list != &lists[0]));
+    }
 
     #[test]
     fn merged_lists_begin_with_the_human_label_and_hold_it_once() {

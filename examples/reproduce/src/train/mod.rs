@@ -123,13 +123,14 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
                 &args.train_split,
                 &args.test_split,
                 args.leave_out.as_deref(),
+                args.human_cut,
             )?,
             None => Prepared::generated(&source)?,
         };
         let mut collections = vec![first];
         for folder in &args.also {
             // Trained on is nothing of it; the test split serves for both.
-            let also = Prepared::load(&source, folder, "test", "test", None)?;
+            let also = Prepared::load(&source, folder, "test", "test", None, args.human_cut)?;
             if collections
                 .iter()
                 .any(|collection| collection.test.name == also.test.name)
@@ -213,6 +214,7 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
             curves: !args.no_curves,
             evaluate_every: args.evaluate_every,
             pulls: args.pulls.then_some(true),
+            human_cut: (args.human_cut != 1).then_some(args.human_cut),
             study: None,
         }
     }

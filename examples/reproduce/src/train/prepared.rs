@@ -53,6 +53,8 @@ pub struct TrainQuery<T> {
     pub text: Arc<T>,
     /// All documents judged relevant.
     pub relevant: Vec<usize>,
+    /// Documents that a file labels, with their grades.
+    pub labels: Vec<(usize, i32)>,
     /// The best documents of the lexical ranking.
     pub top: Vec<usize>,
     /// The best ones that are not judged relevant.
@@ -65,6 +67,7 @@ impl<T> Clone for TrainQuery<T> {
             place: self.place,
             text: self.text.clone(),
             relevant: self.relevant.clone(),
+            labels: self.labels.clone(),
             top: self.top.clone(),
             pool: self.pool.clone(),
         }
@@ -84,8 +87,20 @@ impl<T: Send + Sync> Prepared<T> {
         train_split: &str,
         test_splits: &str,
         left_out: Option<&Path>,
+        human_cut: i32,
     ) -> Result<Self, String> {
         let mut collection = Collection::load(folder, train_split, test_splits)?;
+        for (split, queries) in [
+            (train_split, &mut collection.train),
+            (test_splits, &mut collection.test),
+        ] {
+            if !cut(queries, human_cut) {
+                return Err(format!(
+                    "{}: no document of {split} has the grade of --human-cut {human_cut}",
+                    folder.display()
+                ));
+            }
+        }
         let left_out = left_out.map(|path| LeftOut::read(path, &mut collection));
         let left_out = left_out.transpose()?.unwrap_or_default();
         let path = folder.canonicalize().unwrap_or(folder.to_path_buf());
@@ -156,6 +171,17 @@ impl<T: Send + Sync> Prepared<T> {
     }
 }
 
+/// Makes grades below the cut 0, and those from it 1 and above. Returns whether there are any.
+fn cut(queries: &mut [Query], cut: i32) -> bool {
+    let judgements = queries.iter_mut().flat_map(|query| &mut query.judgements);
+    let mut any = false;
+    for (_, grade) in judgements {
+        *grade = (*grade - cut + 1).max(0);
+        any |= *grade > 0;
+    }
+    any
+}
+
 fn read_query<T, S: Reads<T>>(source: &S, query: &Query) -> Result<T, String> {
     let text = source.read(&query.text, Role::Query);
     text.map_err(|error| format!("query {}: {error}", query.id))
@@ -186,5 +212,6 @@ fn train_query<T, S: Reads<T>>(
         pool,
         top: ranking.into_iter().take(POOL).collect(),
         relevant,
+        labels: Vec::new(),
     }))
 }

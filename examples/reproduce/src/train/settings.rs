@@ -30,6 +30,8 @@ pub struct Settings {
     pub curves: bool,
     pub evaluate_every: Option<usize>,
     pub pulls: Option<bool>,
+    /// `None` is 1.
+    pub human_cut: Option<i32>,
     /// `None` is a grid of trainings.
     pub study: Option<StudySettings>,
 }
@@ -40,6 +42,8 @@ pub struct StudySettings {
     pub folds: Option<usize>,
     pub held_out: usize,
     pub draw: u64,
+    /// The file of labels, if they are not simulated.
+    pub llm_labels: Option<String>,
 }
 
 #[derive(Serialize)]

@@ -1,0 +1,150 @@
+//! How good an annotator is, against humans who judged the same documents.
+
+use std::fmt;
+
+use serde::Serialize;
+
+#[derive(Serialize)]
+pub struct Quality {
+    pub queries: usize,
+    /// Documents.
+    pub judged: usize,
+    pub labels_a_query: f64,
+    pub precision: f64,
+    pub recall: f64,
+    /// Cohen's.
+    pub kappa: f64,
+    /// The wrong ones among the labels.
+    pub wrong: Clustering,
+    /// The relevant documents that are not labelled.
+    pub missed: Clustering,
+}
+
+/// How errors keep together by query.
+#[derive(Serialize)]
+pub struct Clustering {
+    /// Of the errors of a query, by analysis of variance: 0 if they are independent, 1 if a query
+    /// has either nothing or only errors.
+    pub intraclass_correlation: f64,
+    /// The variance between queries over that of independent errors.
+    pub variance_ratio: f64,
+}
+
+impl Quality {
+    /// For each query its judged documents: whether humans find one relevant, and whether it is
+    /// labelled.
+    pub fn of(queries: &[Vec<(bool, bool)>]) -> Self {
+        let count = |query: &[(bool, bool)], which: fn(&(bool, bool)) -> bool| {
+            query.iter().filter(|pair| which(pair)).count() as f64
+        };
+        let all: Vec<(bool, bool)> = queries.concat();
+        let judged = all.len() as f64;
+        let relevant = count(&all, |pair| pair.0);
+        let labelled = count(&all, |pair| pair.1);
+        let both = count(&all, |pair| pair.0 && pair.1);
+        let agreed = count(&all, |pair| pair.0 == pair.1) / judged;
+        let chance = {
+            let (relevant, labelled) = (relevant / judged, labelled / judged);
+            relevant * labelled + (1.0 - relevant) * (1.0 - labelled)
+        };
+        let errors = |among: fn(&(bool, bool)) -> bool, error: fn(&(bool, bool)) -> bool| {
+            let queries = queries.iter();
+            let groups = queries.map(|query| (count(query, among), count(query, error)));
+            Clustering::of(&groups.collect::<Vec<_>>())
+        };
+        Self {
+            queries: queries.len(),
+            judged: all.len(),
+            labels_a_query: labelled / queries.len() as f64,
+            precision: both / labelled,
+            recall: both / relevant,
+            kappa: (agreed - chance) / (1.0 - chance),
+            wrong: errors(|pair| pair.1, |pair| pair.1 && !pair.0),
+            missed: errors(|pair| pair.0, |pair| pair.0 && !pair.1),
+        }
+    }
+}
+
+impl Clustering {
+    /// From groups of so many things and so many errors among them.
+    fn of(groups: &[(f64, f64)]) -> Self {
+        let groups: Vec<(f64, f64)> = groups.iter().filter(|(n, _)| *n > 0.0).copied().collect();
+        let count = groups.len() as f64;
+        let things: f64 = groups.iter().map(|(n, _)| n).sum();
+        let rate = groups.iter().map(|(_, errors)| errors).sum::<f64>() / things;
+        let between = groups
+            .iter()
+            .map(|(n, errors)| n * (errors / n - rate).powi(2));
+        let between = between.sum::<f64>() / (count - 1.0);
+        let within = groups.iter().map(|(n, errors)| errors * (1.0 - errors / n));
+        let within = within.sum::<f64>() / (things - count);
+        let squares = groups.iter().map(|(n, _)| n * n).sum::<f64>();
+        let size = (things - squares / things) / (count - 1.0);
+        Self {
+            intraclass_correlation: (between - within) / (between + (size - 1.0) * within),
+            variance_ratio: between / (rate * (1.0 - rate)),
+        }
+    }
+}
+
+impl fmt::Display for Quality {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            queries,
+            judged,
+            labels_a_query,
+            precision,
+            recall,
+            kappa,
+            wrong,
+            missed,
+        } = self;
+        writeln!(
+            f,
+            "{queries} queries, {judged} judged documents, {labels_a_query:.1} labels a query.\n\n\
+             | precision | recall | Cohen's kappa |\n|---|---|---|\n\
+             | {precision:.3} | {recall:.3} | {kappa:.3} |\n\n\
+             | errors | intraclass correlation by query | \
+             variance over that of independent errors |\n\
+             |---|---|---|"
+        )?;
+        for (name, errors) in [("wrong labels", wrong), ("relevant, not labelled", missed)] {
+            let (correlation, ratio) = (errors.intraclass_correlation, errors.variance_ratio);
+            writeln!(f, "| {name} | {correlation:.3} | {ratio:.2} |")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use approx::assert_relative_eq;
+
+    use super::*;
+
+    #[test]
+    fn precision_recall_and_kappa_are_those_of_the_definitions() {
+        // 3 both, 1 labelled alone, 2 relevant alone, 4 neither.
+        let first = vec![(true, true), (true, true), (true, false), (false, false)];
+        let rest = [(true, true), (false, true), (true, false), (false, false)];
+        let second = [&rest[..], &[(false, false), (false, false)]].concat();
+        let quality = Quality::of(&[first, second]);
+        assert_relative_eq!(quality.precision, 0.75);
+        assert_relative_eq!(quality.recall, 0.6);
+        // Agreed on 0.7; by chance on 0.5 * 0.4 + 0.5 * 0.6.
+        assert_relative_eq!(quality.kappa, 0.4, max_relative = 1e-12);
+        assert_relative_eq!(quality.labels_a_query, 2.0);
+    }
+
+    #[test]
+    fn errors_keep_together_or_apart() {
+        let together =
+            Clustering::of(&[(4.0, 4.0), (4.0, 0.0), (4.0, 4.0), (4.0, 0.0), (0.0, 0.0)]);
+        assert_relative_eq!(together.intraclass_correlation, 1.0);
+        // All of the variance, four times that of independent errors, over 3 of 4 degrees.
+        assert_relative_eq!(together.variance_ratio, 16.0 / 3.0);
+        let apart = Clustering::of(&[(4.0, 2.0); 4]);
+        assert_relative_eq!(apart.variance_ratio, 0.0);
+        assert!(apart.intraclass_correlation < 0.0);
+    }
+}
