@@ -28,8 +28,8 @@
 //! | [`DclLoss`] | `lse_N(s) - mean_P(s)` | on all alike, and never less |
 //! | [`MarginRankingLoss`] | `max(0, max_N(s) - min_P(s) + margin)` | on the weakest alone |
 //! | [`MultiSimilarityLoss`] | `softplus(lse_P(-alpha s)) / alpha + softplus(lse_N(beta s)) / beta` from a base | mostly on the weakest |
-//! | [`CircleLoss`] | LSEPair on scores weighed by how far they are from their places | mostly on the weakest |
-//! | [`FocalInfoNceLoss`] | the mean of InfoNCE on each positive, on squares of the scores | on all, by their scores |
+//! | [`CircleLoss`] | LSEPair on scores weighed by how wrong they are | mostly on the weakest |
+//! | [`FocalInfoNceLoss`] | the mean of InfoNCE on each positive, on squares | on all, by their scores |
 //! | [`SigmoidLoss`] | `sum_P softplus(-s - bias) + sum_N softplus(s + bias)` | on each by itself |
 //!
 //! Every loss has `forward` (the mean over the queries that have a positive),

@@ -30,9 +30,10 @@
 //!
 //! The reference of a query is its hardest negative, or its strongest positive where it has no
 //! negative. It is a constant: no gradient flows through it. Most objectives depend on
-//! differences of scores only, so it cancels; what it buys is that these differences keep their accuracy at any
-//! magnitude of the scores. (In f32 the log-sum-exp of two scores of 1e6 is off by 0.03.) The
-//! exceptions measure from 0 or add the [reference](Statistics::references) again.
+//! differences of scores only, so it cancels; what it buys is that these differences keep
+//! their accuracy at any magnitude of the scores. (In f32 the log-sum-exp of two scores of
+//! 1e6 is off by 0.03.) The exceptions measure from 0, or add the
+//! [reference](Statistics::references) again.
 //!
 //! An empty set yields 0, to be read only through its count. A query without a positive is
 //! inactive: its scores are not read, all its statistics and both counts are 0. A NaN reaches the
@@ -210,9 +211,10 @@ impl Statistics {
         self.column(NEGATIVE_COUNT).detach()
     }
 
-    /// The score, before the temperature and after a [curve](Request::with_curve), from which the statistics of every query are measured,
-    /// `[queries]`, without a gradient: that of its hardest negative, or of its strongest positive
-    /// where it has no negative, and 0 where it has no positive.
+    /// The score from which the statistics of every query are measured, `[queries]`, without a
+    /// gradient; before the temperature, and after a [curve](Request::with_curve). It is that of
+    /// the hardest negative, or of the strongest positive where a query has no negative, and 0
+    /// where it has no positive.
     pub fn references(&self) -> Tensor<1> {
         self.column(REFERENCE).detach()
     }

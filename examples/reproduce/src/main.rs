@@ -1,11 +1,15 @@
 //! Reproduces "Training Dense Retrievers with Multiple Positive Passages" (arXiv 2602.12727).
 //!
 //! ```text
-//! cargo run --release -p reproduce -- gradients            # the analysis, exactly
-//! cargo run --release -p reproduce -- train --quick        # the experiments, small, on an embedded collection
-//! cargo run --release -p reproduce -- train --data DIR     # the experiments on a collection in BEIR layout
-//! cargo run --release -p reproduce -- study --data DIR     # the same, with everything chosen on held-out queries
-//! cargo run --release -p reproduce -- verify --out DIR     # the written rankings, measured again
+//! # The analysis, exactly.
+//! cargo run --release -p reproduce -- gradients
+//! # The experiments, small, on an embedded collection; on a collection in BEIR layout.
+//! cargo run --release -p reproduce -- train --quick
+//! cargo run --release -p reproduce -- train --data DIR
+//! # The same, with temperatures chosen on held-out queries.
+//! cargo run --release -p reproduce -- study --data DIR
+//! # The written rankings, measured again.
+//! cargo run --release -p reproduce -- verify --out DIR
 //! ```
 
 mod encoder;

@@ -47,7 +47,8 @@ pub fn run(args: &Arguments) -> Result<(), String> {
         return Err(format!("{}: holds no run", args.out.display()));
     }
     println!(
-        "{cells} cells, {runs} runs: the metrics are those of the rankings to 4 digits; {} files beside them",
+        "{cells} cells, {runs} runs: the metrics are those of the rankings to 4 digits; \
+         {} files beside them",
         files.len()
     );
     Ok(())

@@ -243,8 +243,8 @@ fn pulls(text: &mut String, outcomes: &[Outcome], setting: &Setting) {
         }
     }
     if !lines.is_empty() {
-        *text += "\nPercent of the pull on the labels, of percent of the labels, in the first epoch and in the \
-            last.\n\n| labels | objective |";
+        *text += "\nPercent of the pull on the labels, of percent of the labels, in the first \
+            epoch and in the last.\n\n| labels | objective |";
         Pulls::KINDS
             .iter()
             .for_each(|name| *text += &format!(" {name} |"));
