@@ -95,24 +95,4 @@ impl Curve {
         };
         Self::new(square(0.0), square(margin))
     }
-
-    /// What a score becomes, and the slope of that.
-    #[cfg(feature = "cpu")]
-    pub(crate) fn bend(&self, product: Product, score: f64) -> [f64; 2] {
-        if score == f64::NEG_INFINITY {
-            return [score, 1.0];
-        }
-        let Product {
-            rate,
-            offset,
-            center,
-        } = product;
-        let factor = rate * score + offset;
-        match self.paced {
-            // Not `max`, which would lose a NaN.
-            true if factor < 0.0 => [0.0, 0.0],
-            true => [factor * (score - center), factor],
-            false => [factor * (score - center), factor + rate * (score - center)],
-        }
-    }
 }

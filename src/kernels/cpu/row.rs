@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::{
     chunk::{self, CHUNK},
+    curve::Bend,
     element::Element,
     positives::Positive,
     real::Real,
@@ -278,10 +279,11 @@ impl<E: Element> Scratch<E> {
         }
         self.positives.clear();
         let has_weights = row.has_weights();
+        let bend = curve.map(|curve| Bend::new(curve, curve.positive));
         let positive = |&column: &usize| {
             let score = scores[column - first].widen().to_f64();
-            let [score, slope] = match curve {
-                Some(curve) => curve.bend(curve.positive, score),
+            let [score, slope] = match bend {
+                Some(bend) => [bend.value(score), bend.slope(score)],
                 None => [score, 1.0],
             };
             Positive {
