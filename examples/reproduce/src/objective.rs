@@ -72,20 +72,19 @@ impl Objective {
         Self::LsePair,
     ];
 
-    /// The objectives that the paper's analysis is about.
-    pub const ANALYSED: [Self; 11] = [
-        Self::Single,
-        Self::Rand1Lh,
-        Self::JointLh,
-        Self::JointLhNormalized,
-        Self::SumMargLh,
-        Self::LsePair,
+    /// LSEPair with selectors.
+    const SELECTORS: [Self; 5] = [
         Self::LsePairWeakest,
         Self::LsePairStrongest,
         Self::LsePairHardest,
         Self::LsePairWeakestHardest,
         Self::LsePairStrongestHardest,
     ];
+
+    /// The objectives that the paper's analysis is about.
+    pub fn analysed() -> impl Iterator<Item = Self> {
+        Self::MAIN.into_iter().chain(Self::SELECTORS)
+    }
 
     /// Other losses of the library, which the paper does not have.
     pub const NEIGHBOURS: [Self; 10] = [

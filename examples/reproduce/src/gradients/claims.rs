@@ -51,9 +51,8 @@ const ROUNDING: f64 = 1e-11;
 
 pub fn claims() -> Vec<Claim> {
     let rows = rows();
-    let mut claims: Vec<Claim> = Objective::ANALYSED
-        .iter()
-        .map(|objective| closed_form(*objective, &rows))
+    let mut claims: Vec<Claim> = Objective::analysed()
+        .map(|objective| closed_form(objective, &rows))
         .collect();
     claims.extend([
         one_positive(),

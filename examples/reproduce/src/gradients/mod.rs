@@ -136,15 +136,15 @@ fn show(pattern: &Pattern) -> PatternReport {
             .for_each(|score| print!(" {:>9}", format!("{name} {score}")));
     }
     println!();
-    let objectives = Objective::ANALYSED.iter().map(|objective| {
-        let (library, closed) = (row.library(*objective), row.closed(*objective));
+    let objectives = Objective::analysed().map(|objective| {
+        let (library, closed) = (row.library(objective), row.closed(objective));
         for (name, gradient) in [(objective.name(), &library), ("  closed form", &closed)] {
             print!("{name:32} {:9.5} ", gradient.loss);
             gradient.all().for_each(|value| print!(" {value:+9.5}"));
             println!();
         }
         ObjectiveReport {
-            objective: key(objective),
+            objective: key(&objective),
             loss: library.loss,
             library: library.all().collect(),
             closed_form: closed.all().collect(),

@@ -235,7 +235,7 @@ mod tests {
     fn the_closed_gradient_is_the_slope_of_the_closed_value() {
         let row = Row::new(&[1.2, -0.7, 0.4], &[0.9, -1.5]);
         let step = 1e-6;
-        for objective in Objective::ANALYSED {
+        for objective in Objective::analysed() {
             let gradient = row.closed(objective);
             for (place, slope) in gradient.all().enumerate() {
                 let moved = |by: f64| {
