@@ -100,6 +100,33 @@ fn as_library(library: &str, name: &str, x: &Tensor<2>) -> Tensor<2> {
     }
 }
 
+/// As near as rounding allows.
+fn near(what: &str, got: f64, want: f64, error: f64) {
+    assert!(
+        (got - want).abs() <= error * (1.0 + want.abs()),
+        "{what}: got {got}, expected {want}"
+    );
+}
+
+impl Case {
+    /// The gradients of queries and documents are the library's.
+    fn assert_gradients(
+        &self,
+        what: &str,
+        leaves: [&Tensor<2>; 2],
+        gradient: impl Fn(&Tensor<2>) -> Tensor<2>,
+        error: f64,
+    ) {
+        let expected = self.gradients.as_ref().expect("gradients of the library");
+        for (leaf, want) in leaves.into_iter().zip(expected) {
+            let got = matrix(gradient(leaf)).concat();
+            for (got, want) in got.into_iter().zip(want.concat()) {
+                near(&format!("{what}, gradient"), got, want, error);
+            }
+        }
+    }
+}
+
 /// `loss` gives the values and gradients of all cases of a name.
 fn check(library: &str, name: &str, loss: impl Fn(&Case, Scores, Targets) -> Tensor<1>) {
     let cases = golden(library, name);
@@ -127,22 +154,12 @@ fn check(library: &str, name: &str, loss: impl Fn(&Case, Scores, Targets) -> Ten
                 for scores in forms {
                     let got = loss(case, scores, case.targets(device));
                     let error = 3000.0 * (rounding(dtype) + product_error(dtype));
-                    let close = |what: &str, got: f64, want: f64| {
-                        assert!(
-                            (got - want).abs() <= error * (1.0 + want.abs()),
-                            "{library} {name} {index}, {what}: got {got}, expected {want}"
-                        );
-                    };
-                    close("value", numbers(got.clone())[0], case.value);
+                    let what = format!("{library} {name} {index}");
+                    near(&what, numbers(got.clone())[0], case.value, error);
                     let gradients = got.backward();
-                    let Some(expected) = &case.gradients else {
-                        continue;
-                    };
-                    for (leaf, want) in [&queries, &documents].into_iter().zip(expected) {
-                        let got = matrix(leaf.grad(&gradients).expect("a leaf"));
-                        for (got, want) in got.concat().into_iter().zip(want.concat()) {
-                            close("gradient", got, want);
-                        }
+                    let of = |leaf: &Tensor<2>| leaf.grad(&gradients).expect("a leaf");
+                    if case.gradients.is_some() {
+                        case.assert_gradients(&what, [&queries, &documents], of, error);
                     }
                 }
             }
@@ -263,26 +280,17 @@ fn the_siglip_loss_of_open_clip_is_sigmoid_with_what_is_learned() {
                     let scores = bias.apply(temperature.apply(scores));
                     let got = loss.forward(scores, case.targets(device));
                     let error = 3000.0 * (rounding(DType::F32) + product_error(dtype));
-                    let close = |what: &str, got: f64, want: f64| {
-                        assert!(
-                            (got - want).abs() <= error * (1.0 + want.abs()),
-                            "{index}, {what}: got {got}, expected {want}"
-                        );
-                    };
-                    close("value", numbers(got.clone())[0], case.value);
+                    let what = format!("{library} {name} {index}");
+                    near(&what, numbers(got.clone())[0], case.value, error);
                     let gradients = got.backward();
                     let of = |x: Tensor<1>| numbers(x.grad(&gradients).expect("a leaf"))[0];
                     // d / d log scale = scale d / d scale
                     let of_scale = of(temperature.log_scale()) / scale;
-                    close("scale", of_scale, case.option_gradients["scale"]);
-                    close("bias", of(bias.bias()), case.option_gradients["bias"]);
-                    let expected = case.gradients.as_ref().expect("of PyTorch");
-                    for (leaf, want) in [&queries, &documents].into_iter().zip(expected) {
-                        let got = matrix(leaf.grad(&gradients).expect("a leaf"));
-                        for (got, want) in got.concat().into_iter().zip(want.concat()) {
-                            close("gradient", got, want);
-                        }
-                    }
+                    near("scale", of_scale, case.option_gradients["scale"], error);
+                    let of_bias = of(bias.bias());
+                    near("bias", of_bias, case.option_gradients["bias"], error);
+                    let of = |leaf: &Tensor<2>| leaf.grad(&gradients).expect("a leaf");
+                    case.assert_gradients(&what, [&queries, &documents], of, error);
                 }
             }
         }
@@ -437,21 +445,11 @@ fn check_groups(name: &str, loss: impl Fn(&Case, Tensor<2>, Tensor<2>) -> Tensor
                 let scores = Tensor::cat(blocks.map(column).collect(), 1);
                 let got = loss(case, scores, case.teacher(device, dtype));
                 let error = 3000.0 * rounding(dtype);
-                let close = |what: &str, got: f64, want: f64| {
-                    assert!(
-                        (got - want).abs() <= error * (1.0 + want.abs()),
-                        "{name} {index}, {what}: got {got}, expected {want}"
-                    );
-                };
-                close("value", numbers(got.clone())[0], case.value);
+                let what = format!("{name} {index}");
+                near(&what, numbers(got.clone())[0], case.value, error);
                 let gradients = got.backward();
-                let expected = case.gradients.as_ref().expect("of PyTorch");
-                for (leaf, want) in [&queries, &documents].into_iter().zip(expected) {
-                    let got = matrix(leaf.grad(&gradients).expect("a leaf"));
-                    for (got, want) in got.concat().into_iter().zip(want.concat()) {
-                        close("gradient", got, want);
-                    }
-                }
+                let of = |leaf: &Tensor<2>| leaf.grad(&gradients).expect("a leaf");
+                case.assert_gradients(&what, [&queries, &documents], of, error);
             }
         }
     }
@@ -534,11 +532,7 @@ fn the_ntxent_of_optax_is_the_sum_of_expected_rand1_over_pairs() {
             let sum = loss.forward_with_reduction(others.both, others.targets, Reduction::Sum);
             let got = numbers(sum)[0] / others.relevant.iter().sum::<f64>();
             let error = 3000.0 * (rounding(dtype) + product_error(dtype));
-            assert!(
-                (got - case.value).abs() <= error * (1.0 + case.value),
-                "got {got}, expected {}",
-                case.value
-            );
+            near("ntxent", got, case.value, error);
         }
     }
 }
@@ -555,22 +549,11 @@ fn sup_con_in_of_catalyst_is_sum_marg_lh_and_a_constant() {
                 let loss = SumMargLhLossConfig::new().with_temperature(case.option("temperature"));
                 let got = loss.init().forward(others.both, others.targets) + constant;
                 let error = 3000.0 * (rounding(dtype) + product_error(dtype));
-                let close = |what: &str, got: f64, want: f64| {
-                    assert!(
-                        (got - want).abs() <= error * (1.0 + want.abs()),
-                        "{what}: got {got}, expected {want}"
-                    );
-                };
-                close("value", numbers(got.clone())[0], case.value);
+                let what = "SupCon, in";
+                near(what, numbers(got.clone())[0], case.value, error);
                 let gradients = got.backward();
-                let expected = case.gradients.as_ref().expect("of PyTorch");
-                let leaves = [&others.queries, &others.documents];
-                for (leaf, want) in leaves.into_iter().zip(expected) {
-                    let got = matrix(leaf.grad(&gradients).expect("a leaf"));
-                    for (got, want) in got.concat().into_iter().zip(want.concat()) {
-                        close("gradient", got, want);
-                    }
-                }
+                let of = |leaf: &Tensor<2>| leaf.grad(&gradients).expect("a leaf");
+                case.assert_gradients(what, [&others.queries, &others.documents], of, error);
             }
         }
     }
