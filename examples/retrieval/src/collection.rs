@@ -68,35 +68,39 @@ struct Record {
 
 impl Collection {
     /// Reads `corpus.jsonl`, `queries.jsonl` and `qrels/SPLIT.tsv` of a folder.
-    /// `test_splits` are names of splits with commas between them, measured as one.
+    /// `train_splits` and `test_splits` are names of splits with commas between them, taken
+    /// as one.
     ///
     /// # Errors
     ///
     /// A file is missing, a line of it cannot be read, a split has no relevant document,
-    /// or a query is in two of the test splits. The error names the file, and the line if
-    /// there is one.
-    pub fn load(directory: &Path, train_split: &str, test_splits: &str) -> Result<Self, String> {
+    /// or a query is in two splits that are taken as one. The error names the file, and
+    /// the line if there is one.
+    pub fn load(directory: &Path, train_splits: &str, test_splits: &str) -> Result<Self, String> {
         let (document_ids, records) = read_records(&directory.join("corpus.jsonl"))?;
         let (query_ids, queries) = read_records(&directory.join("queries.jsonl"))?;
         let split = |name: &str| -> Result<Vec<Query>, String> {
             let path = directory.join("qrels").join(format!("{name}.tsv"));
             read_judgements(&path, &queries, &query_ids, &document_ids)
         };
-        let train = split(train_split)?;
-        let mut test: Vec<Query> = Vec::new();
-        let mut seen = HashSet::new();
-        for name in test_splits.split(',') {
-            let queries = split(name)?;
-            if let Some(query) = queries.iter().find(|query| seen.contains(&query.id)) {
-                return Err(format!(
-                    "{}: query {:?} is in two of the splits {test_splits}",
-                    directory.display(),
-                    query.id
-                ));
+        let all = |names: &str| -> Result<Vec<Query>, String> {
+            let mut all: Vec<Query> = Vec::new();
+            let mut seen = HashSet::new();
+            for name in names.split(',') {
+                let queries = split(name)?;
+                if let Some(query) = queries.iter().find(|query| seen.contains(&query.id)) {
+                    return Err(format!(
+                        "{}: query {:?} is in two of the splits {names}",
+                        directory.display(),
+                        query.id
+                    ));
+                }
+                seen.extend(queries.iter().map(|query| query.id.clone()));
+                all.extend(queries);
             }
-            seen.extend(queries.iter().map(|query| query.id.clone()));
-            test.extend(queries);
-        }
+            Ok(all)
+        };
+        let (train, test) = (all(train_splits)?, all(test_splits)?);
         let documents = records
             .into_iter()
             .map(|Record { id, title, text }| Document {

@@ -62,7 +62,7 @@ pub struct Arguments {
         long,
         value_name = "FILE",
         requires = "data",
-        conflicts_with_all = ["annotators", "relevant_shares"]
+        conflicts_with_all = ["annotators", "relevant_shares", "clusterings"]
     )]
     pub llm_labels: Option<PathBuf>,
     /// Lowest grade of a document that the file labels as relevant
@@ -98,8 +98,7 @@ impl Arguments {
             return Err("a list without an entry leaves nothing to train".into());
         }
         let mut cells = self.train.cells().into_iter();
-        let mixed = |regime| matches!(regime, Regime::Merged | Regime::Curriculum);
-        let mixed = cells.find(|cell| self.llm_labels.is_some() && mixed(cell.regime));
+        let mixed = cells.find(|cell| self.llm_labels.is_some() && cell.regime.is_mixed());
         if let Some(cell) = mixed {
             return Err(format!(
                 "--llm-labels has labels for the regime llm, and not for {}",
@@ -135,6 +134,7 @@ impl Arguments {
                 cell.regime = Regime::File;
                 cell.setting.annotator = None;
                 cell.setting.relevant_share = None;
+                cell.setting.clustering = None;
             });
         }
         let learning_rates = match self.learning_rates.as_slice() {

@@ -12,6 +12,9 @@ pub struct Tried {
     pub point: Point,
     /// One of each seed.
     pub ndcg_10: Vec<f64>,
+    /// One of each held-out query, the mean over the seeds.
+    #[serde(skip)]
+    pub of_queries: Vec<f64>,
 }
 
 #[derive(Serialize)]
@@ -68,7 +71,6 @@ pub fn mean(values: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::labels::Regime;
 
     #[test]
     fn the_highest_mean_is_chosen() {
@@ -80,13 +82,9 @@ mod tests {
                 epochs: 1,
             },
             ndcg_10: ndcg_10.to_vec(),
+            of_queries: Vec::new(),
         });
-        let condition = Condition {
-            regime: Regime::All,
-            annotator: None,
-            relevant_share: None,
-            max_positives: None,
-        };
+        let condition = Condition::all(None);
         let choice = Choice::new(None, condition, Objective::LsePair, tried.into()).unwrap();
         assert_eq!(choice.chosen.temperature, 0.2);
     }

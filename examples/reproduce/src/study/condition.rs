@@ -19,6 +19,8 @@ pub struct Condition {
     pub annotator: Option<Annotator>,
     /// The share of relevant documents among the annotator's labels beside the human one.
     pub relevant_share: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clustering: Option<f64>,
     pub max_positives: Option<usize>,
 }
 
@@ -31,12 +33,24 @@ pub struct Point {
 }
 
 impl Condition {
+    /// All judgements, nothing simulated.
+    pub fn all(max_positives: Option<usize>) -> Self {
+        Self {
+            regime: Regime::All,
+            annotator: None,
+            relevant_share: None,
+            clustering: None,
+            max_positives,
+        }
+    }
+
     pub fn of(cell: &Cell) -> Self {
         let setting = cell.setting;
         Self {
             regime: cell.regime,
             annotator: setting.annotator,
             relevant_share: setting.relevant_share,
+            clustering: setting.clustering,
             max_positives: setting.max_positives,
         }
     }
@@ -48,6 +62,7 @@ impl Condition {
             setting: Setting {
                 annotator: self.annotator,
                 relevant_share: self.relevant_share,
+                clustering: self.clustering,
                 max_positives: self.max_positives,
                 temperature: point.temperature,
                 learning_rate: Some(point.learning_rate),
@@ -62,9 +77,10 @@ impl Condition {
     /// For a figure, and for the column of a table.
     pub fn short_name(&self) -> String {
         let share = self.relevant_share.map(|share| format!(", share {share}"));
+        let clustering = self.clustering.map(|one| format!(", clustering {one}"));
         let count = self.max_positives.map(|count| format!(", max {count}"));
-        let [share, count] = [share, count].map(Option::unwrap_or_default);
-        format!("{}{share}{count}", self.regime.name())
+        let [share, clustering, count] = [share, clustering, count].map(Option::unwrap_or_default);
+        format!("{}{share}{clustering}{count}", self.regime.name())
     }
 }
 
@@ -73,6 +89,9 @@ impl fmt::Display for Condition {
         write!(f, "labels: {}", self.regime.name())?;
         if let Some((annotator, share)) = self.annotator.zip(self.relevant_share) {
             write!(f, " {}, share {share}", annotator.name())?;
+        }
+        if let Some(clustering) = self.clustering {
+            write!(f, ", clustering {clustering}")?;
         }
         if let Some(count) = self.max_positives {
             write!(f, ", at most {count} positives")?;

@@ -4,10 +4,12 @@ use std::{collections::HashMap, path::Path};
 
 use retrieval::{Query, load_judgements};
 
-use super::quality::Quality;
 use crate::{
     hash::Hash,
-    train::prepared::{Prepared, TrainQuery},
+    train::{
+        agreement::Agreement,
+        prepared::{Prepared, TrainQuery},
+    },
 };
 
 pub struct LabelFile {
@@ -64,7 +66,7 @@ impl LabelFile {
     }
 
     /// How good the labels are, over the queries that the file has.
-    pub fn quality<T>(&self, collection: &Prepared<T>) -> Quality {
+    pub fn agreement<T>(&self, collection: &Prepared<T>) -> Agreement {
         let train = collection.train.iter();
         let ours = train.filter(|query| self.grades.contains_key(&query.id));
         let queries = ours.map(|query| {
@@ -76,6 +78,6 @@ impl LabelFile {
             });
             judged.collect()
         });
-        Quality::of(&queries.collect::<Vec<_>>())
+        Agreement::of(&queries.collect::<Vec<_>>())
     }
 }

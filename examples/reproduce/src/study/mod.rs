@@ -6,7 +6,6 @@ mod charts;
 mod choice;
 mod condition;
 mod label_file;
-mod quality;
 mod report;
 mod sensitivity;
 mod split;
@@ -34,6 +33,7 @@ use crate::{
         evaluation::{Measured, write_qrels},
         job::Job,
         prepared::{Tested, TrainQuery},
+        report::of_queries,
         settings::StudySettings,
     },
 };
@@ -112,10 +112,10 @@ impl<S: EncoderSource> Study<'_, S> {
             choices,
             lasts,
             seeds: &self.plan.seeds,
-            quality: self
+            agreement: self
                 .labels
                 .as_ref()
-                .map(|labels| labels.quality(self.collection())),
+                .map(|labels| labels.agreement(self.collection())),
         };
         results.write_all(out)
     }
@@ -157,13 +157,19 @@ impl<S: EncoderSource> Study<'_, S> {
         for part in &self.parts {
             for (condition, objective) in self.compared() {
                 let tried = self.plan.points.iter().map(|&point| {
-                    let value = |seed: &u64| {
+                    let evaluation = |seed: &u64| {
                         let cell = condition.cell(objective, point, *seed);
-                        let outcome = outcome(&self.choice_job(part, cell))?;
-                        Ok(outcome.collections[0].mean.ndcg_10)
+                        let mut outcome = outcome(&self.choice_job(part, cell))?;
+                        Ok(outcome.collections.swap_remove(0))
                     };
-                    let ndcg_10 = seeds.iter().map(value).collect::<Result<_, String>>()?;
-                    Ok(Tried { point, ndcg_10 })
+                    let evaluations = seeds.iter().map(evaluation);
+                    let evaluations = evaluations.collect::<Result<Vec<_>, String>>()?;
+                    let values = evaluations.iter().map(|one| one.mean.ndcg_10);
+                    Ok(Tried {
+                        point,
+                        ndcg_10: values.collect(),
+                        of_queries: of_queries(evaluations.iter(), |one| one.ndcg_10),
+                    })
                 });
                 let tried = tried.collect::<Result<_, String>>()?;
                 choices.push(Choice::new(part.name.clone(), condition, objective, tried)?);

@@ -9,13 +9,13 @@ use super::{
     charts,
     choice::{Choice, Last, mean},
     condition::{Condition, Point},
-    quality::Quality,
-    sensitivity::{by_temperature, sensitivity},
+    sensitivity::{Difference, by_temperature, difference, queries_by_temperature, sensitivity},
 };
 use crate::{
     objective::Objective,
     output::{write, write_json},
     train::{
+        agreement::Agreement,
         cell::Evaluation,
         report::{METRICS, of_queries},
         significance::{effect_size, holm, interval, paired, standard_deviation},
@@ -29,7 +29,7 @@ pub struct Results<'a> {
     pub lasts: Vec<Last>,
     pub seeds: &'a [u64],
     /// Of the labels of a file.
-    pub quality: Option<Quality>,
+    pub agreement: Option<Agreement>,
 }
 
 /// An objective against LSEPair, over queries.
@@ -96,10 +96,10 @@ impl Results<'_> {
              and measured on {queries} test queries.\n",
             self.seeds.len()
         );
-        if let Some(quality) = &self.quality {
+        if let Some(agreement) = &self.agreement {
             let _ = write!(
                 text,
-                "\n## The labels of the file, against the human ones\n\n{quality}"
+                "\n## The labels of the file, against the human ones\n\n{agreement}"
             );
         }
         self.overview(&mut text);
@@ -108,6 +108,7 @@ impl Results<'_> {
             self.choice(&mut text, condition);
             self.metrics(&mut text, condition);
             self.significance(&mut text, condition);
+            self.losses(&mut text, condition);
             self.sensitivity(&mut text, condition);
         }
         text
@@ -231,21 +232,12 @@ impl Results<'_> {
         let others = lasts.iter().filter(|last| last.objective != base.objective);
         let others: Vec<&Last> = others.copied().collect();
         let tests = METRICS.map(|(_, metric)| {
-            let theirs = of_queries(base.seeds.iter(), metric);
-            let tests = others.iter().map(|last| {
-                let ours = of_queries(last.seeds.iter(), metric);
-                let (difference, p) = paired(&ours, &theirs);
-                (difference, effect_size(&ours, &theirs), p)
-            });
-            let tests: Vec<(f64, f64, f64)> = tests.collect();
-            let p_values: Vec<f64> = tests.iter().map(|test| test.2).collect();
-            let tests = tests.into_iter().zip(holm(&p_values));
-            let tests = tests.map(|((difference, effect_size, _), p_holm)| Against {
-                difference,
-                effect_size,
-                p_holm,
-            });
-            tests.collect::<Vec<_>>()
+            let others = others.iter();
+            let values = others.map(|last| of_queries(last.seeds.iter(), metric));
+            Against::all(
+                &of_queries(base.seeds.iter(), metric),
+                &values.collect::<Vec<_>>(),
+            )
         });
         let place = |last: &&Last| {
             let mut others = others.iter();
@@ -266,13 +258,7 @@ impl Results<'_> {
             };
             let _ = write!(lines, "| {} |", last.objective.name());
             for test in tests {
-                let mark = if test.p_holm < 0.05 { " *" } else { "" };
-                let p = match test.p_holm < 0.0001 {
-                    true => "< 0.0001".into(),
-                    false => format!("{:.4}", test.p_holm),
-                };
-                let (difference, d) = (test.difference, test.effect_size);
-                let _ = write!(lines, " {difference:+.4}, d {d:+.2} ({p}){mark} |");
+                lines += &test.cell();
             }
             lines += "\n";
         }
@@ -290,22 +276,92 @@ impl Results<'_> {
         let _ = write!(text, "\n|---|{}\n{lines}", "---|".repeat(METRICS.len()));
     }
 
+    /// What nDCG@10 of each query the labels of a condition cost, against all judgements: the mean of
+    /// each objective, and the comparison with LSEPair's. Empty where there is nothing to compare.
+    fn lost(&self, condition: Condition) -> Vec<(&Last, f64, Option<Against>)> {
+        let all = Condition::all(condition.max_positives);
+        let (_, ndcg_10) = METRICS[1];
+        let lost = |last: &'_ Last| {
+            let mut alls = self.under(all);
+            let all = alls.find(|all| all.objective == last.objective)?;
+            let [all, these] = [all, last].map(|last| of_queries(last.seeds.iter(), ndcg_10));
+            let lost = all.iter().zip(these).map(|(all, these)| all - these);
+            Some(lost.collect::<Vec<f64>>())
+        };
+        if condition == all {
+            return Vec::new();
+        }
+        let lasts = self.under(condition);
+        let lost = lasts.filter_map(|last| Some((last, lost(last)?)));
+        let lost: Vec<(&Last, Vec<f64>)> = lost.collect();
+        let is_base = |(last, _): &&(&Last, Vec<f64>)| last.objective == Objective::LsePair;
+        let others = lost.iter().filter(|one| !is_base(one));
+        let others: Vec<Vec<f64>> = others.map(|(_, values)| values.clone()).collect();
+        let against = lost.iter().find(is_base);
+        let mut against = against.map(|(_, base)| Against::all(base, &others).into_iter());
+        let lost = lost.iter().map(|one| {
+            let against = match is_base(&one) {
+                true => None,
+                false => against.as_mut().and_then(Iterator::next),
+            };
+            (one.0, mean(&one.1), against)
+        });
+        lost.collect()
+    }
+
+    fn losses(&self, text: &mut String, condition: Condition) {
+        let mut lines = String::new();
+        for (last, lost, against) in self.lost(condition) {
+            let _ = write!(lines, "| {} | {lost:.4} |", last.objective.name());
+            lines += &against.map_or(" |".into(), |against| against.cell());
+            lines += "\n";
+        }
+        if !lines.is_empty() {
+            *text += "\nWhat these labels cost of nDCG@10, against all judgements, and beyond what \
+                they cost LSEPair, tested as above.\n\n\
+                | objective | lost | beyond LSEPair |\n|---|---|---|\n";
+            *text += &lines;
+        }
+    }
+
+    /// The areas under the curves over the temperature against that of LSEPair, in the order of the
+    /// objectives; `None` for LSEPair itself, and without it. The intervals hold together.
+    fn areas(&self, condition: Condition) -> Vec<(&Last, Option<Difference>)> {
+        let lasts: Vec<&Last> = self.under(condition).collect();
+        let curve = |last: &Last| queries_by_temperature(&self.choices_of(last));
+        let mut base = lasts.iter();
+        let base = base.find(|last| last.objective == Objective::LsePair);
+        let base = base.map(|last| curve(last));
+        let confidence = 1.0 - 0.05 / (lasts.len() - 1).max(1) as f64;
+        let areas = lasts.into_iter().map(|last| {
+            let base = base.as_ref();
+            let base = base.filter(|_| last.objective != Objective::LsePair);
+            let found = base.and_then(|base| difference(&curve(last), base, confidence));
+            (last, found)
+        });
+        areas.collect()
+    }
+
     fn sensitivity(&self, text: &mut String, condition: Condition) {
         let mut lines = String::new();
-        for last in self.under(condition) {
+        for (last, area) in self.areas(condition) {
             let curve = by_temperature(&self.choices_of(last));
             if let Some(found) = sensitivity(&curve) {
                 let _ = write!(lines, "| {} |", last.objective.name());
                 lines += &cell(&found.area);
                 lines += &cell(&found.worst);
+                lines += &area.map_or(" |".into(), |area| area.cell());
                 lines += "\n";
             }
         }
         if !lines.is_empty() {
             *text += "\nSensitivity to the temperature, from the choice: nDCG@10 relative to each \
                 objective's best, its mean over the logarithm of the temperature, and at the \
-                worst temperature; means over seeds with their \
-                95% interval.\n\n| objective | mean | worst |\n|---|---|---|\n";
+                worst temperature; means over seeds with their 95% interval. Last, the \
+                difference of that mean from LSEPair's, with an interval by the bootstrap over \
+                the held-out queries, at a level that makes all of this table's hold together \
+                with 95%; * leaves 0 out.\n\n\
+                | objective | mean | worst | from LSEPair |\n|---|---|---|---|\n";
             *text += &lines;
         }
     }
@@ -326,22 +382,74 @@ impl Results<'_> {
                 });
                 (name.to_string(), of_metric)
             });
+            let area = self.areas(last.condition).into_iter();
+            let area = area.filter(|(other, _)| other.objective == last.objective);
+            let lost = self.lost(last.condition).into_iter();
+            let mut lost = lost.filter(|(other, ..)| other.objective == last.objective);
+            let lost = lost
+                .next()
+                .map(|(_, lost, against)| json!({ "ndcg_10": lost, "beyond_lse_pair": against }));
             json!({
                 "condition": last.condition,
                 "objective": last.objective,
                 "chosen": last.chosen,
                 "right_labels": last.right,
                 "metrics": metrics.collect::<Map<_, _>>(),
+                "lost": lost,
                 "sensitivity": sensitivity(&by_temperature(&self.choices_of(last))),
+                "sensitivity_against_lse_pair": area.filter_map(|(_, area)| area).next(),
             })
         });
         json!({
             "seeds": self.seeds,
             "untrained": self.untrained.as_ref().map(|untrained| untrained.mean),
-            "annotator": self.quality,
+            "annotator": self.agreement,
             "choices": self.choices,
             "test": tested.collect::<Vec<_>>(),
         })
+    }
+}
+
+impl Against {
+    /// Each of the others against the base, one value of each query, with Holm's correction over
+    /// the others.
+    fn all(base: &[f64], others: &[Vec<f64>]) -> Vec<Self> {
+        let tests = others.iter().map(|other| paired(other, base));
+        let (differences, p_values): (Vec<f64>, Vec<f64>) = tests.unzip();
+        let others = others.iter().zip(differences).zip(holm(&p_values));
+        let tests = others.map(|((other, difference), p_holm)| Self {
+            difference,
+            effect_size: effect_size(other, base),
+            p_holm,
+        });
+        tests.collect()
+    }
+
+    /// As the cell of a table.
+    fn cell(&self) -> String {
+        let Self {
+            difference,
+            effect_size,
+            p_holm,
+        } = self;
+        let mark = if *p_holm < 0.05 { " *" } else { "" };
+        let p = match *p_holm < 0.0001 {
+            true => "< 0.0001".into(),
+            false => format!("{p_holm:.4}"),
+        };
+        format!(" {difference:+.4}, d {effect_size:+.2} ({p}){mark} |")
+    }
+}
+
+impl Difference {
+    /// As the cell of a table.
+    fn cell(&self) -> String {
+        let Self {
+            area,
+            interval: [low, high],
+        } = self;
+        let mark = if *low > 0.0 || *high < 0.0 { " *" } else { "" };
+        format!(" {area:+.4} [{low:+.4}, {high:+.4}]{mark} |")
     }
 }
 

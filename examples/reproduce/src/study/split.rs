@@ -7,10 +7,7 @@ use std::{
 
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 
-use crate::train::{
-    left_out::LeftOut,
-    prepared::{Prepared, Tested, TrainQuery},
-};
+use crate::train::prepared::{Prepared, Tested, TrainQuery};
 
 /// A test, and what happens before it without its queries.
 pub struct Part<T> {
@@ -143,6 +140,6 @@ fn tested<T>(collection: &Prepared<T>, name: &str, queries: &[TrainQuery<T>]) ->
         name: name.into(),
         queries: judged.collect(),
         texts: queries.iter().map(|query| query.text.clone()).collect(),
-        left_out: LeftOut::default(),
+        left_out: collection.test.left_out.clone(),
     }
 }

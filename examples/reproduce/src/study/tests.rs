@@ -208,6 +208,133 @@ fn folds_are_chosen_and_tested_each_for_itself() {
     verify::run(&verify::Arguments { out }).unwrap();
 }
 
+/// Every query of three splits is tested once, and a document is left out for some of them, in the
+/// training as well.
+#[test]
+fn documents_are_left_out_of_folds() {
+    let setup = Setup::new("study-left-out");
+    let data = setup.path("data");
+    let path = setup.path("left-out.tsv");
+    fs::write(&path, "q3\td3\nq14\td14\nnobody\td1\n").unwrap();
+    let all = "train,dev,test";
+    let prepared = Prepared::load(&BagSource, &data, all, all, Some(&path), 1).unwrap();
+    let queries = prepared.train_queries(&BagSource).unwrap();
+    assert_eq!(prepared.train.len(), 20);
+    for query in &queries {
+        let id = &prepared.train[query.place].id;
+        let left_out = query
+            .left_out
+            .iter()
+            .map(|place| &*prepared.corpus[*place].id);
+        let left_out: Vec<&str> = left_out.collect();
+        match id.as_str() {
+            "q3" => assert_eq!(left_out, ["d3"]),
+            "q14" => assert_eq!(left_out, ["d14"]),
+            _ => assert!(left_out.is_empty()),
+        }
+        let mut documents = [&query.relevant, &query.top, &query.pool]
+            .into_iter()
+            .flatten();
+        assert!(documents.all(|document| !query.left_out.contains(document)));
+    }
+
+    let file = path.display().to_string();
+    let more = ["--train-split", all, "--folds", "2", "--leave-out", &file];
+    let out = study(&setup, "out", &more).unwrap();
+    let mut rankings = 0;
+    for fold in ["fold1", "fold2"] {
+        for outcome in crate::train::all(&out.join(fold)).unwrap() {
+            let folder = outcome.cell.folder(&out.join(fold));
+            let run = folder.join(format!("data-{}.trec", all.replace(',', "+")));
+            let run = fs::read_to_string(run).unwrap();
+            assert!(!run.contains("q3 Q0 d3 ") && !run.contains("q14 Q0 d14 "));
+            rankings += run.matches("q14 Q0 d13 ").count();
+        }
+    }
+    assert!(rankings > 0);
+    verify::run(&verify::Arguments { out }).unwrap();
+}
+
+/// Conditions that differ in the number of positives and in how errors keep together, and what labels
+/// cost against all judgements.
+#[test]
+fn conditions_are_compared_with_all_judgements() {
+    let setup = Setup::new("study-conditions");
+    let data = setup.path("data").display().to_string();
+    let to = setup.path("out").display().to_string();
+    let more = [
+        "--data",
+        &data,
+        "--out",
+        &to,
+        "--objectives",
+        "lse-pair,sum-marg-lh,joint-lh",
+    ];
+    let axes = [
+        "--regimes",
+        "llm,all",
+        "--clusterings",
+        "0,0.5",
+        "--max-positives",
+        "1,2",
+        "--hard-negatives",
+        "2",
+        "--annotators",
+        "rel-sel-qwen",
+        "--relevant-shares",
+        "0.2",
+    ];
+    let small = [
+        "--seeds",
+        "1,2",
+        "--choice-seeds",
+        "1",
+        "--temperatures",
+        "0.05,0.2",
+        "--epochs",
+        "1",
+    ];
+    run(&parse(&[&more[..], &axes, &small].concat()).unwrap()).unwrap();
+    let out = setup.path("out");
+    let results = json(&out.join("results.json"));
+    let tests = results["test"].as_array().unwrap();
+    // Labels of the annotator with two clusterings and all judgements, each with two caps.
+    assert_eq!(tests.len(), 3 * 2 * 3);
+    for test in tests {
+        let simulated = test["condition"]["regime"] == "llm";
+        assert_eq!(test["lost"].is_object(), simulated);
+        let other = test["objective"] != "lse-pair";
+        let beyond = test["lost"]["beyond_lse_pair"]["p_holm"].is_number();
+        assert_eq!(beyond, simulated && other);
+        let area = &test["sensitivity_against_lse_pair"]["interval"];
+        assert_eq!(area.is_array(), other);
+    }
+    let value = |test: &Value| {
+        test["metrics"]["nDCG@10"]["mean"]
+            .as_f64()
+            .expect("a metric")
+    };
+    let find = |regime: &str, objective: &str| {
+        let mut tests = tests.iter();
+        let found = tests.find(|test| {
+            test["condition"]["regime"] == regime
+                && test["objective"] == objective
+                && test["condition"]["max_positives"] == 2
+        });
+        found.expect("a condition")
+    };
+    let [all, llm] = ["all", "llm"].map(|regime| find(regime, "joint-lh"));
+    let lost = llm["lost"]["ndcg_10"].as_f64().unwrap();
+    assert!((value(all) - value(llm) - lost).abs() < 1e-12);
+    assert!(out.join("figures/positives.svg").exists());
+    let tables = fs::read_to_string(out.join("tables.md")).unwrap();
+    assert!(tables.contains("clustering 0.5"), "{tables}");
+    assert!(tables.contains("beyond LSEPair"), "{tables}");
+    let cells = crate::train::all(&out).unwrap();
+    let report = cells.iter().find_map(|cell| cell.simulated_annotator);
+    assert!(report.unwrap().agreement.is_some());
+}
+
 #[test]
 fn learning_rates_and_epochs_are_chosen_as_well() {
     let setup = Setup::new("study-rates");
@@ -308,12 +435,12 @@ fn labels_of_a_file_train_and_human_ones_measure() {
             let of_grades = expected.iter().map(|index: &usize| judged[*index].0);
             assert_eq!(labels.collect::<Vec<_>>(), of_grades.collect::<Vec<_>>());
         }
-        let quality = file.quality(&prepared);
+        let agreement = file.agreement(&prepared);
         let labels = expected.len() as f64;
         let right = (labels - 1.0).max(1.0);
-        assert_eq!(quality.labels_a_query, labels);
-        assert!((quality.precision - right / labels).abs() < 1e-12);
-        assert!((quality.recall - right / 2.0).abs() < 1e-12);
+        assert_eq!(agreement.labels_a_query, labels);
+        assert!((agreement.precision - right / labels).abs() < 1e-12);
+        assert!((agreement.recall - right / 2.0).abs() < 1e-12);
     }
 
     let more = ["--train-split", "human", "--folds", "2", "--human-cut", "3"];

@@ -8,7 +8,10 @@ use rand::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::prepared::{POOL, TrainQuery};
+use super::{
+    agreement::Agreement,
+    prepared::{POOL, TrainQuery},
+};
 
 /// Prompts and models of "Utility-Focused LLM Annotation for Retrieval and RAG" (arXiv 2504.05220).
 #[derive(
@@ -47,6 +50,20 @@ pub struct Report {
     pub correct: f64,
     /// The share of queries without any label.
     pub unlabelled: f64,
+    /// With all judgements, among the documents that labels are drawn from.
+    #[serde(default)]
+    pub agreement: Option<Agreement>,
+}
+
+/// A simulated annotator, and how it errs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Simulation {
+    pub annotator: Annotator,
+    /// The share of relevant documents among its labels beside the human one.
+    pub relevant_share: f64,
+    /// How wrong labels keep together by query: the intraclass correlation of the labels beside the
+    /// human one, from 0, where each is drawn for itself, to below 1.
+    pub clustering: f64,
 }
 
 impl Annotator {
@@ -77,21 +94,26 @@ impl Annotator {
             average,
         }
     }
+}
 
+impl Simulation {
     /// Labels for each query in random order, and how good they are.
     ///
     /// The human label is found with the published recall. The other labels are as many as precision and
     /// average ask for, spread over the pool as evenly as chance does (binomially): a share of them is drawn
     /// from the documents judged relevant that are not the human label, the rest from the lexical hard
     /// negatives that are not judged relevant. A query that runs out of one takes the other.
+    ///
+    /// Where errors keep together, the share of a query is not that of all: the number of its
+    /// relevant labels is beta-binomial.
     pub fn annotate<T>(
-        self,
+        &self,
         queries: &[TrainQuery<T>],
         human: &[usize],
-        relevant_share: f64,
         rng: &mut StdRng,
     ) -> (Vec<Vec<usize>>, Report) {
-        let asked = self.published();
+        let relevant_share = self.relevant_share;
+        let asked = self.annotator.published();
         let others = asked.average * (1.0 - asked.precision);
         let chance = (others / POOL as f64).min(1.0);
 
@@ -105,8 +127,7 @@ impl Annotator {
             }
             let others = (0..POOL).filter(|_| rng.random_bool(chance));
             let others = others.count();
-            let relevant = (0..others).filter(|_| rng.random_bool(relevant_share));
-            let relevant = relevant.count();
+            let relevant = self.relevant_of(others, rng);
 
             let known = query.relevant.iter().copied();
             let known: Vec<usize> = known.filter(|document| document != human).collect();
@@ -134,9 +155,39 @@ impl Annotator {
             relevant_share_reached: relevant_others as f64 / (labels - f64::from(found)),
             correct: (relevant_others as f64 + f64::from(found)) / labels,
             unlabelled: lists.iter().filter(|list| list.is_empty()).count() as f64 / count,
+            agreement: Some(agreement(queries, &lists)),
         };
         (lists, report)
     }
+
+    /// How many of so many labels are relevant, by Pólya's urn: each label that is drawn makes its
+    /// kind more probable for the next one.
+    fn relevant_of(&self, labels: usize, rng: &mut StdRng) -> usize {
+        let share = self.relevant_share;
+        // In units of the urn that holds one of both kinds together.
+        let weight = self.clustering / (1.0 - self.clustering);
+        let mut relevant = 0;
+        for drawn in 0..labels {
+            let [ours, all] = [relevant, drawn].map(|count| weight * count as f64);
+            relevant += usize::from(rng.random_bool(((share + ours) / (1.0 + all)).min(1.0)));
+        }
+        relevant
+    }
+}
+
+fn agreement<T>(queries: &[TrainQuery<T>], lists: &[Vec<usize>]) -> Agreement {
+    let queries = queries.iter().zip(lists).map(|(query, labels)| {
+        let drawn_from = |documents: &'_ [usize], relevant: bool| {
+            let pairs = documents.iter();
+            pairs
+                .map(|document| (relevant, labels.contains(document)))
+                .collect::<Vec<_>>()
+        };
+        let [relevant, pool] = [(&query.relevant, true), (&query.pool, false)]
+            .map(|(documents, relevant)| drawn_from(documents, relevant));
+        [relevant, pool].concat()
+    });
+    Agreement::of(&queries.collect::<Vec<_>>())
 }
 
 #[cfg(test)]
@@ -155,8 +206,17 @@ mod tests {
             labels: Vec::new(),
             top: Vec::new(),
             pool: (100..130).collect(),
+            left_out: Vec::new(),
         };
         (0..20_000).map(query).collect()
+    }
+
+    fn simulation(annotator: Annotator, relevant_share: f64) -> Simulation {
+        Simulation {
+            annotator,
+            relevant_share,
+            clustering: 0.0,
+        }
     }
 
     #[test]
@@ -165,7 +225,7 @@ mod tests {
         let human = vec![7; queries.len()];
         for annotator in Annotator::value_variants() {
             let mut rng = StdRng::seed_from_u64(1);
-            let (lists, report) = annotator.annotate(&queries, &human, 0.25, &mut rng);
+            let (lists, report) = simulation(*annotator, 0.25).annotate(&queries, &human, &mut rng);
             let (asked, reached) = (report.asked, report.reached);
             assert!((asked.recall - reached.recall).abs() < 0.01, "{report:?}");
             // The published triples are rounded, and agree with each other within that.
@@ -189,8 +249,8 @@ mod tests {
         let queries = queries(1);
         let human = vec![0; queries.len()];
         let mut rng = StdRng::seed_from_u64(1);
-        let annotator = Annotator::RelSelLlama;
-        let (lists, report) = annotator.annotate(&queries, &human, 1.0, &mut rng);
+        let annotator = simulation(Annotator::RelSelLlama, 1.0);
+        let (lists, report) = annotator.annotate(&queries, &human, &mut rng);
         for mut list in lists {
             let count = list.len();
             list.sort_unstable();
@@ -198,6 +258,36 @@ mod tests {
             assert_eq!(list.len(), count);
         }
         assert_eq!(report.relevant_share_reached, 0.0);
+        let agreement = report.agreement.unwrap();
+        assert!((agreement.precision - report.correct).abs() < 1e-12);
+        assert!((agreement.recall - report.reached.recall).abs() < 1e-12);
+        assert_eq!(agreement.judged, 31 * queries.len());
         assert!(report.reached.average > 13.0, "{report:?}");
+    }
+
+    /// The variance of a beta-binomial count is that of a binomial one times
+    /// `1 + (count - 1) * clustering`.
+    #[test]
+    fn errors_keep_together_as_asked() {
+        const DRAWS: usize = 20_000;
+        let mut rng = StdRng::seed_from_u64(1);
+        for clustering in [0.0, 0.1, 0.5, 0.99] {
+            let simulation = Simulation {
+                clustering,
+                ..simulation(Annotator::UtilSelQwen, 0.3)
+            };
+            let counts = (0..DRAWS).map(|_| simulation.relevant_of(8, &mut rng) as f64);
+            let counts: Vec<f64> = counts.collect();
+            let mean = counts.iter().sum::<f64>() / DRAWS as f64;
+            let squares = counts.iter().map(|count| (count - mean).powi(2));
+            let variance = squares.sum::<f64>() / DRAWS as f64;
+            assert!((mean / 8.0 - 0.3).abs() < 0.02, "{clustering}: {mean}");
+            let ratio = variance / (8.0 * 0.3 * 0.7);
+            let expected = 1.0 + 7.0 * clustering;
+            assert!(
+                (ratio / expected - 1.0).abs() < 0.05,
+                "{clustering}: {ratio}"
+            );
+        }
     }
 }

@@ -6,7 +6,8 @@ use burn::tensor::Device;
 use clap::Args;
 
 use super::{
-    annotator::Annotator,
+    annotator::{Annotator, Simulation},
+    batch::GroupSize,
     cell::{Cell, Setting},
     labels::Regime,
     trainer::{Events, Hyperparameters},
@@ -18,7 +19,7 @@ pub struct Arguments {
     /// Folder of a collection in BEIR layout [default: an embedded, generated collection]
     #[arg(long)]
     pub data: Option<PathBuf>,
-    /// Train on qrels/SPLIT.tsv
+    /// Train on qrels/SPLIT.tsv; several with commas between them are one
     #[arg(long, value_name = "SPLIT", default_value = "train", requires = "data")]
     pub train_split: String,
     /// Measure on qrels/SPLIT.tsv; several with commas between them are measured as one
@@ -27,7 +28,8 @@ pub struct Arguments {
     /// Lowest grade of a relevant document; its gain is 1, and that of higher ones grows with them
     #[arg(long, value_name = "GRADE", default_value_t = 1, requires = "data")]
     pub human_cut: i32,
-    /// Do not rank for a query what this file names: lines of a query and a document, with a tab between them
+    /// For a query neither train on nor rank what this file names: lines of a query and a
+    /// document, with a tab between them
     #[arg(long, value_name = "FILE", requires = "data")]
     pub leave_out: Option<PathBuf>,
     /// Measure on the test split of another collection as well; may be repeated
@@ -76,6 +78,10 @@ pub struct Arguments {
     /// Shares of relevant documents among an annotator's labels beside the human one
     #[arg(long, value_delimiter = ',', default_value = "0.7")]
     relevant_shares: Vec<f64>,
+    /// How an annotator's wrong labels keep together by query: intraclass correlations of the
+    /// labels beside the human one
+    #[arg(long, value_delimiter = ',', default_value = "0")]
+    clusterings: Vec<f64>,
     #[arg(long, value_delimiter = ',', default_value = "4")]
     max_positives: Vec<usize>,
     /// What cosines are divided by
@@ -94,7 +100,10 @@ pub struct Arguments {
     pub batch_size: usize,
     /// Passages a query brings to its batch: positives, then hard negatives
     #[arg(long, default_value_t = 8)]
-    pub group_size: usize,
+    group_size: usize,
+    /// Bring so many hard negatives instead, beside all positives: groups grow with these
+    #[arg(long, value_name = "COUNT", conflicts_with = "group_size")]
+    hard_negatives: Option<usize>,
     /// Batches whose gradients are averaged for a step
     #[arg(long, value_name = "BATCHES", default_value_t = 1)]
     pub accumulate: usize,
@@ -166,6 +175,13 @@ impl Arguments {
         {
             return Err("--relevant-shares must lie between 0 and 1".into());
         }
+        if !self
+            .clusterings
+            .iter()
+            .all(|clustering| (0.0..1.0).contains(clustering))
+        {
+            return Err("--clusterings must be at least 0, and below 1".into());
+        }
         self.pretrained.check()
     }
 
@@ -175,7 +191,6 @@ impl Arguments {
         let options = [
             ("--quick", self.quick),
             ("--also", !self.also.is_empty()),
-            ("--leave-out", self.leave_out.is_some()),
             ("--tevatron", self.tevatron.is_some()),
             ("--no-curves", self.no_curves),
             ("--evaluate-every", self.evaluate_every.is_some()),
@@ -222,10 +237,17 @@ impl Arguments {
         self.lr.unwrap_or(default)
     }
 
+    pub fn group_size(&self) -> GroupSize {
+        match self.hard_negatives {
+            Some(count) => GroupSize::Negatives(count),
+            None => GroupSize::Passages(self.group_size),
+        }
+    }
+
     pub fn hyperparameters(&self) -> Hyperparameters {
         Hyperparameters {
             batch_size: self.batch_size,
-            group_size: self.group_size,
+            group_size: self.group_size(),
             accumulate: self.accumulate,
             learning_rate: self.learning_rate(),
             warmup: self.is_pretrained().then_some(self.pretrained.warmup),
@@ -305,19 +327,31 @@ impl Arguments {
     fn settings(&self, regime: Regime) -> Vec<Setting> {
         let asked = regime.asks_an_annotator();
         let mut settings = Vec::new();
+        let mut simulations = Vec::new();
         for &annotator in &self.annotators {
             for &relevant_share in &self.relevant_shares {
-                for &max_positives in &self.max_positives {
-                    for &temperature in &self.temperatures {
-                        settings.push(Setting {
-                            annotator: asked.then_some(annotator),
-                            relevant_share: asked.then_some(relevant_share),
-                            max_positives: (regime != Regime::Human).then_some(max_positives),
-                            temperature,
-                            learning_rate: None,
-                            epochs: None,
-                        });
-                    }
+                let clusterings = self.clusterings.iter();
+                simulations.extend(clusterings.map(|&clustering| Simulation {
+                    annotator,
+                    relevant_share,
+                    clustering,
+                }));
+            }
+        }
+        for simulation in simulations {
+            let simulation = asked.then_some(simulation);
+            let clustering = simulation.map(|one| one.clustering);
+            for &max_positives in &self.max_positives {
+                for &temperature in &self.temperatures {
+                    settings.push(Setting {
+                        annotator: simulation.map(|one| one.annotator),
+                        relevant_share: simulation.map(|one| one.relevant_share),
+                        clustering: clustering.filter(|clustering| *clustering > 0.0),
+                        max_positives: (regime != Regime::Human).then_some(max_positives),
+                        temperature,
+                        learning_rate: None,
+                        epochs: None,
+                    });
                 }
             }
         }

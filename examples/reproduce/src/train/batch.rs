@@ -19,13 +19,22 @@ use super::{
 };
 use crate::objective::Objective;
 
+/// How many passages a query brings to its batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum GroupSize {
+    /// So many, hard negatives taking the room that positives leave.
+    Passages(usize),
+    /// Its positives, and so many hard negatives.
+    Negatives(usize),
+}
+
 /// How a query's group is put together.
 #[derive(Clone, Copy)]
 pub struct Groups {
     pub objective: Objective,
-    /// Passages a query, negatives included.
-    pub size: usize,
-    pub max_positives: usize,
+    pub size: GroupSize,
+    /// `None` is as many as there is room for.
+    pub max_positives: Option<usize>,
     /// Whether positives are drawn from the whole list in each epoch, not its first.
     pub redrawn: bool,
 }
@@ -47,7 +56,7 @@ impl<T> Batch<T> {
     /// Every query brings its group, positives and hard negatives, and what the others bring is its in-batch
     /// negatives. A document that several queries bring is there once. One that is labelled positive for
     /// a query, but not among the positives of its group, is ignored: the number of positives is what
-    /// was asked for, and no label is trained on as a negative.
+    /// was asked for, and no label is trained on as a negative. So is one that is left out.
     pub fn new(examples: &[Example<T>], groups: Groups, rng: &mut StdRng) -> Self {
         let mut columns: HashMap<Arc<str>, usize> = HashMap::new();
         let mut documents = Vec::new();
@@ -72,9 +81,10 @@ impl<T> Batch<T> {
         let mut candidates = vec![true; examples.len() * documents.len()];
         let rows = candidates.chunks_mut(documents.len().max(1));
         for ((example, own), row) in examples.iter().zip(&positives).zip(rows) {
-            let labelled = example.positives.iter();
-            let labelled = labelled.filter_map(|passage| columns.get(&passage.id));
-            labelled
+            let labelled = example.positives.iter().map(|passage| &passage.id);
+            let ignored = labelled.chain(&example.left_out);
+            ignored
+                .filter_map(|id| columns.get(id))
                 .filter(|column| !own.contains(column))
                 .for_each(|column| row[*column] = false);
         }
@@ -124,7 +134,11 @@ impl Groups {
         }
         let mut seen = HashSet::new();
         labels.retain(|passage| seen.insert(&passage.id));
-        labels.truncate(self.max_positives.min(self.size));
+        let room = match self.size {
+            GroupSize::Passages(count) => count,
+            GroupSize::Negatives(_) => usize::MAX,
+        };
+        labels.truncate(room.min(self.max_positives.unwrap_or(room)));
         match self.objective {
             Objective::Single => labels.truncate(1),
             // Without a draw where there is no choice: with one label each, all objectives then train alike.
@@ -133,7 +147,10 @@ impl Groups {
             }
             _ => {}
         }
-        let missing = self.size - labels.len();
+        let missing = match self.size {
+            GroupSize::Passages(count) => count - labels.len(),
+            GroupSize::Negatives(count) => count,
+        };
         let negatives: Vec<&Passage<T>> = example.negatives.iter().collect();
         let negatives = negatives.choose_multiple(rng, missing).copied().collect();
         (labels, negatives)
@@ -159,6 +176,7 @@ mod tests {
             query: Arc::new(String::new()),
             positives: passages(positives),
             wrong: Vec::new(),
+            left_out: Vec::new(),
             negatives: passages(negatives),
         }
     }
@@ -166,8 +184,8 @@ mod tests {
     fn groups(objective: Objective, size: usize, max_positives: usize) -> Groups {
         Groups {
             objective,
-            size,
-            max_positives,
+            size: GroupSize::Passages(size),
+            max_positives: Some(max_positives),
             redrawn: false,
         }
     }
@@ -234,6 +252,37 @@ mod tests {
         }
         let single = batch(&examples, groups(Objective::Single, 4, 3));
         assert_eq!(*single.documents[single.chosen[0]], "a");
+    }
+
+    #[test]
+    fn hard_negatives_stay_as_many_while_positives_grow() {
+        let examples = [example(&["a", "b", "c"], &["d", "e", "f", "g"])];
+        for (objective, max_positives, positives) in [
+            (Objective::LsePair, Some(1), 1),
+            (Objective::LsePair, Some(2), 2),
+            (Objective::LsePair, None, 3),
+            (Objective::Single, Some(3), 1),
+        ] {
+            let groups = Groups {
+                size: GroupSize::Negatives(2),
+                max_positives,
+                ..groups(objective, 0, 0)
+            };
+            let batch = batch(&examples, groups);
+            assert_eq!(batch.positives[0].len(), positives);
+            assert_eq!(batch.documents.len(), positives + 2);
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_for_a_query_is_ignored_there() {
+        let mut first = example(&["a"], &["b"]);
+        first.left_out = vec!["c".into(), "z".into()];
+        let examples = [first, example(&["c"], &["d"])];
+        let batch = batch(&examples, groups(Objective::LsePair, 2, 1));
+        let ignored: Vec<bool> = batch.candidates.iter().map(|one| !one).collect();
+        assert_eq!(marked(&batch, 0, &ignored), ["c"]);
+        assert_eq!(marked(&batch, 1, &ignored), [""; 0]);
     }
 
     #[test]

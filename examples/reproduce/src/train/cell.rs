@@ -6,7 +6,7 @@ use retrieval::Metrics;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    annotator::{Annotator, Report},
+    annotator::{Annotator, Report, Simulation},
     labels::Regime,
     pulls::Pulls,
 };
@@ -32,6 +32,9 @@ pub struct Setting {
     pub annotator: Option<Annotator>,
     /// The share of relevant documents among the annotator's labels beside the human one.
     pub relevant_share: Option<f64>,
+    /// How the annotator's wrong labels keep together by query; `None` if they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clustering: Option<f64>,
     pub max_positives: Option<usize>,
     pub temperature: f64,
     /// `None` is that of the folder, as with the epochs.
@@ -83,6 +86,16 @@ pub struct Evaluation {
 }
 
 impl Setting {
+    /// Of the annotator, if there is one.
+    pub fn simulation(&self) -> Option<Simulation> {
+        let annotator = self.annotator.zip(self.relevant_share);
+        annotator.map(|(annotator, relevant_share)| Simulation {
+            annotator,
+            relevant_share,
+            clustering: self.clustering.unwrap_or(0.0),
+        })
+    }
+
     /// Whether results of this setting belong beside those of `other`.
     pub fn fits(&self, other: &Self) -> bool {
         fn fits<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
@@ -90,6 +103,7 @@ impl Setting {
         }
         fits(self.annotator, other.annotator)
             && fits(self.relevant_share, other.relevant_share)
+            && fits(self.clustering, other.clustering)
             && fits(self.max_positives, other.max_positives)
             && self.temperature == other.temperature
             && self.learning_rate == other.learning_rate
@@ -102,6 +116,7 @@ impl Cell {
         let Setting {
             annotator,
             relevant_share,
+            clustering,
             max_positives,
             temperature,
             learning_rate,
@@ -110,6 +125,7 @@ impl Cell {
         let mut parts = vec![key(&self.regime)];
         parts.extend(annotator.map(|annotator| key(&annotator)));
         parts.extend(relevant_share.map(|share| format!("share{share}")));
+        parts.extend(clustering.map(|clustering| format!("clustering{clustering}")));
         parts.extend(max_positives.map(|count| format!("max{count}")));
         parts.push(format!("t{temperature}"));
         parts.extend(learning_rate.map(|rate| format!("lr{rate}")));

@@ -51,6 +51,11 @@ fn file_name(setting: &Setting) -> String {
     let mut parts = Vec::new();
     parts.extend(setting.annotator.map(|annotator| key(&annotator)));
     parts.extend(setting.relevant_share.map(|share| format!("share{share}")));
+    parts.extend(
+        setting
+            .clustering
+            .map(|clustering| format!("clustering{clustering}")),
+    );
     parts.extend(setting.max_positives.map(|count| format!("max{count}")));
     parts.push(format!("t{}", setting.temperature));
     parts.join("_").replace('.', "p")
@@ -316,6 +321,7 @@ mod tests {
         let setting = Setting {
             annotator: None,
             relevant_share: Some(0.5),
+            clustering: None,
             max_positives: Some(4),
             temperature: 0.05,
             learning_rate: None,

@@ -34,8 +34,8 @@ impl Measured {
             encoder.encode(&documents, Role::Document),
             &prepared.corpus,
         )?;
-        tested.left_out.remove_from(&mut rankings);
         let queries = &tested.queries;
+        tested.left_out.remove_from(queries, &mut rankings);
         let of_queries: Vec<Metrics> = queries
             .iter()
             .zip(&rankings)

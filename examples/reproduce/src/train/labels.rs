@@ -11,7 +11,7 @@ use rand::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    annotator::{Annotator, Report},
+    annotator::{Report, Simulation},
     prepared::{Prepared, TrainQuery},
     source::{Example, Source},
 };
@@ -27,8 +27,12 @@ pub enum Regime {
     Llm,
     /// The human label, then those of the annotator
     Merged,
+    /// Both, in random order: a cap may leave out the human one
+    MergedAnyOrder,
     /// The annotator's labels, and at last one epoch on the human ones
     Curriculum,
+    /// The annotator's labels, and at last one epoch on both
+    CurriculumAll,
     /// All judgements: the upper bound
     All,
     /// The labels of a file
@@ -45,7 +49,9 @@ impl Regime {
             Self::Human => "human",
             Self::Llm => "LLM (simulated)",
             Self::Merged => "merged (simulated)",
+            Self::MergedAnyOrder => "merged in any order (simulated)",
             Self::Curriculum => "curriculum (simulated)",
+            Self::CurriculumAll => "curriculum, all labels (simulated)",
             Self::All => "all judgements",
             Self::File => "file",
             Self::FileCurriculum => "file, curriculum",
@@ -58,7 +64,20 @@ impl Regime {
     }
 
     pub fn asks_an_annotator(self) -> bool {
-        matches!(self, Self::Llm | Self::Merged | Self::Curriculum)
+        self == Self::Llm || self.is_mixed()
+    }
+
+    /// Whether it has labels of the annotator and human ones.
+    pub fn is_mixed(self) -> bool {
+        matches!(
+            self,
+            Self::Merged | Self::MergedAnyOrder | Self::Curriculum | Self::CurriculumAll
+        )
+    }
+
+    /// Whether one epoch follows the others.
+    pub fn is_curriculum(self) -> bool {
+        matches!(self, Self::Curriculum | Self::CurriculumAll)
     }
 }
 
@@ -75,7 +94,7 @@ pub fn phases<T>(
     prepared: &Prepared<T>,
     queries: &[TrainQuery<T>],
     regime: Regime,
-    annotator: Option<(Annotator, f64)>,
+    simulation: Option<Simulation>,
     epochs: usize,
     seed: u64,
 ) -> (Vec<Phase<T>>, Option<Report>) {
@@ -85,9 +104,7 @@ pub fn phases<T>(
         .filter_map(|query| query.relevant.choose(&mut rng).copied())
         .collect();
     let human_lists = || human.iter().map(|label| vec![*label]).collect::<Vec<_>>();
-    let annotated = annotator.map(|(annotator, relevant_share)| {
-        annotator.annotate(queries, &human, relevant_share, &mut rng)
-    });
+    let annotated = simulation.map(|simulation| simulation.annotate(queries, &human, &mut rng));
     let (llm, report) = annotated.unzip();
     let llm = llm.unwrap_or_default();
 
@@ -100,7 +117,16 @@ pub fn phases<T>(
         Regime::Human => vec![phase(human_lists(), epochs)],
         Regime::Llm => vec![phase(llm, epochs)],
         Regime::Merged => vec![phase(merged(&human, &llm), epochs)],
+        Regime::MergedAnyOrder => {
+            let mut lists = merged(&human, &llm);
+            lists.iter_mut().for_each(|list| list.shuffle(&mut rng));
+            vec![phase(lists, epochs)]
+        }
         Regime::Curriculum => vec![phase(llm, epochs), phase(human_lists(), 1)],
+        Regime::CurriculumAll => {
+            let both = merged(&human, &llm);
+            vec![phase(llm, epochs), phase(both, 1)]
+        }
         Regime::File => {
             let lists = queries.iter().map(|query| best_first(query, &mut rng));
             vec![phase(lists.collect(), epochs)]
@@ -152,6 +178,11 @@ fn examples<T>(
                 .filter(|label| !query.relevant.contains(label))
                 .map(|label| prepared.documents[*label].id.clone())
                 .collect(),
+            left_out: query
+                .left_out
+                .iter()
+                .map(|document| prepared.documents[*document].id.clone())
+                .collect(),
             negatives: passages(&mut query.top.iter().filter(|d| !labels.contains(d))),
         })
         .collect()
@@ -172,6 +203,7 @@ mod tests {
             labels: vec![(4, 1), (5, 3), (6, 1), (7, 2), (8, 1)],
             top: Vec::new(),
             pool: Vec::new(),
+            left_out: Vec::new(),
         };
         let lists = (0..20).map(|seed| best_first(&query, &mut StdRng::seed_from_u64(seed)));
         let lists: Vec<Vec<usize>> = lists.collect();

@@ -1,30 +1,30 @@
 //! Documents that are not ranked for a query, such as the one that it was written from.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     path::Path,
 };
 
-use retrieval::{Collection, Ranking};
+use retrieval::{Collection, Query, Ranking};
 
 use crate::output::named;
 
-/// Pairs of a test query and a document.
+/// By the id of a query: documents.
 #[derive(Clone, Default)]
-pub struct LeftOut(BTreeSet<(usize, usize)>);
+pub struct LeftOut(BTreeMap<String, BTreeSet<usize>>);
 
 impl LeftOut {
-    /// Reads lines of a query and a document with a tab between them, and takes these documents out of the
-    /// judgements of the collection's test queries. Lines of other queries are passed over.
+    /// Reads lines of a query and a document with a tab between them, and takes these documents
+    /// out of the judgements of the collection's queries. Lines of other queries are passed over.
     pub fn read(path: &Path, collection: &mut Collection) -> Result<Self, String> {
         let text = named(path, std::fs::read_to_string(path))?;
-        let queries = collection.test.iter().map(|query| query.id.as_str());
-        let queries: HashMap<&str, usize> = queries.zip(0..).collect();
+        let queries = collection.train.iter().chain(&collection.test);
+        let queries: HashSet<&str> = queries.map(|query| query.id.as_str()).collect();
         let documents = collection.documents.iter();
         let documents = documents.map(|document| document.id.as_str());
         let documents: HashMap<&str, usize> = documents.zip(0..).collect();
 
-        let mut pairs = BTreeSet::new();
+        let mut left_out = Self::default();
         for (index, line) in text.lines().enumerate() {
             let error = |problem: String| format!("{}:{}: {problem}", path.display(), index + 1);
             let (query, document) = line.split_once('\t').ok_or_else(|| {
@@ -32,33 +32,42 @@ impl LeftOut {
                     "expected a query, a tab and a document, got {line:?}"
                 ))
             })?;
-            let Some(&query) = queries.get(query) else {
+            if !queries.contains(query) {
                 continue;
-            };
+            }
             let document = document.trim_end();
             let document = documents
                 .get(document)
                 .ok_or_else(|| error(format!("document {document:?} is not in the collection")))?;
-            pairs.insert((query, *document));
+            let documents = left_out.0.entry(query.into()).or_default();
+            documents.insert(*document);
         }
-        for (index, query) in collection.test.iter_mut().enumerate() {
+        for query in collection.train.iter_mut().chain(&mut collection.test) {
+            let Some(documents) = left_out.0.get(&query.id) else {
+                continue;
+            };
             let judgements = &mut query.judgements;
-            judgements.retain(|(document, _)| !pairs.contains(&(index, *document)));
+            judgements.retain(|(document, _)| !documents.contains(document));
         }
-        Ok(Self(pairs))
+        Ok(left_out)
     }
 
-    pub fn pairs(&self) -> impl Iterator<Item = &(usize, usize)> {
-        self.0.iter()
+    /// Queries, and what is left out for each.
+    pub fn queries(&self) -> impl Iterator<Item = (&str, &BTreeSet<usize>)> {
+        let queries = self.0.iter();
+        queries.map(|(query, documents)| (query.as_str(), documents))
     }
 
-    /// Takes the documents out of the rankings, which are in the order of the test queries.
-    pub fn remove_from(&self, rankings: &mut [Ranking]) {
-        if self.0.is_empty() {
-            return;
-        }
-        for (query, ranking) in rankings.iter_mut().enumerate() {
-            ranking.retain(|(document, _)| !self.0.contains(&(query, *document)));
+    pub fn of(&self, query: &str) -> impl Iterator<Item = usize> {
+        self.0.get(query).into_iter().flatten().copied()
+    }
+
+    /// Takes the documents out of the rankings, one for each query.
+    pub fn remove_from(&self, queries: &[Query], rankings: &mut [Ranking]) {
+        for (query, ranking) in queries.iter().zip(rankings) {
+            if let Some(documents) = self.0.get(&query.id) {
+                ranking.retain(|(document, _)| !documents.contains(document));
+            }
         }
     }
 }
@@ -90,8 +99,8 @@ mod tests {
 
         let ranking = vec![(document, 2.0), (document + 1, 1.0)];
         let mut rankings = [ranking.clone(), ranking.clone()];
-        left_out.remove_from(&mut rankings);
-        assert_eq!(rankings, [ranking.clone(), ranking[1..].to_vec()]);
+        left_out.remove_from(&after.test, &mut rankings);
+        assert_eq!(rankings[..2], [ranking.clone(), ranking[1..].to_vec()]);
     }
 
     #[test]

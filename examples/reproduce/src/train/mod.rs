@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod adapter_tests;
+pub mod agreement;
 pub mod annotator;
 mod arguments;
 mod batch;
@@ -40,11 +41,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 pub use arguments::Arguments;
 pub use cell::{Outcome, all};
 
+use batch::GroupSize;
 use cell::{Cell, Epoch, StepEvaluation};
 use checkpoint::Checkpoints;
 use evaluation::{Measured, write_qrels};
 use job::Job;
-use labels::{Phase, Regime, phases};
+use labels::{Phase, phases};
 use prepared::{Prepared, Tested, TrainQuery};
 use settings::{Fingerprint, Settings};
 use source::Source;
@@ -208,7 +210,14 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
             tevatron: self.files.iter().map(ToString::to_string).collect(),
             epochs: Some(args.epochs()),
             batch_size: args.batch_size,
-            group_size: args.group_size,
+            group_size: match args.group_size() {
+                GroupSize::Passages(count) => Some(count),
+                GroupSize::Negatives(_) => None,
+            },
+            hard_negatives: match args.group_size() {
+                GroupSize::Passages(_) => None,
+                GroupSize::Negatives(count) => Some(count),
+            },
             accumulate: (args.accumulate > 1).then_some(args.accumulate),
             learning_rate: Some(args.learning_rate()),
             curves: !args.no_curves,
@@ -265,10 +274,10 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
                 match result {
                     Ok(End::Finished(outcome)) => {
                         // Before `suspend`, which holds the bar's lock.
-                        let left = bar.eta().as_secs();
+                        let left = seconds_left(&bar);
                         bar.suspend(|| {
                             println!(
-                                "[{done}/{}] {}: nDCG@10 {:.4}, {:.1} s, about {} s left",
+                                "[{done}/{}] {}: nDCG@10 {:.4}, {:.1} s, about {:.0} s left",
                                 jobs.len(),
                                 cell.name(),
                                 outcome.collections[0].mean.ndcg_10,
@@ -308,7 +317,7 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
             None => job.queries.len(),
         };
         let then = match job.cell.regime {
-            Regime::Curriculum => queries,
+            regime if regime.is_curriculum() => queries,
             _ => self.files.get(1).map_or(0, |file| file.queries),
         };
         queries * self.epochs(&job.cell) + then
@@ -322,12 +331,11 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
         let cell = &job.cell;
         let epochs = self.epochs(cell);
         if self.files.is_empty() {
-            let annotator = cell.setting.annotator.zip(cell.setting.relevant_share);
             return phases(
                 &self.collections[0],
                 job.queries,
                 cell.regime,
-                annotator,
+                cell.setting.simulation(),
                 epochs,
                 cell.seed,
             );
@@ -459,6 +467,14 @@ fn progress(queries: usize) -> ProgressBar {
     let style = "{bar:40} {percent}% of the training, {eta} left";
     ProgressBar::new(queries as u64)
         .with_style(ProgressStyle::with_template(style).expect("a valid template"))
+}
+
+/// From the pace of the whole run: what the bar says follows the last seconds, in which a transformer
+/// may have ranked.
+fn seconds_left(bar: &ProgressBar) -> f64 {
+    let done = bar.position().max(1) as f64;
+    let left = bar.length().unwrap_or(0) as f64 - done;
+    bar.elapsed().as_secs_f64() * left.max(0.0) / done
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -59,6 +59,8 @@ pub struct TrainQuery<T> {
     pub top: Vec<usize>,
     /// The best ones that are not judged relevant.
     pub pool: Vec<usize>,
+    /// Documents that are not candidates of the query.
+    pub left_out: Vec<usize>,
 }
 
 impl<T> Clone for TrainQuery<T> {
@@ -70,6 +72,7 @@ impl<T> Clone for TrainQuery<T> {
             labels: self.labels.clone(),
             top: self.top.clone(),
             pool: self.pool.clone(),
+            left_out: self.left_out.clone(),
         }
     }
 }
@@ -80,18 +83,18 @@ impl<T: Send + Sync> Prepared<T> {
         Self::new(source, "embedded".into(), collection, LeftOut::default())
     }
 
-    /// `test_splits` are names of splits with commas between them.
+    /// Splits are names with commas between them.
     pub fn load<S: Reads<T>>(
         source: &S,
         folder: &Path,
-        train_split: &str,
+        train_splits: &str,
         test_splits: &str,
         left_out: Option<&Path>,
         human_cut: i32,
     ) -> Result<Self, String> {
-        let mut collection = Collection::load(folder, train_split, test_splits)?;
+        let mut collection = Collection::load(folder, train_splits, test_splits)?;
         for (split, queries) in [
-            (train_split, &mut collection.train),
+            (train_splits, &mut collection.train),
             (test_splits, &mut collection.test),
         ] {
             if !cut(queries, human_cut) {
@@ -166,7 +169,10 @@ impl<T: Send + Sync> Prepared<T> {
         let index = Index::new(texts.map(|document| document.text.as_str()));
         let train = self.train.par_iter().enumerate();
         train
-            .filter_map(|(place, query)| train_query(source, place, query, &index).transpose())
+            .filter_map(|(place, query)| {
+                let left_out = self.test.left_out.of(&query.id).collect();
+                train_query(source, place, query, left_out, &index).transpose()
+            })
             .collect()
     }
 }
@@ -191,13 +197,15 @@ fn train_query<T, S: Reads<T>>(
     source: &S,
     place: usize,
     query: &Query,
+    left_out: Vec<usize>,
     index: &Index,
 ) -> Result<Option<TrainQuery<T>>, String> {
     let relevant = query.relevant();
     if relevant.is_empty() {
         return Ok(None);
     }
-    let ranking = index.search(&query.text);
+    let mut ranking = index.search(&query.text);
+    ranking.retain(|document| !left_out.contains(document));
     let mut sorted = relevant.clone();
     sorted.sort_unstable();
     let pool = ranking
@@ -213,5 +221,6 @@ fn train_query<T, S: Reads<T>>(
         top: ranking.into_iter().take(POOL).collect(),
         relevant,
         labels: Vec::new(),
+        left_out,
     }))
 }

@@ -349,6 +349,7 @@ mod tests {
                 setting: Setting {
                     annotator: asked.then_some(Annotator::UtilSelQwen),
                     relevant_share: asked.then_some(0.5),
+                    clustering: None,
                     max_positives: asked.then_some(4),
                     temperature: 0.05,
                     learning_rate: None,

@@ -24,7 +24,9 @@ pub struct Settings {
     /// `None` if they are chosen, as with the learning rate.
     pub epochs: Option<usize>,
     pub batch_size: usize,
-    pub group_size: usize,
+    /// `None` if the number of hard negatives is given.
+    pub group_size: Option<usize>,
+    pub hard_negatives: Option<usize>,
     pub accumulate: Option<usize>,
     pub learning_rate: Option<f64>,
     pub curves: bool,
@@ -77,9 +79,11 @@ impl Fingerprint {
                 hash.add(&grade.to_le_bytes());
             }
         }
-        for (query, document) in test.left_out.pairs() {
-            hash.add(&query.to_le_bytes());
-            hash.add(&document.to_le_bytes());
+        for (query, documents) in test.left_out.queries() {
+            hash.add(query.as_bytes());
+            for document in documents {
+                hash.add(&document.to_le_bytes());
+            }
         }
         Self {
             name: test.name.clone(),

@@ -27,6 +27,8 @@ pub struct Example<T> {
     pub positives: Vec<Passage<T>>,
     /// The ids of those positives that are known not to be relevant.
     pub wrong: Vec<Arc<str>>,
+    /// The ids of documents that are no candidates of the query.
+    pub left_out: Vec<Arc<str>>,
     pub negatives: Vec<Passage<T>>,
 }
 
@@ -36,6 +38,7 @@ impl<T> Clone for Example<T> {
             query: self.query.clone(),
             positives: self.positives.clone(),
             wrong: self.wrong.clone(),
+            left_out: self.left_out.clone(),
             negatives: self.negatives.clone(),
         }
     }

@@ -117,6 +117,7 @@ fn example<T: Send + Sync, S: Reads<T>>(source: &S, record: Record) -> Result<Ex
         query: Arc::new(source.read(&record.query, Role::Query)?),
         positives,
         wrong: Vec::new(),
+        left_out: Vec::new(),
         negatives,
     })
 }

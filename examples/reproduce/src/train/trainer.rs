@@ -8,7 +8,7 @@ use pretrained::Schedule;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{
-    batch::{Batch, Groups},
+    batch::{Batch, GroupSize, Groups},
     cell::{Cell, Epoch, StepEvaluation},
     checkpoint::{Checkpoints, History},
     labels::Phase,
@@ -20,7 +20,7 @@ use crate::encoder::{Encoder, Reads};
 #[derive(Clone, Copy)]
 pub struct Hyperparameters {
     pub batch_size: usize,
-    pub group_size: usize,
+    pub group_size: GroupSize,
     /// Batches a step.
     pub accumulate: usize,
     pub learning_rate: f64,
@@ -96,7 +96,7 @@ impl<T: Send + Sync> Training<'_, T> {
             let groups = Groups {
                 objective: self.cell.objective,
                 size: hyper.group_size,
-                max_positives: self.cell.setting.max_positives.unwrap_or(hyper.group_size),
+                max_positives: self.cell.setting.max_positives,
                 redrawn: phase.redrawn,
             };
             for _ in 0..phase.epochs {
@@ -365,6 +365,7 @@ mod tests {
                 text: Arc::new(()),
             }],
             wrong: Vec::new(),
+            left_out: Vec::new(),
             negatives: Vec::new(),
         };
         let phase = Phase {
@@ -378,6 +379,7 @@ mod tests {
             setting: Setting {
                 annotator: None,
                 relevant_share: None,
+                clustering: None,
                 max_positives: None,
                 temperature: 1.0,
                 learning_rate: None,
@@ -391,7 +393,7 @@ mod tests {
             phases: &[phase],
             hyper: Hyperparameters {
                 batch_size: 2,
-                group_size: 1,
+                group_size: GroupSize::Passages(1),
                 accumulate: 2,
                 learning_rate: 1.0,
                 warmup: None,

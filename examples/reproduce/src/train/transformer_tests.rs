@@ -140,15 +140,15 @@ fn all_objectives_and_regimes_run() {
     let setup = Setup::new("grid");
     let more = [
         "--regimes",
-        "human,llm,merged,curriculum,all",
+        "human,llm,merged,merged-any-order,curriculum,curriculum-all,all",
         "--epochs",
         "1",
     ];
     let out = setup.run("out", &more).unwrap();
     let outcomes = all(&out).unwrap();
-    assert_eq!(outcomes.len(), 30);
+    assert_eq!(outcomes.len(), 42);
     for outcome in &outcomes {
-        let epochs = 1 + usize::from(outcome.cell.regime == Regime::Curriculum);
+        let epochs = 1 + usize::from(outcome.cell.regime.is_curriculum());
         assert_eq!(outcome.epochs.len(), epochs, "{}", outcome.cell.name());
         let last = outcome.epochs[epochs - 1].ndcg_10;
         assert_eq!(last, Some(outcome.collections[0].mean.ndcg_10));

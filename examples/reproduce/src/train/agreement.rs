@@ -1,11 +1,11 @@
-//! How good an annotator is, against humans who judged the same documents.
+//! How well labels agree with those of humans who judged the same documents.
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-#[derive(Serialize)]
-pub struct Quality {
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Agreement {
     pub queries: usize,
     /// Documents.
     pub judged: usize,
@@ -21,7 +21,7 @@ pub struct Quality {
 }
 
 /// How errors keep together by query.
-#[derive(Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Clustering {
     /// Of the errors of a query, by analysis of variance: 0 if they are independent, 1 if a query
     /// has either nothing or only errors.
@@ -30,7 +30,7 @@ pub struct Clustering {
     pub variance_ratio: f64,
 }
 
-impl Quality {
+impl Agreement {
     /// For each query its judged documents: whether humans find one relevant, and whether it is
     /// labelled.
     pub fn of(queries: &[Vec<(bool, bool)>]) -> Self {
@@ -87,7 +87,7 @@ impl Clustering {
     }
 }
 
-impl fmt::Display for Quality {
+impl fmt::Display for Agreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             queries,
@@ -128,12 +128,12 @@ mod tests {
         let first = vec![(true, true), (true, true), (true, false), (false, false)];
         let rest = [(true, true), (false, true), (true, false), (false, false)];
         let second = [&rest[..], &[(false, false), (false, false)]].concat();
-        let quality = Quality::of(&[first, second]);
-        assert_relative_eq!(quality.precision, 0.75);
-        assert_relative_eq!(quality.recall, 0.6);
+        let agreement = Agreement::of(&[first, second]);
+        assert_relative_eq!(agreement.precision, 0.75);
+        assert_relative_eq!(agreement.recall, 0.6);
         // Agreed on 0.7; by chance on 0.5 * 0.4 + 0.5 * 0.6.
-        assert_relative_eq!(quality.kappa, 0.4, max_relative = 1e-12);
-        assert_relative_eq!(quality.labels_a_query, 2.0);
+        assert_relative_eq!(agreement.kappa, 0.4, max_relative = 1e-12);
+        assert_relative_eq!(agreement.labels_a_query, 2.0);
     }
 
     #[test]
