@@ -62,7 +62,7 @@ pub struct Arguments {
         long,
         value_name = "FILE",
         requires = "data",
-        conflicts_with_all = ["annotators", "relevant_shares", "clusterings"]
+        conflicts_with_all = ["annotators", "relevant_shares", "clusterings", "mistakes"]
     )]
     pub llm_labels: Option<PathBuf>,
     /// Lowest grade of a document that the file labels as relevant
@@ -135,6 +135,7 @@ impl Arguments {
                 cell.setting.annotator = None;
                 cell.setting.relevant_share = None;
                 cell.setting.clustering = None;
+                cell.setting.mistakes = None;
             });
         }
         let learning_rates = match self.learning_rates.as_slice() {

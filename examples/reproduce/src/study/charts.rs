@@ -51,7 +51,9 @@ fn right(results: &Results) -> Panel {
     let mut lines: Vec<Series<Point>> = Vec::new();
     let first = results.conditions()[0];
     let alike = |one: Condition| {
-        one.max_positives == first.max_positives && one.clustering == first.clustering
+        one.max_positives == first.max_positives
+            && one.clustering == first.clustering
+            && one.mistakes == first.mistakes
     };
     // All judgements are no matter of the clustering.
     let is_all = |one: Condition| one == Condition::all(first.max_positives);

@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use crate::{
     objective::Objective,
+    output::key,
     train::{
-        annotator::Annotator,
+        annotator::{Annotator, Mistakes},
         cell::{Cell, Setting},
         labels::Regime,
     },
@@ -21,6 +22,8 @@ pub struct Condition {
     pub relevant_share: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clustering: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mistakes: Option<Mistakes>,
     pub max_positives: Option<usize>,
 }
 
@@ -40,6 +43,7 @@ impl Condition {
             annotator: None,
             relevant_share: None,
             clustering: None,
+            mistakes: None,
             max_positives,
         }
     }
@@ -51,6 +55,7 @@ impl Condition {
             annotator: setting.annotator,
             relevant_share: setting.relevant_share,
             clustering: setting.clustering,
+            mistakes: setting.mistakes,
             max_positives: setting.max_positives,
         }
     }
@@ -63,6 +68,7 @@ impl Condition {
                 annotator: self.annotator,
                 relevant_share: self.relevant_share,
                 clustering: self.clustering,
+                mistakes: self.mistakes,
                 max_positives: self.max_positives,
                 temperature: point.temperature,
                 learning_rate: Some(point.learning_rate),
@@ -78,9 +84,10 @@ impl Condition {
     pub fn short_name(&self) -> String {
         let share = self.relevant_share.map(|share| format!(", share {share}"));
         let clustering = self.clustering.map(|one| format!(", clustering {one}"));
+        let mistakes = self.mistakes.map(|one| format!(", {}", key(&one)));
         let count = self.max_positives.map(|count| format!(", max {count}"));
-        let [share, clustering, count] = [share, clustering, count].map(Option::unwrap_or_default);
-        format!("{}{share}{clustering}{count}", self.regime.name())
+        let parts = [share, clustering, mistakes, count].map(Option::unwrap_or_default);
+        format!("{}{}", self.regime.name(), parts.concat())
     }
 }
 
@@ -92,6 +99,9 @@ impl fmt::Display for Condition {
         }
         if let Some(clustering) = self.clustering {
             write!(f, ", clustering {clustering}")?;
+        }
+        if let Some(mistakes) = self.mistakes {
+            write!(f, ", mistakes {}", key(&mistakes))?;
         }
         if let Some(count) = self.max_positives {
             write!(f, ", at most {count} positives")?;

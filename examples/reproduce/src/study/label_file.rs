@@ -7,7 +7,7 @@ use retrieval::{Query, load_judgements};
 use crate::{
     hash::Hash,
     train::{
-        agreement::Agreement,
+        agreement::{Agreement, wrong_is_nearer},
         prepared::{Prepared, TrainQuery},
     },
 };
@@ -66,10 +66,10 @@ impl LabelFile {
     }
 
     /// How good the labels are, over the queries that the file has.
-    pub fn agreement<T>(&self, collection: &Prepared<T>) -> Agreement {
+    pub fn agreement<T>(&self, collection: &Prepared<T>, queries: &[TrainQuery<T>]) -> Agreement {
         let train = collection.train.iter();
         let ours = train.filter(|query| self.grades.contains_key(&query.id));
-        let queries = ours.map(|query| {
+        let pairs = ours.map(|query| {
             let labels = self.labels(query);
             let judged = query.judgements.iter();
             let judged = judged.map(|(document, grade)| {
@@ -78,6 +78,15 @@ impl LabelFile {
             });
             judged.collect()
         });
-        Agreement::of(&queries.collect::<Vec<_>>())
+        let labels = queries.iter().map(|query| {
+            let labels = query.labels.iter();
+            labels.map(|(document, _)| *document).collect::<Vec<_>>()
+        });
+        let labels: Vec<_> = labels.collect();
+        let labelled = queries.iter().zip(labels.iter().map(Vec::as_slice));
+        Agreement {
+            wrong_is_nearer: wrong_is_nearer(labelled),
+            ..Agreement::of(&pairs.collect::<Vec<_>>())
+        }
     }
 }

@@ -115,7 +115,7 @@ impl<S: EncoderSource> Study<'_, S> {
             agreement: self
                 .labels
                 .as_ref()
-                .map(|labels| labels.agreement(self.collection())),
+                .map(|labels| labels.agreement(self.collection(), &self.experiment.queries)),
         };
         results.write_all(out)
     }

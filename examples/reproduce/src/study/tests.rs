@@ -435,7 +435,7 @@ fn labels_of_a_file_train_and_human_ones_measure() {
             let of_grades = expected.iter().map(|index: &usize| judged[*index].0);
             assert_eq!(labels.collect::<Vec<_>>(), of_grades.collect::<Vec<_>>());
         }
-        let agreement = file.agreement(&prepared);
+        let agreement = file.agreement(&prepared, &queries);
         let labels = expected.len() as f64;
         let right = (labels - 1.0).max(1.0);
         assert_eq!(agreement.labels_a_query, labels);

@@ -1,8 +1,10 @@
 //! How well labels agree with those of humans who judged the same documents.
 
-use std::fmt;
+use std::{cmp::Ordering, fmt};
 
 use serde::{Deserialize, Serialize};
+
+use super::prepared::TrainQuery;
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Agreement {
@@ -18,6 +20,10 @@ pub struct Agreement {
     pub wrong: Clustering,
     /// The relevant documents that are not labelled.
     pub missed: Clustering,
+    /// The probability that a wrong label is nearer to its query than a right one of the same query,
+    /// by the pretrained encoder before any training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrong_is_nearer: Option<f64>,
 }
 
 /// How errors keep together by query.
@@ -61,8 +67,44 @@ impl Agreement {
             kappa: (agreed - chance) / (1.0 - chance),
             wrong: errors(|pair| pair.1, |pair| pair.1 && !pair.0),
             missed: errors(|pair| pair.0, |pair| pair.0 && !pair.1),
+            wrong_is_nearer: None,
         }
     }
+}
+
+/// See [`Agreement::wrong_is_nearer`]: for each query its labels, and which documents are
+/// relevant. Documents below the end of a ranking are equally near. `None` without a ranking, and
+/// where no query has labels of both kinds.
+pub fn wrong_is_nearer<'a, T: 'a>(
+    labelled: impl Iterator<Item = (&'a TrainQuery<T>, &'a [usize])>,
+) -> Option<f64> {
+    let (mut pairs, mut nearer) = (0.0, 0.0);
+    for (query, labels) in labelled {
+        if query.near.is_empty() {
+            return None;
+        }
+        let place = |document: &&usize| {
+            let mut near = query.near.iter();
+            near.position(|other| other == *document)
+                .unwrap_or(query.near.len())
+        };
+        let labels = labels.iter();
+        let (right, wrong): (Vec<&usize>, Vec<&usize>) =
+            labels.partition(|label| query.relevant.contains(label));
+        let [right, wrong] =
+            [right, wrong].map(|labels| labels.iter().map(place).collect::<Vec<_>>());
+        for wrong in &wrong {
+            for right in &right {
+                pairs += 1.0;
+                nearer += match wrong.cmp(right) {
+                    Ordering::Less => 1.0,
+                    Ordering::Equal => 0.5,
+                    Ordering::Greater => 0.0,
+                };
+            }
+        }
+    }
+    (pairs > 0.0).then(|| nearer / pairs)
 }
 
 impl Clustering {
@@ -98,6 +140,7 @@ impl fmt::Display for Agreement {
             kappa,
             wrong,
             missed,
+            wrong_is_nearer,
         } = self;
         writeln!(
             f,
@@ -112,12 +155,21 @@ impl fmt::Display for Agreement {
             let (correlation, ratio) = (errors.intraclass_correlation, errors.variance_ratio);
             writeln!(f, "| {name} | {correlation:.3} | {ratio:.2} |")?;
         }
+        if let Some(nearer) = wrong_is_nearer {
+            writeln!(
+                f,
+                "\nA wrong label is nearer to its query than a right one with probability \
+                 {nearer:.3}, by the encoder before training."
+            )?;
+        }
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use approx::assert_relative_eq;
 
     use super::*;
@@ -134,6 +186,29 @@ mod tests {
         // Agreed on 0.7; by chance on 0.5 * 0.4 + 0.5 * 0.6.
         assert_relative_eq!(agreement.kappa, 0.4, max_relative = 1e-12);
         assert_relative_eq!(agreement.labels_a_query, 2.0);
+    }
+
+    #[test]
+    fn wrong_labels_are_nearer_or_farther() {
+        let query = |near: &[usize]| TrainQuery {
+            place: 0,
+            text: Arc::new(()),
+            relevant: vec![1, 2, 3],
+            labels: Vec::new(),
+            top: Vec::new(),
+            pool: Vec::new(),
+            near: near.to_vec(),
+            left_out: Vec::new(),
+        };
+        // The wrong 9 is between the right 1 and 2; 3 is beyond the ranking's end, as the wrong 8.
+        let [ranked, unranked] = [query(&[1, 9, 2, 7]), query(&[])];
+        let nearer = |query, labels| wrong_is_nearer([(query, labels)].into_iter());
+        assert_eq!(nearer(&ranked, &[1, 2, 9][..]), Some(0.5));
+        assert_eq!(nearer(&ranked, &[1, 2, 3, 9]), Some(2.0 / 3.0));
+        assert_eq!(nearer(&ranked, &[3, 8]), Some(0.5));
+        assert_eq!(nearer(&ranked, &[1, 8]), Some(0.0));
+        assert_eq!(nearer(&ranked, &[1, 2]), None);
+        assert_eq!(nearer(&unranked, &[1, 9]), None);
     }
 
     #[test]

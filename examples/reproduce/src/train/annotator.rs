@@ -4,12 +4,12 @@ use clap::ValueEnum;
 use rand::{
     Rng,
     rngs::StdRng,
-    seq::{IndexedRandom, SliceRandom},
+    seq::{IndexedRandom, SliceRandom, index::sample},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
-    agreement::Agreement,
+    agreement::{Agreement, wrong_is_nearer},
     prepared::{POOL, TrainQuery},
 };
 
@@ -55,6 +55,20 @@ pub struct Report {
     pub agreement: Option<Agreement>,
 }
 
+/// Where wrong labels are drawn from.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mistakes {
+    /// The best documents of the lexical ranking
+    Lexical,
+    /// The nearest documents of the pretrained encoder before training
+    Near,
+    /// Any documents
+    Random,
+}
+
 /// A simulated annotator, and how it errs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Simulation {
@@ -64,6 +78,7 @@ pub struct Simulation {
     /// How wrong labels keep together by query: the intraclass correlation of the labels beside the
     /// human one, from 0, where each is drawn for itself, to below 1.
     pub clustering: f64,
+    pub mistakes: Mistakes,
 }
 
 impl Annotator {
@@ -101,13 +116,14 @@ impl Simulation {
     ///
     /// The human label is found with the published recall. The other labels are as many as precision and
     /// average ask for, spread over the pool as evenly as chance does (binomially): a share of them is drawn
-    /// from the documents judged relevant that are not the human label, the rest from the lexical hard
-    /// negatives that are not judged relevant. A query that runs out of one takes the other.
+    /// from the documents judged relevant that are not the human label, the rest from a pool of
+    /// documents that are not judged relevant. A query that runs out of one takes the other.
     ///
     /// Where errors keep together, the share of a query is not that of all: the number of its
     /// relevant labels is beta-binomial.
     pub fn annotate<T>(
         &self,
+        documents: usize,
         queries: &[TrainQuery<T>],
         human: &[usize],
         rng: &mut StdRng,
@@ -118,6 +134,7 @@ impl Simulation {
         let chance = (others / POOL as f64).min(1.0);
 
         let mut lists = Vec::new();
+        let mut pools = Vec::new();
         let (mut found, mut relevant_others) = (0, 0);
         for (query, human) in queries.iter().zip(human) {
             let mut labels = Vec::new();
@@ -132,14 +149,16 @@ impl Simulation {
             let known = query.relevant.iter().copied();
             let known: Vec<usize> = known.filter(|document| document != human).collect();
             let wanted_wrong = others - relevant;
+            let pool = self.pool(documents, query, rng);
             // What one side lacks the other gives.
-            let right = (relevant + wanted_wrong.saturating_sub(query.pool.len())).min(known.len());
-            let wrong = (others - right).min(query.pool.len());
+            let right = (relevant + wanted_wrong.saturating_sub(pool.len())).min(known.len());
+            let wrong = (others - right).min(pool.len());
             labels.extend(known.choose_multiple(rng, right));
-            labels.extend(query.pool.choose_multiple(rng, wrong));
+            labels.extend(pool.choose_multiple(rng, wrong));
             relevant_others += right;
             labels.shuffle(rng);
             lists.push(labels);
+            pools.push(pool);
         }
 
         let count = queries.len() as f64;
@@ -155,9 +174,25 @@ impl Simulation {
             relevant_share_reached: relevant_others as f64 / (labels - f64::from(found)),
             correct: (relevant_others as f64 + f64::from(found)) / labels,
             unlabelled: lists.iter().filter(|list| list.is_empty()).count() as f64 / count,
-            agreement: Some(agreement(queries, &lists)),
+            agreement: Some(agreement(queries, &lists, &pools)),
         };
         (lists, report)
+    }
+
+    /// What wrong labels of a query are drawn from.
+    fn pool<T>(&self, documents: usize, query: &TrainQuery<T>, rng: &mut StdRng) -> Vec<usize> {
+        match self.mistakes {
+            Mistakes::Lexical => query.pool.clone(),
+            Mistakes::Near => query.near_pool(),
+            Mistakes::Random => {
+                let drawn = sample(rng, documents, documents.min(POOL + query.relevant.len()));
+                let drawn = drawn.into_iter();
+                let pool = drawn.filter(|document| {
+                    !query.relevant.contains(document) && !query.left_out.contains(document)
+                });
+                pool.take(POOL).collect()
+            }
+        }
     }
 
     /// How many of so many labels are relevant, by Pólya's urn: each label that is drawn makes its
@@ -175,24 +210,32 @@ impl Simulation {
     }
 }
 
-fn agreement<T>(queries: &[TrainQuery<T>], lists: &[Vec<usize>]) -> Agreement {
-    let queries = queries.iter().zip(lists).map(|(query, labels)| {
+fn agreement<T>(
+    queries: &[TrainQuery<T>],
+    lists: &[Vec<usize>],
+    pools: &[Vec<usize>],
+) -> Agreement {
+    let pairs = queries.iter().zip(lists).zip(pools);
+    let pairs = pairs.map(|((query, labels), pool)| {
         let drawn_from = |documents: &'_ [usize], relevant: bool| {
             let pairs = documents.iter();
             pairs
                 .map(|document| (relevant, labels.contains(document)))
                 .collect::<Vec<_>>()
         };
-        let [relevant, pool] = [(&query.relevant, true), (&query.pool, false)]
+        let [relevant, pool] = [(&query.relevant, true), (pool, false)]
             .map(|(documents, relevant)| drawn_from(documents, relevant));
         [relevant, pool].concat()
     });
-    Agreement::of(&queries.collect::<Vec<_>>())
+    Agreement {
+        wrong_is_nearer: wrong_is_nearer(queries.iter().zip(lists.iter().map(Vec::as_slice))),
+        ..Agreement::of(&pairs.collect::<Vec<_>>())
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{collections::BTreeSet, sync::Arc};
 
     use rand::SeedableRng;
 
@@ -206,6 +249,7 @@ mod tests {
             labels: Vec::new(),
             top: Vec::new(),
             pool: (100..130).collect(),
+            near: (0..200).rev().collect(),
             left_out: Vec::new(),
         };
         (0..20_000).map(query).collect()
@@ -216,6 +260,7 @@ mod tests {
             annotator,
             relevant_share,
             clustering: 0.0,
+            mistakes: Mistakes::Lexical,
         }
     }
 
@@ -225,7 +270,8 @@ mod tests {
         let human = vec![7; queries.len()];
         for annotator in Annotator::value_variants() {
             let mut rng = StdRng::seed_from_u64(1);
-            let (lists, report) = simulation(*annotator, 0.25).annotate(&queries, &human, &mut rng);
+            let (lists, report) =
+                simulation(*annotator, 0.25).annotate(500, &queries, &human, &mut rng);
             let (asked, reached) = (report.asked, report.reached);
             assert!((asked.recall - reached.recall).abs() < 0.01, "{report:?}");
             // The published triples are rounded, and agree with each other within that.
@@ -250,7 +296,7 @@ mod tests {
         let human = vec![0; queries.len()];
         let mut rng = StdRng::seed_from_u64(1);
         let annotator = simulation(Annotator::RelSelLlama, 1.0);
-        let (lists, report) = annotator.annotate(&queries, &human, &mut rng);
+        let (lists, report) = annotator.annotate(500, &queries, &human, &mut rng);
         for mut list in lists {
             let count = list.len();
             list.sort_unstable();
@@ -263,6 +309,28 @@ mod tests {
         assert!((agreement.recall - report.reached.recall).abs() < 1e-12);
         assert_eq!(agreement.judged, 31 * queries.len());
         assert!(report.reached.average > 13.0, "{report:?}");
+    }
+
+    #[test]
+    fn mistakes_are_drawn_from_what_was_asked() {
+        let queries = queries(40);
+        let human = vec![7; queries.len()];
+        for (mistakes, documents, nearer) in [
+            (Mistakes::Lexical, 100..130, 1.0),
+            (Mistakes::Near, 170..200, 1.0),
+            (Mistakes::Random, 40..500, 160.0 / 460.0),
+        ] {
+            let simulation = Simulation {
+                mistakes,
+                ..simulation(Annotator::RelSelLlama, 0.5)
+            };
+            let mut rng = StdRng::seed_from_u64(1);
+            let (lists, report) = simulation.annotate(500, &queries, &human, &mut rng);
+            let wrong: BTreeSet<usize> = lists.into_iter().flatten().filter(|d| *d >= 40).collect();
+            assert_eq!(wrong, documents.collect(), "{mistakes:?}");
+            let found = report.agreement.unwrap().wrong_is_nearer.unwrap();
+            assert!((found - nearer).abs() < 0.01, "{mistakes:?}: {found}");
+        }
     }
 
     /// The variance of a beta-binomial count is that of a binomial one times

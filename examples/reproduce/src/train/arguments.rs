@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use clap::Args;
 
 use super::{
-    annotator::{Annotator, Simulation},
+    annotator::{Annotator, Mistakes, Simulation},
     batch::GroupSize,
     cell::{Cell, Setting},
     labels::Regime,
@@ -82,6 +82,9 @@ pub struct Arguments {
     /// labels beside the human one
     #[arg(long, value_delimiter = ',', default_value = "0")]
     clusterings: Vec<f64>,
+    /// Where an annotator's wrong labels are drawn from
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "lexical")]
+    mistakes: Vec<Mistakes>,
     #[arg(long, value_delimiter = ',', default_value = "4")]
     max_positives: Vec<usize>,
     /// What cosines are divided by
@@ -175,6 +178,9 @@ impl Arguments {
         {
             return Err("--relevant-shares must lie between 0 and 1".into());
         }
+        if self.mistakes.contains(&Mistakes::Near) && !self.is_pretrained() {
+            return Err("--mistakes near needs a pretrained encoder: give --encoder".into());
+        }
         if !self
             .clusterings
             .iter()
@@ -226,6 +232,12 @@ impl Arguments {
     /// Whether the pretrained encoder itself is trained.
     pub fn trains_transformer(&self) -> bool {
         self.is_pretrained() && self.pretrained.adapter.is_none()
+    }
+
+    /// Whether the encoder as it is ranks for the train queries. A transformer takes minutes for it.
+    pub fn ranks_before_training(&self) -> bool {
+        let asked = self.pretrained.adapter.is_some() || self.mistakes.contains(&Mistakes::Near);
+        self.is_pretrained() && asked
     }
 
     pub fn learning_rate(&self) -> f64 {
@@ -330,23 +342,28 @@ impl Arguments {
         let mut simulations = Vec::new();
         for &annotator in &self.annotators {
             for &relevant_share in &self.relevant_shares {
-                let clusterings = self.clusterings.iter();
-                simulations.extend(clusterings.map(|&clustering| Simulation {
-                    annotator,
-                    relevant_share,
-                    clustering,
-                }));
+                for &clustering in &self.clusterings {
+                    let mistakes = self.mistakes.iter();
+                    simulations.extend(mistakes.map(|&mistakes| Simulation {
+                        annotator,
+                        relevant_share,
+                        clustering,
+                        mistakes,
+                    }));
+                }
             }
         }
         for simulation in simulations {
             let simulation = asked.then_some(simulation);
             let clustering = simulation.map(|one| one.clustering);
+            let mistakes = simulation.map(|one| one.mistakes);
             for &max_positives in &self.max_positives {
                 for &temperature in &self.temperatures {
                     settings.push(Setting {
                         annotator: simulation.map(|one| one.annotator),
                         relevant_share: simulation.map(|one| one.relevant_share),
                         clustering: clustering.filter(|clustering| *clustering > 0.0),
+                        mistakes: mistakes.filter(|mistakes| *mistakes != Mistakes::Lexical),
                         max_positives: (regime != Regime::Human).then_some(max_positives),
                         temperature,
                         learning_rate: None,

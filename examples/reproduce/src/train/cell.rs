@@ -6,7 +6,7 @@ use retrieval::Metrics;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    annotator::{Annotator, Report, Simulation},
+    annotator::{Annotator, Mistakes, Report, Simulation},
     labels::Regime,
     pulls::Pulls,
 };
@@ -35,6 +35,9 @@ pub struct Setting {
     /// How the annotator's wrong labels keep together by query; `None` if they do not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clustering: Option<f64>,
+    /// Where its wrong labels are drawn from; `None` is the lexical ranking.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mistakes: Option<Mistakes>,
     pub max_positives: Option<usize>,
     pub temperature: f64,
     /// `None` is that of the folder, as with the epochs.
@@ -93,6 +96,7 @@ impl Setting {
             annotator,
             relevant_share,
             clustering: self.clustering.unwrap_or(0.0),
+            mistakes: self.mistakes.unwrap_or(Mistakes::Lexical),
         })
     }
 
@@ -104,6 +108,7 @@ impl Setting {
         fits(self.annotator, other.annotator)
             && fits(self.relevant_share, other.relevant_share)
             && fits(self.clustering, other.clustering)
+            && fits(self.mistakes, other.mistakes)
             && fits(self.max_positives, other.max_positives)
             && self.temperature == other.temperature
             && self.learning_rate == other.learning_rate
@@ -117,6 +122,7 @@ impl Cell {
             annotator,
             relevant_share,
             clustering,
+            mistakes,
             max_positives,
             temperature,
             learning_rate,
@@ -126,6 +132,7 @@ impl Cell {
         parts.extend(annotator.map(|annotator| key(&annotator)));
         parts.extend(relevant_share.map(|share| format!("share{share}")));
         parts.extend(clustering.map(|clustering| format!("clustering{clustering}")));
+        parts.extend(mistakes.map(|mistakes| key(&mistakes)));
         parts.extend(max_positives.map(|count| format!("max{count}")));
         parts.push(format!("t{temperature}"));
         parts.extend(learning_rate.map(|rate| format!("lr{rate}")));

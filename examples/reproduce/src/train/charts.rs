@@ -56,6 +56,7 @@ fn file_name(setting: &Setting) -> String {
             .clustering
             .map(|clustering| format!("clustering{clustering}")),
     );
+    parts.extend(setting.mistakes.map(|mistakes| key(&mistakes)));
     parts.extend(setting.max_positives.map(|count| format!("max{count}")));
     parts.push(format!("t{}", setting.temperature));
     parts.join("_").replace('.', "p")
@@ -322,6 +323,7 @@ mod tests {
             annotator: None,
             relevant_share: Some(0.5),
             clustering: None,
+            mistakes: None,
             max_positives: Some(4),
             temperature: 0.05,
             learning_rate: None,

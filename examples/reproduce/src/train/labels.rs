@@ -104,7 +104,8 @@ pub fn phases<T>(
         .filter_map(|query| query.relevant.choose(&mut rng).copied())
         .collect();
     let human_lists = || human.iter().map(|label| vec![*label]).collect::<Vec<_>>();
-    let annotated = simulation.map(|simulation| simulation.annotate(queries, &human, &mut rng));
+    let annotated = simulation
+        .map(|simulation| simulation.annotate(prepared.corpus.len(), queries, &human, &mut rng));
     let (llm, report) = annotated.unzip();
     let llm = llm.unwrap_or_default();
 
@@ -203,6 +204,7 @@ mod tests {
             labels: vec![(4, 1), (5, 3), (6, 1), (7, 2), (8, 1)],
             top: Vec::new(),
             pool: Vec::new(),
+            near: Vec::new(),
             left_out: Vec::new(),
         };
         let lists = (0..20).map(|seed| best_first(&query, &mut StdRng::seed_from_u64(seed)));

@@ -149,10 +149,14 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
         let files: Vec<_> = files
             .map(|path| tevatron::File::check(path))
             .collect::<Result<_, _>>()?;
-        let queries = match files.is_empty() {
+        let mut queries = match files.is_empty() {
             true => collections[0].train_queries(&source)?,
             false => Vec::new(),
         };
+        if args.ranks_before_training() {
+            let encoder = source.create(0, &device)?;
+            collections[0].rank_before_training(&encoder, &mut queries)?;
+        }
         Ok(Self {
             args,
             source,

@@ -3,11 +3,11 @@
 use std::{path::Path, sync::Arc};
 
 use rayon::prelude::*;
-use retrieval::{Collection, Document, Query};
+use retrieval::{Collection, Document, Query, search};
 
 use super::{left_out::LeftOut, lexical::Index, source::Passage};
 use crate::{
-    encoder::{Reads, Role},
+    encoder::{Encoder, Reads, Role},
     output::named,
 };
 
@@ -59,6 +59,8 @@ pub struct TrainQuery<T> {
     pub top: Vec<usize>,
     /// The best ones that are not judged relevant.
     pub pool: Vec<usize>,
+    /// The best documents of the pretrained encoder before any training; empty if there is none.
+    pub near: Vec<usize>,
     /// Documents that are not candidates of the query.
     pub left_out: Vec<usize>,
 }
@@ -72,8 +74,18 @@ impl<T> Clone for TrainQuery<T> {
             labels: self.labels.clone(),
             top: self.top.clone(),
             pool: self.pool.clone(),
+            near: self.near.clone(),
             left_out: self.left_out.clone(),
         }
+    }
+}
+
+impl<T> TrainQuery<T> {
+    /// The best documents of the pretrained encoder that are not judged relevant.
+    pub fn near_pool(&self) -> Vec<usize> {
+        let near = self.near.iter();
+        let near = near.filter(|document| !self.relevant.contains(document));
+        near.take(POOL).copied().collect()
     }
 }
 
@@ -177,6 +189,33 @@ impl<T: Send + Sync> Prepared<T> {
     }
 }
 
+impl<T> Prepared<T> {
+    /// Gives each query its best documents by an encoder that is not trained yet.
+    pub fn rank_before_training<E: Encoder<Text = T>>(
+        &self,
+        encoder: &E,
+        queries: &mut [TrainQuery<T>],
+    ) -> Result<(), String> {
+        if queries.is_empty() {
+            return Ok(());
+        }
+        let texts: Vec<&T> = queries.iter().map(|query| query.text.as_ref()).collect();
+        let documents: Vec<&T> = self.ranked.iter().map(AsRef::as_ref).collect();
+        let rankings = search(
+            encoder.encode(&texts, Role::Query),
+            encoder.encode(&documents, Role::Document),
+            &self.corpus,
+        )?;
+        for (query, ranking) in queries.iter_mut().zip(rankings) {
+            let documents = ranking.into_iter().map(|(document, _)| document);
+            query.near = documents
+                .filter(|document| !query.left_out.contains(document))
+                .collect();
+        }
+        Ok(())
+    }
+}
+
 /// Makes grades below the cut 0, and those from it 1 and above. Returns whether there are any.
 fn cut(queries: &mut [Query], cut: i32) -> bool {
     let judgements = queries.iter_mut().flat_map(|query| &mut query.judgements);
@@ -221,6 +260,7 @@ fn train_query<T, S: Reads<T>>(
         top: ranking.into_iter().take(POOL).collect(),
         relevant,
         labels: Vec::new(),
+        near: Vec::new(),
         left_out,
     }))
 }

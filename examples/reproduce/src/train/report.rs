@@ -350,6 +350,7 @@ mod tests {
                     annotator: asked.then_some(Annotator::UtilSelQwen),
                     relevant_share: asked.then_some(0.5),
                     clustering: None,
+                    mistakes: None,
                     max_positives: asked.then_some(4),
                     temperature: 0.05,
                     learning_rate: None,

@@ -380,6 +380,7 @@ mod tests {
                 annotator: None,
                 relevant_share: None,
                 clustering: None,
+                mistakes: None,
                 max_positives: None,
                 temperature: 1.0,
                 learning_rate: None,
