@@ -159,17 +159,16 @@ impl<S: EncoderSource> Study<'_, S> {
                 let tried = self.plan.points.iter().map(|&point| {
                     let evaluation = |seed: &u64| {
                         let cell = condition.cell(objective, point, *seed);
-                        let mut outcome = outcome(&self.choice_job(part, cell))?;
-                        Ok(outcome.collections.swap_remove(0))
+                        let outcome = outcome(&self.choice_job(part, cell))?;
+                        let first = outcome.collections.first();
+                        let first = first.filter(|_| outcome.diverged.is_none());
+                        let values =
+                            first.map(|one| of_queries([one].into_iter(), |of| of.ndcg_10));
+                        Ok((*seed, values))
                     };
                     let evaluations = seeds.iter().map(evaluation);
                     let evaluations = evaluations.collect::<Result<Vec<_>, String>>()?;
-                    let values = evaluations.iter().map(|one| one.mean.ndcg_10);
-                    Ok(Tried {
-                        point,
-                        ndcg_10: values.collect(),
-                        of_queries: of_queries(evaluations.iter(), |one| one.ndcg_10),
-                    })
+                    Ok(Tried::new(point, part.held_out.queries.len(), &evaluations))
                 });
                 let tried = tried.collect::<Result<_, String>>()?;
                 choices.push(Choice::new(part.name.clone(), condition, objective, tried)?);
@@ -182,6 +181,7 @@ impl<S: EncoderSource> Study<'_, S> {
         Job {
             out: &part.choice,
             rankings: false,
+            may_diverge: true,
             ..self.job(cell, part, &part.kept, &part.held_out)
         }
     }
@@ -203,6 +203,7 @@ impl<S: EncoderSource> Study<'_, S> {
             queries,
             tested: vec![(self.collection(), tested)],
             rankings: !self.args.no_rankings,
+            may_diverge: false,
         }
     }
 
@@ -264,7 +265,8 @@ impl<S: EncoderSource> Study<'_, S> {
         let Experiment { source, device, .. } = &self.experiment;
         let encoder = source.create(self.plan.seeds[0], device)?;
         let parts = self.parts.iter().map(|part| {
-            let measured = Measured::new(&encoder, self.collection(), &part.test)?;
+            let measured = Measured::new(&encoder, self.collection(), &part.test);
+            let measured = measured.map_err(|failure| failure.to_string())?;
             Ok(measured.evaluation)
         });
         Ok(Some(union(parts.collect::<Result<_, String>>()?)))
@@ -272,7 +274,7 @@ impl<S: EncoderSource> Study<'_, S> {
 }
 
 fn outcome<T>(job: &Job<T>) -> Result<Outcome, String> {
-    let outcome = job.cell.finished(job.out)?;
+    let outcome = job.finished()?;
     outcome.ok_or_else(|| format!("{}: is not finished", job.folder().display()))
 }
 

@@ -73,6 +73,13 @@ impl Results<'_> {
         choices.collect()
     }
 
+    /// Whether a training of its choice did.
+    fn diverged(&self, last: &Last) -> bool {
+        let choices = self.choices_of(last).into_iter();
+        let mut tried = choices.flat_map(|choice| &choice.tried);
+        tried.any(|tried| !tried.diverged.is_empty())
+    }
+
     /// The name of a condition, with the share of right labels that its trainings had.
     pub fn short_title(&self, condition: Condition) -> String {
         condition.short_name() + &self.right(condition)
@@ -160,7 +167,12 @@ impl Results<'_> {
         *text += "\nThe choice: nDCG@10 of the held-out train queries by temperature";
         *text += if rate { ", learning rate" } else { "" };
         *text += if epochs { ", epochs" } else { "" };
-        *text += "; mean over seeds. The chosen is bold.\n\n| objective | fold |";
+        *text += "; mean over seeds. The chosen is bold.";
+        let mut lasts = self.under(condition);
+        if lasts.any(|last| self.diverged(last)) {
+            *text += " A point where a training diverged is not chosen.";
+        }
+        *text += "\n\n| objective | fold |";
         for point in &points {
             let _ = write!(text, " {}", point.temperature);
             let _ = match rate {
@@ -180,9 +192,12 @@ impl Results<'_> {
                 let _ = write!(text, "| {} | {fold} |", last.objective.name());
                 for tried in &choice.tried {
                     let value = mean(&tried.ndcg_10);
+                    let (seeds, diverged) = (tried.ndcg_10.len(), tried.diverged.len());
                     let _ = match tried.point == choice.chosen {
                         true => write!(text, " **{value:.4}** |"),
-                        false => write!(text, " {value:.4} |"),
+                        false if diverged == 0 => write!(text, " {value:.4} |"),
+                        false if diverged == seeds => write!(text, " diverged |"),
+                        false => write!(text, " diverged, {diverged} of {seeds} seeds |"),
                     };
                 }
                 *text += "\n";
@@ -344,7 +359,9 @@ impl Results<'_> {
 
     fn sensitivity(&self, text: &mut String, condition: Condition) {
         let mut lines = String::new();
+        let mut diverged = false;
         for (last, area) in self.areas(condition) {
+            diverged |= self.diverged(last);
             let curve = by_temperature(&self.choices_of(last));
             if let Some(found) = sensitivity(&curve) {
                 let _ = write!(lines, "| {} |", last.objective.name());
@@ -360,8 +377,12 @@ impl Results<'_> {
                 worst temperature; means over seeds with their 95% interval. Last, the \
                 difference of that mean from LSEPair's, with an interval by the bootstrap over \
                 the held-out queries, at a level that makes all of this table's hold together \
-                with 95%; * leaves 0 out.\n\n\
-                | objective | mean | worst | from LSEPair |\n|---|---|---|---|\n";
+                with 95%; * leaves 0 out.";
+            *text += match diverged {
+                true => " A training that diverged counts as 0.",
+                false => "",
+            };
+            *text += "\n\n| objective | mean | worst | from LSEPair |\n|---|---|---|---|\n";
             *text += &lines;
         }
     }

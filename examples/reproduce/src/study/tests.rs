@@ -187,16 +187,9 @@ fn a_study_is_resumed_and_may_grow() {
 #[test]
 fn folds_are_chosen_and_tested_each_for_itself() {
     let setup = Setup::new("study-folds");
-    let model = setup.path("model").display().to_string();
-    let embeddings = setup.path("embeddings").display().to_string();
-    let more = [
-        "--encoder",
-        &model,
-        "--adapter",
-        "--embeddings",
-        &embeddings,
-    ];
-    let more = [&more[..], &["--folds", "3"]].concat();
+    let adapter = adapter(&setup);
+    let adapter: Vec<&str> = adapter.iter().map(String::as_str).collect();
+    let more = [&adapter[..], &["--folds", "3"]].concat();
     let out = study(&setup, "out", &more).unwrap();
     let results = json(&out.join("results.json"));
     assert_eq!(results["choices"].as_array().unwrap().len(), 3 * 2);
@@ -361,6 +354,73 @@ fn learning_rates_and_epochs_are_chosen_as_well() {
         chosen["learning_rate"].as_f64()
     );
     assert_eq!(last.epochs.len() as u64, chosen["epochs"].as_u64().unwrap());
+}
+
+/// Arguments of an adapter on the tiny encoder.
+fn adapter(setup: &Setup) -> [String; 5] {
+    let [model, embeddings] = ["model", "embeddings"].map(|name| setup.path(name));
+    let [model, embeddings] = [model, embeddings].map(|path| path.display().to_string());
+    let options = [
+        "--encoder",
+        &model,
+        "--adapter",
+        "--embeddings",
+        &embeddings,
+    ];
+    options.map(String::from)
+}
+
+#[test]
+fn a_training_that_diverges_is_not_chosen_and_stops_nothing() {
+    for encoder in ["bag", "adapter"] {
+        let setup = Setup::new(&format!("study-diverges-{encoder}"));
+        let adapter = adapter(&setup);
+        let adapter = adapter.iter().map(String::as_str).collect();
+        let encoder = if encoder == "bag" { vec![] } else { adapter };
+        let rates = ["--learning-rates", "1e39,0.001"];
+        let more = [&encoder[..], &rates].concat();
+        let out = study(&setup, "out", &more).unwrap();
+        for choice in choices(&out).as_array().unwrap() {
+            assert_eq!(choice["chosen"]["learning_rate"], 0.001);
+            for tried in choice["tried"].as_array().unwrap() {
+                let diverged = tried["learning_rate"] == 1e39;
+                let seeds = diverged.then(|| Value::from(vec![1]));
+                assert_eq!(tried.get("diverged"), seeds.as_ref());
+                assert_eq!(tried["ndcg_10"][0] == 0.0, diverged);
+            }
+        }
+        let tables = || fs::read_to_string(out.join("tables.md")).unwrap();
+        let before = tables();
+        assert!(before.contains("| LSEPair |  | diverged | "), "{before}");
+        assert!(before.contains("diverged is not chosen."), "{before}");
+        verify::run(&verify::Arguments { out: out.clone() }).unwrap();
+
+        let choice = out.join("choice");
+        let written = || {
+            let outcomes = all(&choice).unwrap().into_iter();
+            let diverged = outcomes.filter(|outcome| outcome.diverged.is_some());
+            let files = diverged.map(|one| one.cell.folder(&choice).join("metrics.json"));
+            let times = files.map(|file| file.metadata().unwrap().modified().unwrap());
+            times.collect::<Vec<_>>()
+        };
+        let times = written();
+        assert_eq!(times.len(), 4);
+        study(&setup, "out", &more).unwrap();
+        assert_eq!(written(), times);
+        assert_eq!(tables(), before);
+    }
+}
+
+#[test]
+fn a_study_where_everything_diverges_is_named() {
+    let setup = Setup::new("study-all-diverge");
+    let more = ["--learning-rates", "1e39"];
+    for _ in 0..2 {
+        let error = study(&setup, "out", &more).unwrap_err();
+        let expected = "LSEPair (labels: LLM (simulated) UtilSel, Qwen2.5-32B, share 0.7, \
+                        at most 4 positives): every point of the choice diverged";
+        assert!(error.starts_with(expected), "{error}");
+    }
 }
 
 #[test]

@@ -60,6 +60,9 @@ pub struct Outcome {
     pub evaluations: Vec<StepEvaluation>,
     /// The first is the collection that was trained on.
     pub collections: Vec<Evaluation>,
+    /// How it diverged, if it did: it has no collections then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diverged: Option<String>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use retrieval::{Document, Metrics, Ranking, search, write_run};
 
 use super::{
     cell::Evaluation,
+    failure::Failure,
     prepared::{Prepared, Tested},
 };
 use crate::{
@@ -26,14 +27,16 @@ impl Measured {
         encoder: &E,
         prepared: &Prepared<E::Text>,
         tested: &Tested<E::Text>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Failure> {
         let queries: Vec<&E::Text> = tested.texts.iter().map(AsRef::as_ref).collect();
         let documents: Vec<&E::Text> = prepared.ranked.iter().map(AsRef::as_ref).collect();
         let mut rankings = search(
             encoder.encode(&queries, Role::Query),
             encoder.encode(&documents, Role::Document),
             &prepared.corpus,
-        )?;
+        )
+        // The one error of a search: a score is not finite.
+        .map_err(Failure::Diverged)?;
         let queries = &tested.queries;
         tested.left_out.remove_from(queries, &mut rankings);
         let of_queries: Vec<Metrics> = queries

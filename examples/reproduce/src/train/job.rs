@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    cell::Cell,
+    cell::{Cell, Outcome},
     prepared::{Prepared, Tested, TrainQuery},
 };
 
@@ -16,6 +16,8 @@ pub struct Job<'a, T> {
     pub tested: Vec<(&'a Prepared<T>, &'a Tested<T>)>,
     /// Whether the rankings are written beside the metrics.
     pub rankings: bool,
+    /// Whether a training that diverges is finished, and not failed.
+    pub may_diverge: bool,
 }
 
 impl<T> Clone for Job<'_, T> {
@@ -30,5 +32,11 @@ impl<T> Clone for Job<'_, T> {
 impl<T> Job<'_, T> {
     pub fn folder(&self) -> PathBuf {
         self.cell.folder(self.out)
+    }
+
+    /// The outcome, if this job is finished.
+    pub fn finished(&self) -> Result<Option<Outcome>, String> {
+        let outcome = self.cell.finished(self.out)?;
+        Ok(outcome.filter(|outcome| self.may_diverge || outcome.diverged.is_none()))
     }
 }

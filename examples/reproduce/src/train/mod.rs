@@ -10,6 +10,7 @@ pub mod cell;
 pub mod charts;
 mod checkpoint;
 pub mod evaluation;
+mod failure;
 pub mod job;
 pub mod labels;
 pub mod left_out;
@@ -45,6 +46,7 @@ use batch::GroupSize;
 use cell::{Cell, Epoch, StepEvaluation};
 use checkpoint::Checkpoints;
 use evaluation::{Measured, write_qrels};
+use failure::Failure;
 use job::Job;
 use labels::{Phase, phases};
 use prepared::{Prepared, Tested, TrainQuery};
@@ -186,6 +188,7 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
                 .map(|one| (one, &one.test))
                 .collect(),
             rankings: true,
+            may_diverge: false,
         });
         let failed = self.run_jobs(&jobs.collect::<Vec<_>>());
         let outcomes = all(out)?;
@@ -236,7 +239,7 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
     pub fn run_jobs(&self, jobs: &[Job<TextOf<S>>]) -> Result<(), String> {
         let mut unfinished = Vec::new();
         for job in jobs {
-            let finished = job.cell.finished(job.out)?.is_some();
+            let finished = job.finished()?.is_some();
             let saves = self.args.pretrained.save_model;
             if finished && saves && !model_folder(&job.folder()).exists() {
                 return Err(format!(
@@ -279,14 +282,18 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
                     Ok(End::Finished(outcome)) => {
                         // Before `suspend`, which holds the bar's lock.
                         let left = seconds_left(&bar);
+                        let result = match &outcome.diverged {
+                            Some(how) => format!("diverged, {how}"),
+                            None => {
+                                format!("nDCG@10 {:.4}", outcome.collections[0].mean.ndcg_10)
+                            }
+                        };
                         bar.suspend(|| {
                             println!(
-                                "[{done}/{}] {}: nDCG@10 {:.4}, {:.1} s, about {:.0} s left",
+                                "[{done}/{}] {}: {result}, {:.1} s, about {left:.0} s left",
                                 jobs.len(),
                                 cell.name(),
-                                outcome.collections[0].mean.ndcg_10,
                                 outcome.seconds,
-                                left
                             )
                         });
                     }
@@ -355,6 +362,28 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
 
     fn run_job(&self, job: &Job<TextOf<S>>, bar: &ProgressBar) -> Result<End, String> {
         let start = Instant::now();
+        let diverged = match self.train(job, bar) {
+            Err(Failure::Diverged(how)) if job.may_diverge => how,
+            end => return end.map_err(|failure| failure.to_string()),
+        };
+        let folder = job.folder();
+        named(&folder, std::fs::create_dir_all(&folder))?;
+        let outcome = Outcome {
+            cell: job.cell,
+            simulated_annotator: None,
+            seconds: start.elapsed().as_secs_f64(),
+            epochs: Vec::new(),
+            evaluations: Vec::new(),
+            collections: Vec::new(),
+            diverged: Some(diverged),
+        };
+        outcome.write(job.out)?;
+        Checkpoints::of(&folder).remove()?;
+        Ok(End::Finished(Box::new(outcome)))
+    }
+
+    fn train(&self, job: &Job<TextOf<S>>, bar: &ProgressBar) -> Result<End, Failure> {
+        let start = Instant::now();
         let (args, cell) = (self.args, &job.cell);
         let (phases, simulated_annotator) = self.phases(job);
         let folder = job.folder();
@@ -417,6 +446,7 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
             epochs: history.epochs,
             evaluations: history.evaluations,
             collections,
+            diverged: None,
         };
         outcome.write(job.out)?;
         training.checkpoints.remove()?;
@@ -446,7 +476,7 @@ impl<E: Encoder> Observer<E> for Watch<'_, E::Text> {
         self.bar.inc(count as u64);
     }
 
-    fn evaluate(&self, encoder: &E) -> Result<f64, String> {
+    fn evaluate(&self, encoder: &E) -> Result<f64, Failure> {
         let measured = Measured::new(encoder, self.tested.0, self.tested.1)?;
         let ndcg_10 = measured.evaluation.mean.ndcg_10;
         self.last.replace(Some(measured));
@@ -603,6 +633,17 @@ mod tests {
             let difference = outcome.epochs[0].loss - outcomes[0].epochs[0].loss;
             assert!(difference.abs() < 1e-4, "{}", outcome.cell.name());
         }
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+
+    #[test]
+    fn a_training_that_diverges_fails() {
+        let out = folder("diverges");
+        let more = ["--epochs", "1", "--seeds", "1", "--regimes", "human"];
+        let more = [&more[..], &["--objectives", "lse-pair", "--lr", "1e39"]].concat();
+        let error = run(&arguments(&out, &more)).unwrap_err();
+        assert!(error.contains("try a lower --lr"), "{error}");
+        assert!(all(&out).unwrap().is_empty());
         std::fs::remove_dir_all(&out).unwrap();
     }
 

@@ -372,6 +372,7 @@ mod tests {
                 queries: vec!["q1".into(), "q2".into()],
                 of_queries: values.map(metrics).to_vec(),
             }],
+            diverged: None,
         }
     }
 

@@ -11,6 +11,7 @@ use super::{
     batch::{Batch, GroupSize, Groups},
     cell::{Cell, Epoch, StepEvaluation},
     checkpoint::{Checkpoints, History},
+    failure::Failure,
     labels::Phase,
     pulls::Pulls,
     source::Example,
@@ -57,7 +58,7 @@ pub trait Observer<E> {
     fn queries(&self, count: usize);
 
     /// nDCG@10 of an encoder.
-    fn evaluate(&self, encoder: &E) -> Result<f64, String>;
+    fn evaluate(&self, encoder: &E) -> Result<f64, Failure>;
 
     fn epoch(&self, number: usize, epoch: &Epoch);
 
@@ -79,7 +80,7 @@ impl<T: Send + Sync> Training<'_, T> {
         &self,
         source: &S,
         observer: &impl Observer<S::Encoder>,
-    ) -> Result<Trained<S::Encoder>, String> {
+    ) -> Result<Trained<S::Encoder>, Failure> {
         let start = Instant::now();
         let hyper = &self.hyper;
         // Every objective starts from the same weights and meets the queries in the same order.
@@ -178,7 +179,7 @@ impl<T: Send + Sync> Training<'_, T> {
         encoder: &mut E,
         step: &[(Batch<T>, u64)],
         pulls: &mut Pulls,
-    ) -> Result<f64, String> {
+    ) -> Result<f64, Failure> {
         let Cell {
             objective, setting, ..
         } = self.cell;
@@ -205,9 +206,7 @@ impl<T: Send + Sync> Training<'_, T> {
             };
             let loss = encoder.learn(&queries, &documents, *seed, loss)? / share;
             if !loss.is_finite() {
-                return Err(format!(
-                    "the loss is {loss}: try a lower --lr or a higher --temperatures"
-                ));
+                return Err(Failure::Diverged(format!("the loss is {loss}")));
             }
             sum += loss * batch.queries.len() as f64;
         }
@@ -219,7 +218,7 @@ impl<T: Send + Sync> Training<'_, T> {
         encoder: &E,
         history: &mut History,
         observer: &impl Observer<E>,
-    ) -> Result<Epoch, String> {
+    ) -> Result<Epoch, Failure> {
         let measured = history.evaluations.last();
         let measured = measured.filter(|last| last.step == history.steps);
         let ndcg_10 = match (self.events.evaluate_epochs, measured) {
@@ -347,7 +346,7 @@ mod tests {
     impl<E> Observer<E> for Nobody {
         fn queries(&self, _: usize) {}
 
-        fn evaluate(&self, _: &E) -> Result<f64, String> {
+        fn evaluate(&self, _: &E) -> Result<f64, Failure> {
             unreachable!("nothing is evaluated")
         }
 
