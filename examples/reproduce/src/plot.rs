@@ -71,7 +71,7 @@ impl Content {
 }
 
 /// Okabe and Ito's colours, which colour-blind readers can tell apart.
-const PALETTE: [RGBColor; 21] = [
+const PALETTE: [RGBColor; 22] = [
     RGBColor(0, 0, 0),
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
@@ -95,7 +95,12 @@ const PALETTE: [RGBColor; 21] = [
     RGBColor(220, 20, 60),
     RGBColor(70, 130, 180),
     RGBColor(210, 180, 60),
+    // And one for what is not trained.
+    RGBColor(205, 205, 205),
 ];
+
+/// The colour of an untrained encoder.
+pub const UNTRAINED: usize = PALETTE.len() - 1;
 
 const PANEL: (u32, u32) = (520, 360);
 const LEGEND_LINE: i32 = 26;

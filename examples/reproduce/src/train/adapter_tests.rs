@@ -9,6 +9,8 @@ use clap::ValueEnum;
 
 use super::{
     cell::{Outcome, all},
+    diagnosis::{Diagnosis, SHOWN},
+    labels::Regime,
     report::METRICS,
     transformer_tests::{ONE, Setup, losses, results},
 };
@@ -90,6 +92,54 @@ fn training_improves_what_is_trained_on() {
         let after = ndcg_10(&out);
         assert!(after > before + 0.05, "{shape}: {before} {after}");
     }
+}
+
+#[test]
+fn labels_of_an_annotator_are_diagnosed_where_it_is_asked_for() {
+    let setup = Setup::new("adapter-diagnosis");
+    let regimes = ["--regimes", "human,llm,merged,curriculum,all"];
+    let more = [&regimes[..], &["--objectives", "lse-pair", "--epochs"]].concat();
+    let run = |out: &str, epochs: &str, pulls: &[&str]| {
+        let more = [&more[..], &[epochs], pulls].concat();
+        let out = setup.adapt(out, &more).unwrap();
+        (all(&out).unwrap(), out)
+    };
+    let (outcomes, out) = run("trained", "5", &["--pulls"]);
+    for Outcome {
+        cell, diagnosis, ..
+    } in outcomes
+    {
+        assert_eq!(diagnosis.is_some(), cell.regime.asks_an_annotator());
+        let Some(Diagnosis { before, after }) = diagnosis else {
+            continue;
+        };
+        assert_ne!(before, after, "{}", cell.name());
+        for (_, place) in SHOWN {
+            assert_eq!(place(&before).documents, place(&after).documents);
+        }
+        // Three relevant documents a query, labelled or not.
+        let relevant = [before.right, before.unlabelled].map(|split| split.all.documents);
+        assert_eq!(relevant.iter().sum::<usize>(), 3 * before.queries);
+    }
+    let tables = fs::read_to_string(out.join("tables.md")).unwrap();
+    for row in [
+        "| merged (simulated) | untrained | ",
+        "| queries, documents | 14 |",
+    ] {
+        assert!(tables.contains(row), "{tables}");
+    }
+    let figures = fs::read_dir(out.join("figures")).unwrap();
+    let mut names = figures.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(names.any(|name| name.starts_with("diagnosis_") && name.ends_with(".png")));
+
+    let (outcomes, _) = run("untrained", "0", &["--pulls"]);
+    let llm = outcomes
+        .iter()
+        .find(|outcome| outcome.cell.regime == Regime::Llm);
+    let Diagnosis { before, after } = llm.unwrap().diagnosis.unwrap();
+    assert_eq!(before, after);
+    let (outcomes, _) = run("without", "1", &[]);
+    assert!(outcomes.iter().all(|outcome| outcome.diagnosis.is_none()));
 }
 
 #[test]

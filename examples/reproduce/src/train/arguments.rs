@@ -120,7 +120,8 @@ pub struct Arguments {
     /// Rank the test queries after every so many steps as well
     #[arg(long, value_name = "STEPS")]
     pub evaluate_every: Option<usize>,
-    /// Record what share of the gradient wrong labels get, epoch by epoch
+    /// Record what share of the gradient wrong labels get, epoch by epoch, and where the trained
+    /// encoder ranks an annotator's labels
     #[arg(long)]
     pub pulls: bool,
     /// Cells in training at a time, one thread each [default: the processor's threads; with

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     annotator::{Annotator, Mistakes, Report, Simulation},
+    diagnosis::Diagnosis,
     labels::Regime,
     pulls::Pulls,
 };
@@ -60,6 +61,9 @@ pub struct Outcome {
     pub evaluations: Vec<StepEvaluation>,
     /// The first is the collection that was trained on.
     pub collections: Vec<Evaluation>,
+    /// If it was asked for, and an annotator labelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<Diagnosis>,
     /// How it diverged, if it did: it has no collections then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diverged: Option<String>,

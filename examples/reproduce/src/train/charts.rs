@@ -4,15 +4,16 @@ use std::path::Path;
 
 use super::{
     cell::{Epoch, Outcome, Setting},
+    diagnosis::{Places, SHOWN},
     labels::Regime,
     pulls::Pulls,
-    report::{METRICS, collections, distinct, evaluations, settings, values},
+    report::{METRICS, collections, distinct, evaluations, places, settings, values},
     significance::interval,
 };
 use crate::{
     objective::Objective,
     output::{key, named},
-    plot::{Content, Panel, Point, Series, figure},
+    plot::{Content, Panel, Point, Series, UNTRAINED, figure},
 };
 
 pub fn write_all(out: &Path, outcomes: &[Outcome]) -> Result<(), String> {
@@ -32,6 +33,11 @@ pub fn write_all(out: &Path, outcomes: &[Outcome]) -> Result<(), String> {
         if !pulls.is_empty() {
             let path = folder.join(format!("pulls_{}", file_name(&setting)));
             figure(&path, 3, &pulls)?;
+        }
+        let diagnosis = diagnosis(outcomes, &setting);
+        if !diagnosis.is_empty() {
+            let path = folder.join(format!("diagnosis_{}", file_name(&setting)));
+            figure(&path, 3, &diagnosis)?;
         }
     }
     for what in VARIED {
@@ -168,6 +174,48 @@ fn pulls(outcomes: &[Outcome], setting: &Setting) -> Vec<Panel> {
     let panels = regimes.flat_map(|regime| (0..Pulls::KINDS.len()).map(move |kind| (regime, kind)));
     let panels = panels.map(|(regime, kind)| panel(regime, kind));
     panels.filter(|panel| panel.content.has_points()).collect()
+}
+
+/// Which documents are among the ten best of their train queries, before training and after it,
+/// where it was recorded.
+fn diagnosis(outcomes: &[Outcome], setting: &Setting) -> Vec<Panel> {
+    let mut regimes = regimes(outcomes);
+    regimes.retain(|regime| !places(outcomes, setting, *regime, None).is_empty());
+    if regimes.is_empty() {
+        return Vec::new();
+    }
+    let panel = |title: &str, y: &str, value: &dyn Fn(&Places) -> f64| {
+        let objectives = objectives(outcomes).into_iter().map(Some);
+        let series = std::iter::once(None).chain(objectives).map(|objective| {
+            let points = regimes.iter().map(|regime| {
+                let places = places(outcomes, setting, *regime, objective);
+                let values: Vec<f64> = places.iter().map(value).collect();
+                let (mean, half) = interval(&values);
+                (mean, half.unwrap_or(0.0))
+            });
+            Series {
+                name: objective.map_or("untrained", Objective::name).into(),
+                color: objective.map_or(UNTRAINED, Objective::color),
+                points: points.collect(),
+            }
+        });
+        Panel {
+            title: format!("{title}, 95% over seeds"),
+            x: "labels (simulated)".into(),
+            y: y.into(),
+            content: Content::Bars {
+                groups: regimes.iter().map(Regime::short_name).collect(),
+                series: series.collect(),
+            },
+        }
+    };
+    let kinds = SHOWN.iter().map(|(name, place)| {
+        let share = |places: &Places| place(places).top_10;
+        panel(name, "share among the ten best", &share)
+    });
+    let mut panels: Vec<Panel> = kinds.collect();
+    panels.push(panel("train queries", "nDCG@10", &|places| places.ndcg_10));
+    panels
 }
 
 /// The mean of curves over the epochs that all have, and its 95% interval.

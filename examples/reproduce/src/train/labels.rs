@@ -89,15 +89,24 @@ pub struct Phase<T> {
     pub redrawn: bool,
 }
 
+/// What a training learns from.
+pub struct Lessons<T> {
+    pub phases: Vec<Phase<T>>,
+    /// Of a simulated annotator.
+    pub report: Option<Report>,
+    /// The labels of an annotator, a list for each query; `None` without an annotator.
+    pub annotated: Option<Vec<Vec<usize>>>,
+}
+
 /// The labels are those of the seed, whatever the objective.
-pub fn phases<T>(
+pub fn lessons<T>(
     prepared: &Prepared<T>,
     queries: &[TrainQuery<T>],
     regime: Regime,
     simulation: Option<Simulation>,
     epochs: usize,
     seed: u64,
-) -> (Vec<Phase<T>>, Option<Report>) {
+) -> Lessons<T> {
     let mut rng = StdRng::seed_from_u64(seed);
     let human: Vec<usize> = queries
         .iter()
@@ -109,35 +118,42 @@ pub fn phases<T>(
     let (llm, report) = annotated.unzip();
     let llm = llm.unwrap_or_default();
 
-    let phase = |lists: Vec<Vec<usize>>, epochs| Phase {
-        source: Source::Memory(examples(prepared, queries, &lists)),
+    let phase = |lists: &[Vec<usize>], epochs| Phase {
+        source: Source::Memory(examples(prepared, queries, lists)),
         epochs,
         redrawn: regime == Regime::All,
     };
-    let phases = match regime {
-        Regime::Human => vec![phase(human_lists(), epochs)],
-        Regime::Llm => vec![phase(llm, epochs)],
-        Regime::Merged => vec![phase(merged(&human, &llm), epochs)],
+    let last = match regime {
+        Regime::Curriculum => Some(human_lists()),
+        Regime::CurriculumAll => Some(merged(&human, &llm)),
+        _ => None,
+    };
+    let lists = match regime {
+        Regime::Human => human_lists(),
+        Regime::Llm | Regime::Curriculum | Regime::CurriculumAll => llm,
+        Regime::Merged => merged(&human, &llm),
         Regime::MergedAnyOrder => {
             let mut lists = merged(&human, &llm);
             lists.iter_mut().for_each(|list| list.shuffle(&mut rng));
-            vec![phase(lists, epochs)]
-        }
-        Regime::Curriculum => vec![phase(llm, epochs), phase(human_lists(), 1)],
-        Regime::CurriculumAll => {
-            let both = merged(&human, &llm);
-            vec![phase(llm, epochs), phase(both, 1)]
+            lists
         }
         Regime::File => {
             let lists = queries.iter().map(|query| best_first(query, &mut rng));
-            vec![phase(lists.collect(), epochs)]
+            lists.collect()
         }
         Regime::All | Regime::FileCurriculum => {
             let all = queries.iter().map(|query| query.relevant.clone());
-            vec![phase(all.collect(), epochs)]
+            all.collect()
         }
     };
-    (phases, report)
+    let mut phases = vec![phase(&lists, epochs)];
+    phases.extend(last.map(|lists| phase(&lists, 1)));
+    let of_annotator = regime.asks_an_annotator() || regime == Regime::File;
+    Lessons {
+        phases,
+        report,
+        annotated: of_annotator.then_some(lists),
+    }
 }
 
 /// The labels of a file by their grades, those of one grade in random order.

@@ -9,6 +9,7 @@ mod batch;
 pub mod cell;
 pub mod charts;
 mod checkpoint;
+mod diagnosis;
 pub mod evaluation;
 mod failure;
 pub mod job;
@@ -45,10 +46,11 @@ pub use cell::{Outcome, all};
 use batch::GroupSize;
 use cell::{Cell, Epoch, StepEvaluation};
 use checkpoint::Checkpoints;
+use diagnosis::Labelled;
 use evaluation::{Measured, write_qrels};
 use failure::Failure;
 use job::Job;
-use labels::{Phase, phases};
+use labels::{Lessons, Phase, lessons};
 use prepared::{Prepared, Tested, TrainQuery};
 use settings::{Fingerprint, Settings};
 use source::Source;
@@ -107,8 +109,6 @@ pub struct Experiment<'a, S: EncoderSource> {
 fn model_folder(cell: &Path) -> PathBuf {
     cell.join("model")
 }
-
-type Phases<T> = (Vec<Phase<T>>, Option<annotator::Report>);
 
 /// How a training ended.
 enum End {
@@ -338,11 +338,11 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
         cell.setting.epochs.unwrap_or(self.args.epochs())
     }
 
-    fn phases(&self, job: &Job<TextOf<S>>) -> Phases<TextOf<S>> {
+    fn lessons(&self, job: &Job<TextOf<S>>) -> Lessons<TextOf<S>> {
         let cell = &job.cell;
         let epochs = self.epochs(cell);
         if self.files.is_empty() {
-            return phases(
+            return lessons(
                 &self.collections[0],
                 job.queries,
                 cell.regime,
@@ -357,7 +357,11 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
             epochs,
             redrawn: false,
         });
-        (phases.collect(), None)
+        Lessons {
+            phases: phases.collect(),
+            report: None,
+            annotated: None,
+        }
     }
 
     fn run_job(&self, job: &Job<TextOf<S>>, bar: &ProgressBar) -> Result<End, String> {
@@ -375,6 +379,7 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
             epochs: Vec::new(),
             evaluations: Vec::new(),
             collections: Vec::new(),
+            diagnosis: None,
             diverged: Some(diverged),
         };
         outcome.write(job.out)?;
@@ -385,7 +390,11 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
     fn train(&self, job: &Job<TextOf<S>>, bar: &ProgressBar) -> Result<End, Failure> {
         let start = Instant::now();
         let (args, cell) = (self.args, &job.cell);
-        let (phases, simulated_annotator) = self.phases(job);
+        let Lessons {
+            phases,
+            report: simulated_annotator,
+            annotated,
+        } = self.lessons(job);
         let folder = job.folder();
         let mut hyper = args.hyperparameters();
         if let Some(learning_rate) = cell.setting.learning_rate {
@@ -436,6 +445,11 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
             }
             collections.push(measured.evaluation);
         }
+        let diagnosis = annotated.filter(|_| args.pulls).map(|lists| {
+            let untrained = self.source.create(cell.seed, &self.device)?;
+            let labelled = Labelled::new(&self.collections[0], job.queries, &lists);
+            labelled.diagnose(&untrained, &encoder)
+        });
         if args.pretrained.save_model {
             encoder.save(&model_folder(&folder))?;
         }
@@ -446,6 +460,7 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
             epochs: history.epochs,
             evaluations: history.evaluations,
             collections,
+            diagnosis: diagnosis.transpose()?,
             diverged: None,
         };
         outcome.write(job.out)?;

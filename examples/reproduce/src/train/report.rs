@@ -7,6 +7,7 @@ use retrieval::Metrics;
 use super::{
     cell::{Epoch, Evaluation, Outcome, Setting},
     charts,
+    diagnosis::{Places, SHOWN},
     labels::Regime,
     pulls::Pulls,
     significance::{holm, interval, paired},
@@ -134,6 +135,7 @@ fn tables(outcomes: &[Outcome]) -> String {
             significance(&mut text, outcomes, &setting, &collection);
         }
         pulls(&mut text, outcomes, &setting);
+        diagnosis(&mut text, outcomes, &setting);
     }
     text
 }
@@ -255,6 +257,117 @@ fn pulls(text: &mut String, outcomes: &[Outcome], setting: &Setting) {
     }
 }
 
+/// Where the documents of the train queries lie, one for each seed: after training with an
+/// objective, or before it.
+pub fn places(
+    outcomes: &[Outcome],
+    setting: &Setting,
+    regime: Regime,
+    objective: Option<Objective>,
+) -> Vec<Places> {
+    let mut seeds = Vec::new();
+    let mut places = Vec::new();
+    for Outcome {
+        cell, diagnosis, ..
+    } in outcomes
+    {
+        let fits = cell.setting.fits(setting) && cell.regime == regime;
+        let Some(diagnosis) = diagnosis.filter(|_| fits) else {
+            continue;
+        };
+        match objective {
+            Some(objective) if objective == cell.objective => places.push(diagnosis.after),
+            None if !seeds.contains(&cell.seed) => {
+                seeds.push(cell.seed);
+                places.push(diagnosis.before);
+            }
+            _ => {}
+        }
+    }
+    places
+}
+
+/// What encoders make of the labels of their train queries, where it was recorded.
+fn diagnosis(text: &mut String, outcomes: &[Outcome], setting: &Setting) {
+    let mut lines = [String::new(), String::new()];
+    let objectives = distinct(outcomes, |outcome| outcome.cell.objective).into_iter();
+    let objectives: Vec<_> = std::iter::once(None).chain(objectives.map(Some)).collect();
+    for regime in distinct(outcomes, |outcome| outcome.cell.regime) {
+        counts(&mut lines[0], outcomes, setting, regime);
+        for &objective in &objectives {
+            let seeds = places(outcomes, setting, regime, objective);
+            if seeds.is_empty() {
+                continue;
+            }
+            let name = objective.map_or("untrained", Objective::name);
+            for lines in &mut lines {
+                let _ = write!(lines, "| {} | {name} |", regime.name());
+            }
+            let of_seeds = |value: &dyn Fn(&Places) -> f64| percent(seeds.iter().map(value));
+            lines[0] += &of_seeds(&|places| places.ndcg_10);
+            for (_, place) in SHOWN {
+                lines[0] += &of_seeds(&|places| place(places).top_10);
+                lines[1] += &of_seeds(&|places| place(places).reciprocal_rank);
+            }
+            lines.iter_mut().for_each(|lines| *lines += "\n");
+        }
+    }
+    let [top_10, reciprocal_rank] = lines;
+    if top_10.is_empty() {
+        return;
+    }
+    let head = |columns: &[&str]| {
+        let kinds = SHOWN.iter().map(|(name, _)| *name);
+        let names: Vec<&str> = columns.iter().copied().chain(kinds).collect();
+        format!(
+            "| {} |\n{}|\n",
+            names.join(" | "),
+            "|---".repeat(names.len())
+        )
+    };
+    let _ = write!(
+        text,
+        "\nTrain queries and their labels, before training and after: nDCG@10 against all \
+         judgements, and what share of the documents is among the ten best of its query, in \
+         percent. Weak are documents that were not among the ten best before, strong those that \
+         were.\n\n{}{top_10}\nThe same documents: the mean of the reciprocal rank, in \
+         percent.\n\n{}{reciprocal_rank}",
+        head(&["labels", "objective", "nDCG@10"]),
+        head(&["labels", "objective"])
+    );
+}
+
+/// How many queries and documents the shares are of, the mean over the seeds.
+fn counts(lines: &mut String, outcomes: &[Outcome], setting: &Setting, regime: Regime) {
+    let seeds = places(outcomes, setting, regime, None);
+    if seeds.is_empty() {
+        return;
+    }
+    let mean = |count: &dyn Fn(&Places) -> usize| {
+        let sum: usize = seeds.iter().map(count).sum();
+        sum as f64 / seeds.len() as f64
+    };
+    let queries = mean(&|places| places.queries);
+    let _ = write!(
+        lines,
+        "| {} | queries, documents | {queries:.0} |",
+        regime.name()
+    );
+    for (_, place) in SHOWN {
+        let _ = write!(lines, " {:.0} |", mean(&|places| place(places).documents));
+    }
+    *lines += "\n";
+}
+
+/// The mean of shares and the half width of its interval, as the cell of a table.
+fn percent(values: impl Iterator<Item = f64>) -> String {
+    let values: Vec<f64> = values.map(|value| 100.0 * value).collect();
+    match interval(&values) {
+        (mean, Some(half)) => format!(" {mean:.1} ± {half:.1} |"),
+        (mean, None) => format!(" {mean:.1} |"),
+    }
+}
+
 /// Against LSEPair, over queries, each the mean over the seeds.
 fn significance(text: &mut String, outcomes: &[Outcome], setting: &Setting, collection: &str) {
     let mut lines = String::new();
@@ -372,6 +485,7 @@ mod tests {
                 queries: vec!["q1".into(), "q2".into()],
                 of_queries: values.map(metrics).to_vec(),
             }],
+            diagnosis: None,
             diverged: None,
         }
     }
