@@ -5,20 +5,20 @@ mod figures;
 mod neighbours;
 mod row;
 
-use std::path::PathBuf;
+use std::{fmt::Write, path::PathBuf};
 
 use clap::Args;
 use serde::Serialize;
 
 use crate::{
     objective::Objective,
-    output::{claim, key, write_json},
+    output::{claim, key, write, write_json},
 };
 use row::Row;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// Figures, and everything as JSON
+    /// Tables, figures, and everything as JSON
     #[arg(long, value_name = "DIR", default_value = "reproduction/gradients")]
     out: PathBuf,
 }
@@ -89,6 +89,8 @@ struct PatternReport {
 #[derive(Serialize)]
 struct ObjectiveReport {
     objective: String,
+    #[serde(skip)]
+    name: &'static str,
     loss: f64,
     library: Vec<f64>,
     closed_form: Vec<f64>,
@@ -97,6 +99,8 @@ struct ObjectiveReport {
 #[derive(Serialize)]
 struct ClaimReport {
     line: String,
+    #[serde(skip)]
+    text: String,
     holds: bool,
 }
 
@@ -109,19 +113,56 @@ pub fn run(args: &Arguments) -> Result<(), String> {
     for claim in &claims {
         println!("{claim}");
     }
-    let claims = claims.iter().map(|claim| ClaimReport {
+    let claims = claims.into_iter().map(|claim| ClaimReport {
         line: claim.to_string(),
         holds: claim.holds,
+        text: claim.text,
     });
     let report = Report {
         patterns,
         claims: claims.collect(),
     };
     write_json(&args.out.join(NAME), &report)?;
+    write(&args.out.join("tables.md"), tables(&report))?;
     figures::write_all(&args.out)?;
     neighbours::write(&args.out.join("neighbours"))?;
     println!("\nfigures: {}", args.out.display());
     Ok(())
+}
+
+/// The claims, and the library's gradients on each pattern.
+fn tables(report: &Report) -> String {
+    let mut text = String::from("# The analysis\n\n| claim | |\n|---|---|\n");
+    for ClaimReport {
+        text: claim, holds, ..
+    } in &report.claims
+    {
+        let verdict = if *holds { "holds" } else { "**fails**" };
+        // A bar in a claim is not one of the table.
+        let _ = writeln!(text, "| {} | {verdict} |", claim.replace('|', "\\|"));
+    }
+    for pattern in &report.patterns {
+        let _ = write!(
+            text,
+            "\n## Gradients: {}\n\n| objective | loss |",
+            pattern.name
+        );
+        let names = [("p", &pattern.positives), ("n", &pattern.negatives)];
+        for (name, scores) in names {
+            scores
+                .iter()
+                .for_each(|score| text += &format!(" {name} {score} |"));
+        }
+        let scores = pattern.positives.len() + pattern.negatives.len();
+        let _ = writeln!(text, "\n|---|---|{}", "---|".repeat(scores));
+        for objective in &pattern.objectives {
+            let _ = write!(text, "| {} | {:.5} |", objective.name, objective.loss);
+            let gradients = objective.library.iter();
+            gradients.for_each(|value| text += &format!(" {value:+.5} |"));
+            text += "\n";
+        }
+    }
+    text
 }
 
 /// Prints what each objective puts on each document: the library's gradient, and below it the closed form.
@@ -145,6 +186,7 @@ fn show(pattern: &Pattern) -> PatternReport {
         }
         ObjectiveReport {
             objective: key(&objective),
+            name: objective.name(),
             loss: library.loss,
             library: library.all().collect(),
             closed_form: closed.all().collect(),
