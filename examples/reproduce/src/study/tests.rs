@@ -198,6 +198,31 @@ fn folds_are_chosen_and_tested_each_for_itself() {
     let tables = fs::read_to_string(out.join("tables.md")).unwrap();
     assert!(tables.contains("on 14 test queries"), "{tables}");
     assert!(tables.contains("| LSEPair | fold3 |"), "{tables}");
+    let verify = || verify::run(&verify::Arguments { out: out.clone() });
+    verify().unwrap();
+
+    // A ranking of one fold without its documents.
+    let fold = out.join("fold3");
+    let cell = all(&fold).unwrap()[0].cell;
+    let entries = fs::read_dir(cell.folder(&fold)).unwrap();
+    let mut paths = entries.map(|entry| entry.unwrap().path());
+    let ranking = paths.find(|path| path.extension().is_some_and(|one| one == "trec"));
+    fs::write(ranking.unwrap(), "").unwrap();
+    let error = verify().unwrap_err();
+    assert!(
+        error.contains("fold3") && error.contains("of the ranking is 0"),
+        "{error}"
+    );
+}
+
+#[test]
+fn neighbours_are_studied_as_well() {
+    let setup = Setup::new("study-neighbours");
+    let more = ["--neighbours", "--regimes", "all", "--seeds", "1"];
+    let out = study(&setup, "out", &more).unwrap();
+    let results = json(&out.join("results.json"));
+    let objectives = 2 + Objective::NEIGHBOURS.len();
+    assert_eq!(results["test"].as_array().unwrap().len(), objectives);
     verify::run(&verify::Arguments { out }).unwrap();
 }
 
