@@ -10,6 +10,8 @@
 //! cargo run --release -p reproduce -- study --data DIR
 //! # The written rankings, measured again.
 //! cargo run --release -p reproduce -- verify --out DIR
+//! # All tables and figures of docs/reproduction.md; DIR holds the collections.
+//! cargo run --release -p reproduce -- page --collections DIR --encoder FOLDER
 //! ```
 
 mod encoder;
@@ -17,6 +19,7 @@ mod gradients;
 mod hash;
 mod objective;
 mod output;
+mod page;
 mod plot;
 mod study;
 mod train;
@@ -43,16 +46,24 @@ enum Command {
     Study(Box<study::Arguments>),
     /// Measure the rankings that train or study wrote once more, from the files alone
     Verify(verify::Arguments),
+    /// All tables and figures of docs/reproduction.md, as far as they are not there
+    Page(page::Arguments),
+}
+
+impl Command {
+    fn run(&self) -> Result<(), String> {
+        match self {
+            Self::Gradients(arguments) => gradients::run(arguments),
+            Self::Train(arguments) => train::run(arguments),
+            Self::Study(arguments) => study::run(arguments),
+            Self::Verify(arguments) => verify::run(arguments),
+            Self::Page(arguments) => page::run(arguments),
+        }
+    }
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
-        Command::Gradients(arguments) => gradients::run(&arguments),
-        Command::Train(arguments) => train::run(&arguments),
-        Command::Study(arguments) => study::run(&arguments),
-        Command::Verify(arguments) => verify::run(&arguments),
-    };
-    match result {
+    match Arguments::parse().command.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

@@ -33,6 +33,23 @@ pub fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), String> {
     named(path, fs::rename(&partial, path))
 }
 
+/// All files below a folder, in the order of their paths; none if there is no such folder.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let mut files = Vec::new();
+    if !folder.exists() {
+        return Ok(files);
+    }
+    for entry in named(folder, fs::read_dir(folder))? {
+        let path = named(folder, entry)?.path();
+        match path.is_dir() {
+            true => files.extend(self::files(&path)?),
+            false => files.push(path),
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), String> {
     let text = serde_json::to_string_pretty(value).map_err(|error| error.to_string())?;
     write(path, text + "\n")

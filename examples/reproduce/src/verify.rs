@@ -11,7 +11,7 @@ use clap::Args;
 use retrieval::{Metrics, Query};
 
 use crate::{
-    output::named,
+    output::{files, named},
     train::{Outcome, all},
 };
 
@@ -52,6 +52,15 @@ pub fn run(args: &Arguments) -> Result<(), String> {
         files.len()
     );
     Ok(())
+}
+
+/// Whether a folder has anything to verify.
+pub fn has_rankings(out: &Path) -> Result<bool, String> {
+    let mut files = files(out)?.into_iter();
+    Ok(files.any(|file| {
+        file.extension()
+            .is_some_and(|extension| extension == "trec")
+    }))
 }
 
 /// The folder itself, or those of the folds of a study.

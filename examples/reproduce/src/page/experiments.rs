@@ -1,0 +1,233 @@
+//! The experiments of docs/reproduction.md.
+
+use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf};
+
+/// Commands that have a folder of results in common.
+pub struct Experiment {
+    /// Also that of the folder.
+    pub name: &'static str,
+    /// The heading of docs/reproduction.md that has its tables.
+    pub heading: &'static str,
+    /// The collection that is trained on, then those that are measured on as well.
+    pub collections: &'static [&'static str],
+    /// Whether the commands are of a pretrained encoder.
+    pub encoder: bool,
+    /// What `gradients`, `train` or `study` are asked, without folders. Later commands add to the
+    /// results of earlier ones.
+    pub commands: &'static [&'static str],
+    /// What was measured.
+    pub cost: &'static str,
+    /// Whether it runs only when it is asked for.
+    pub long: bool,
+}
+
+const ANALYSIS: &str = "The analysis";
+const FROZEN: &str = "A frozen transformer, with chosen temperatures";
+const PRETRAINED: &str = "A pretrained transformer";
+
+/// In the order in which they run, and stand in the page.
+pub const EXPERIMENTS: &[Experiment] = &[
+    Experiment {
+        name: "gradients",
+        heading: ANALYSIS,
+        collections: &[],
+        encoder: false,
+        commands: &["gradients"],
+        cost: "1 second",
+        long: false,
+    },
+    Experiment {
+        name: "frozen",
+        heading: FROZEN,
+        collections: &["nfcorpus"],
+        encoder: true,
+        commands: &["study --adapter --test-split dev --regimes llm,all \
+            --relevant-shares 0,0.29,0.57 \
+            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
+            expected-rand1-lh \
+            --temperatures 0.02,0.05,0.1,0.2,0.5 --choice-seeds 1,2,3 \
+            --seeds 1,2,3,4,5,6,7,8,9,10"],
+        cost: "18 minutes on two shared cores, 8 of processor time; 700 trainings",
+        long: false,
+    },
+    Experiment {
+        name: "frozen-more-temperatures",
+        heading: FROZEN,
+        collections: &["nfcorpus"],
+        encoder: true,
+        commands: &["study --adapter --test-split dev --regimes llm,all \
+            --relevant-shares 0,0.29,0.57 \
+            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
+            expected-rand1-lh \
+            --temperatures 0.02,0.05,0.07,0.1,0.14,0.2,0.5 --choice-seeds 1,2,3 \
+            --seeds 1,2,3,4,5,6,7,8,9,10"],
+        cost: "not measured; 868 trainings, as those of frozen",
+        long: false,
+    },
+    Experiment {
+        name: "frozen-more-wrong-labels",
+        heading: FROZEN,
+        collections: &["nfcorpus"],
+        encoder: true,
+        commands: &["study --adapter --test-split dev --regimes llm \
+            --annotators rel-sel-qwen --relevant-shares 0 \
+            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
+            expected-rand1-lh \
+            --temperatures 0.02,0.05,0.1,0.2,0.5 --choice-seeds 1,2,3 \
+            --seeds 1,2,3,4,5,6,7,8,9,10"],
+        cost: "not measured; 175 trainings, as those of frozen",
+        long: false,
+    },
+    Experiment {
+        name: "pulls",
+        heading: "Why",
+        collections: &["nfcorpus"],
+        encoder: true,
+        commands: &["train --adapter --test-split dev --pulls --regimes llm \
+            --relevant-shares 0.29 --temperatures 0.1 --seeds 1,2,3 \
+            --objectives rand1-lh,joint-lh-normalized,sum-marg-lh,lse-pair,expected-rand1-lh"],
+        cost: "not measured; 15 trainings",
+        long: false,
+    },
+    Experiment {
+        name: "llm-labels",
+        heading: "Labels of a real LLM",
+        collections: &["antique_llm"],
+        encoder: true,
+        commands: &[
+            "study --adapter --train-split human --folds 5 --human-cut 3 \
+            --llm-labels qrels/llm_gpt-4o_umbrela.tsv --llm-cut 2 --regimes llm,all \
+            --temperatures 0.02,0.05,0.1,0.2,0.5 --choice-seeds 1,2,3 --seeds 1,2,3,4,5",
+        ],
+        cost: "5 minutes on two shared cores, most of it to embed texts; 1200 trainings",
+        long: false,
+    },
+    Experiment {
+        name: "bag-of-words",
+        heading: "The experiments",
+        collections: &["nfcorpus", "cranfield"],
+        encoder: false,
+        commands: &[
+            "train --test-split dev",
+            // From here on: "When the paper's conclusions appear".
+            "train --test-split dev --seeds 1,2,3 --regimes llm --relevant-shares 0,0.35,0.7,1 \
+                --objectives rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair",
+            "train --test-split dev --seeds 1,2,3 --regimes llm --temperatures 0.02,0.05,0.1,0.2 \
+                --objectives rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair",
+            "train --test-split dev --seeds 1,2,3 --regimes curriculum,all",
+            "train --test-split dev --seeds 1,2,3 --regimes llm --annotators rel-sel-llama \
+                --max-positives 1,2,4,8 \
+                --objectives rand1-lh,joint-lh-normalized,sum-marg-lh,lse-pair",
+            "train --test-split dev --seeds 1,2,3 --regimes llm \
+                --objectives lse-pair,lse-pair-weakest,lse-pair-strongest,lse-pair-hardest,\
+                lse-pair-weakest-hardest,lse-pair-strongest-hardest",
+            "train --test-split dev --seeds 1,2,3 --regimes llm \
+                --annotators rel-sel-qwen,util-rank-qwen,rel-sel-llama,util-sel-llama,\
+                util-rank-llama \
+                --objectives rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair",
+        ],
+        cost: "36 minutes on two shared cores, 10 of them the first command; 342 trainings",
+        long: false,
+    },
+    Experiment {
+        name: "zero-shot",
+        heading: PRETRAINED,
+        collections: &["nfcorpus"],
+        encoder: true,
+        commands: &["train --test-split dev --normalize true --query-length 64 \
+            --passage-length 128 --evaluation-length 256 --pass-tokens 1024 \
+            --objectives lse-pair --regimes human --epochs 0 --seeds 1"],
+        cost: "not measured; 1 training of no epoch, which ranks",
+        long: false,
+    },
+    Experiment {
+        name: "pretrained",
+        heading: PRETRAINED,
+        collections: &["nfcorpus"],
+        encoder: true,
+        commands: &[
+            "train --test-split dev --normalize true --dropout 0 --query-length 64 \
+            --passage-length 128 --evaluation-length 256 --pass-tokens 1024 --batch-size 32 \
+            --group-size 2 --max-positives 2 --regimes all --epochs 1 --lr 5e-5 --seeds 1",
+        ],
+        cost: "8 to 14 minutes a training on two shared cores; 6 trainings",
+        long: true,
+    },
+    Experiment {
+        name: "neighbours",
+        heading: "The neighbours, on the vectors of a frozen encoder",
+        collections: &["nfcorpus"],
+        encoder: true,
+        commands: &[
+            "study --adapter --test-split dev --regimes all --neighbours \
+            --temperatures 0.02,0.05,0.1,0.2,0.4,0.8 --choice-seeds 1,2,3 --seeds 1,2,3,4,5",
+        ],
+        cost: "0.6 to 4 seconds a training on two shared cores; 368 trainings",
+        long: false,
+    },
+];
+
+/// Where everything is.
+pub struct Places {
+    pub collections: PathBuf,
+    pub encoder: PathBuf,
+    pub out: PathBuf,
+    pub embeddings: Option<PathBuf>,
+    pub jobs: Option<NonZeroUsize>,
+}
+
+impl Places {
+    /// Words that stand for the folders.
+    pub fn unknown() -> Self {
+        Self {
+            collections: "DIR".into(),
+            encoder: "FOLDER".into(),
+            out: "OUT".into(),
+            embeddings: None,
+            jobs: None,
+        }
+    }
+}
+
+impl Experiment {
+    /// A command with its folders, as the program takes it.
+    pub fn words(&self, command: &str, places: &Places) -> Vec<OsString> {
+        let mut words: Vec<OsString> = command.split_whitespace().map(OsString::from).collect();
+        let has = |word: &str| command.split_whitespace().any(|one| one == word);
+        let adapter = has("--adapter");
+        let mut add = |option: &str, value: OsString| words.extend([option.into(), value]);
+        if self.encoder {
+            add("--encoder", places.encoder.clone().into());
+        }
+        if let Some(folder) = places.embeddings.clone().filter(|_| adapter) {
+            add("--embeddings", folder.into());
+        }
+        let options = ["--data"].into_iter().chain(std::iter::repeat("--also"));
+        for (name, option) in self.collections.iter().zip(options) {
+            add(option, places.collections.join(name).into());
+        }
+        add("--out", places.out.join(self.name).into());
+        // A transformer is trained alone.
+        let side_by_side = !has("gradients") && (adapter || !self.encoder);
+        if let Some(jobs) = places.jobs.filter(|_| side_by_side) {
+            add("--jobs", jobs.to_string().into());
+        }
+        words
+    }
+
+    /// A command as a shell takes it.
+    pub fn line(&self, command: &str, places: &Places) -> String {
+        let words = self.words(command, places);
+        let words = words.iter().map(|word| quoted(&word.to_string_lossy()));
+        let words: Vec<String> = words.collect();
+        format!("cargo run --release -p reproduce -- {}", words.join(" "))
+    }
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./,:=+@%".contains(letter);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.into(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
