@@ -12,8 +12,9 @@ pub struct Experiment {
     pub collections: &'static [&'static str],
     /// Whether the commands are of a pretrained encoder.
     pub encoder: bool,
-    /// What `gradients`, `train` or `study` are asked, without folders. Later commands add to the
-    /// results of earlier ones.
+    /// What `gradients`, `train` or `study` are asked, without folders but for files of a
+    /// collection, as in `DIR/cranfield/source_docs.tsv`. Later commands add to the results of
+    /// earlier ones.
     pub commands: &'static [&'static str],
     /// What was measured.
     pub cost: &'static str,
@@ -22,8 +23,12 @@ pub struct Experiment {
 }
 
 const ANALYSIS: &str = "The analysis";
-const FROZEN: &str = "A frozen transformer, with chosen temperatures";
-const PRETRAINED: &str = "A pretrained transformer";
+const RIGHT: &str = "The share of right labels";
+const MISTAKES: &str = "Which documents the wrong labels are";
+const WHY: &str = "Why";
+const REAL: &str = "Labels of a real LLM";
+const OTHER: &str = "Other settings";
+const PRETRAINED: &str = "The transformer itself";
 
 /// In the order in which they run, and stand in the page.
 pub const EXPERIMENTS: &[Experiment] = &[
@@ -37,74 +42,262 @@ pub const EXPERIMENTS: &[Experiment] = &[
         long: false,
     },
     Experiment {
-        name: "frozen",
-        heading: FROZEN,
+        name: "right-labels",
+        heading: RIGHT,
         collections: &["nfcorpus"],
         encoder: true,
         commands: &["study --adapter --test-split dev --regimes llm,all \
-            --relevant-shares 0,0.29,0.57 \
-            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
-            expected-rand1-lh \
-            --temperatures 0.02,0.05,0.1,0.2,0.5 --choice-seeds 1,2,3 \
-            --seeds 1,2,3,4,5,6,7,8,9,10"],
-        cost: "18 minutes on two shared cores, 8 of processor time; 700 trainings",
-        long: false,
-    },
-    Experiment {
-        name: "frozen-more-temperatures",
-        heading: FROZEN,
-        collections: &["nfcorpus"],
-        encoder: true,
-        commands: &["study --adapter --test-split dev --regimes llm,all \
-            --relevant-shares 0,0.29,0.57 \
+            --relevant-shares 0,0.29,0.57,1 \
             --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
             expected-rand1-lh \
             --temperatures 0.02,0.05,0.07,0.1,0.14,0.2,0.5 --choice-seeds 1,2,3 \
             --seeds 1,2,3,4,5,6,7,8,9,10"],
-        cost: "not measured; 868 trainings, as those of frozen",
+        cost: "not measured; 1085 trainings",
         long: false,
     },
     Experiment {
-        name: "frozen-more-wrong-labels",
-        heading: FROZEN,
+        name: "more-labels",
+        heading: RIGHT,
         collections: &["nfcorpus"],
         encoder: true,
         commands: &["study --adapter --test-split dev --regimes llm \
-            --annotators rel-sel-qwen --relevant-shares 0 \
+            --annotators rel-sel-qwen --relevant-shares 0,0.29,1 \
             --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
             expected-rand1-lh \
-            --temperatures 0.02,0.05,0.1,0.2,0.5 --choice-seeds 1,2,3 \
+            --temperatures 0.05,0.07,0.1,0.14,0.2 --choice-seeds 1,2,3 \
             --seeds 1,2,3,4,5,6,7,8,9,10"],
-        cost: "not measured; 175 trainings, as those of frozen",
+        cost: "not measured; 525 trainings",
+        long: false,
+    },
+    Experiment {
+        name: "mistakes",
+        heading: MISTAKES,
+        collections: &["nfcorpus"],
+        encoder: true,
+        commands: &["study --adapter --test-split dev --regimes llm \
+            --relevant-shares 0,0.29,0.57 --mistakes near,random \
+            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
+            expected-rand1-lh \
+            --temperatures 0.05,0.07,0.1,0.14,0.2 --choice-seeds 1,2,3 \
+            --seeds 1,2,3,4,5,6,7,8,9,10"],
+        cost: "not measured; 1050 trainings",
+        long: false,
+    },
+    Experiment {
+        name: "clustered",
+        heading: MISTAKES,
+        collections: &["nfcorpus"],
+        encoder: true,
+        commands: &["study --adapter --test-split dev --regimes llm \
+            --relevant-shares 0.29 --clusterings 0,0.25,0.5 --mistakes lexical,near \
+            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
+            expected-rand1-lh \
+            --temperatures 0.07,0.1,0.14 --choice-seeds 1,2,3 \
+            --seeds 1,2,3,4,5,6,7,8,9,10"],
+        cost: "not measured; 798 trainings",
         long: false,
     },
     Experiment {
         name: "pulls",
-        heading: "Why",
+        heading: WHY,
         collections: &["nfcorpus"],
         encoder: true,
-        commands: &["train --adapter --test-split dev --pulls --regimes llm \
-            --relevant-shares 0.29 --temperatures 0.1 --seeds 1,2,3 \
-            --objectives rand1-lh,joint-lh-normalized,sum-marg-lh,lse-pair,expected-rand1-lh"],
-        cost: "not measured; 15 trainings",
+        commands: &[
+            "train --adapter --test-split dev --no-curves --pulls --regimes llm \
+            --relevant-shares 0.29 --mistakes lexical,near,random --temperatures 0.1 \
+            --seeds 1,2,3 \
+            --objectives rand1-lh,joint-lh-normalized,sum-marg-lh,lse-pair,expected-rand1-lh",
+        ],
+        cost: "not measured; 45 trainings",
         long: false,
     },
     Experiment {
-        name: "llm-labels",
-        heading: "Labels of a real LLM",
+        name: "antique-gpt-4o",
+        heading: REAL,
         collections: &["antique_llm"],
         encoder: true,
         commands: &[
             "study --adapter --train-split human --folds 5 --human-cut 3 \
             --llm-labels qrels/llm_gpt-4o_umbrela.tsv --llm-cut 2 --regimes llm,all \
+            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
+            expected-rand1-lh \
             --temperatures 0.02,0.05,0.1,0.2,0.5 --choice-seeds 1,2,3 --seeds 1,2,3,4,5",
         ],
-        cost: "5 minutes on two shared cores, most of it to embed texts; 1200 trainings",
+        cost: "not measured; 1400 trainings",
         long: false,
     },
     Experiment {
+        name: "antique-llama-3.2",
+        heading: REAL,
+        collections: &["antique_llm"],
+        encoder: true,
+        commands: &[
+            "study --adapter --train-split human --folds 5 --human-cut 3 \
+            --llm-labels qrels/llm_llama-3.2_umbrela.tsv --llm-cut 2 --regimes llm,all \
+            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
+            expected-rand1-lh \
+            --temperatures 0.02,0.05,0.1,0.2,0.5 --choice-seeds 1,2,3 --seeds 1,2,3,4,5",
+        ],
+        cost: "not measured; 1400 trainings",
+        long: false,
+    },
+    Experiment {
+        name: "dl-gpt-4o",
+        heading: REAL,
+        collections: &["dl19_21_llm"],
+        encoder: true,
+        commands: &[
+            "study --adapter --train-split human --folds 5 --human-cut 2 \
+            --llm-labels qrels/llm_gpt-4o_umbrela.tsv --llm-cut 2 --regimes llm,all \
+            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
+            expected-rand1-lh \
+            --temperatures 0.02,0.05,0.1,0.2,0.5 --choice-seeds 1,2,3 --seeds 1,2,3,4,5",
+        ],
+        cost: "not measured; 1400 trainings",
+        long: false,
+    },
+    Experiment {
+        name: "dl-llama-3.2",
+        heading: REAL,
+        collections: &["dl19_21_llm"],
+        encoder: true,
+        commands: &[
+            "study --adapter --train-split human --folds 5 --human-cut 2 \
+            --llm-labels qrels/llm_llama-3.2_umbrela_med4.tsv --llm-cut 2 --regimes llm,all \
+            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
+            expected-rand1-lh \
+            --temperatures 0.02,0.05,0.1,0.2,0.5 --choice-seeds 1,2,3 --seeds 1,2,3,4,5",
+        ],
+        cost: "not measured; 1400 trainings",
+        long: false,
+    },
+    Experiment {
+        name: "positives",
+        heading: OTHER,
+        collections: &["nfcorpus"],
+        encoder: true,
+        commands: &["study --adapter --test-split dev --regimes llm,all \
+            --annotators rel-sel-qwen --relevant-shares 0.57 \
+            --max-positives 1,2,4,8 --hard-negatives 4 \
+            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
+            expected-rand1-lh \
+            --temperatures 0.05,0.1,0.2 --choice-seeds 1,2,3 --seeds 1,2,3,4,5"],
+        cost: "not measured; 784 trainings",
+        long: false,
+    },
+    Experiment {
+        name: "mixed",
+        heading: OTHER,
+        collections: &["nfcorpus"],
+        encoder: true,
+        commands: &["study --adapter --test-split dev \
+            --regimes human,llm,merged,merged-any-order,curriculum,curriculum-all \
+            --relevant-shares 0.29 \
+            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
+            expected-rand1-lh \
+            --temperatures 0.05,0.1,0.2 --choice-seeds 1,2,3 --seeds 1,2,3,4,5"],
+        cost: "not measured; 588 trainings",
+        long: false,
+    },
+    Experiment {
+        name: "raw",
+        heading: OTHER,
+        collections: &["nfcorpus"],
+        encoder: true,
+        commands: &["study --adapter --test-split dev --normalize false \
+            --regimes llm,all --relevant-shares 0.29 --mistakes lexical,near \
+            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
+            expected-rand1-lh \
+            --temperatures 1 --choice-seeds 1,2,3 --seeds 1,2,3,4,5"],
+        cost: "not measured; 168 trainings",
+        long: false,
+    },
+    Experiment {
+        name: "cranfield",
+        heading: OTHER,
+        collections: &["cranfield"],
+        encoder: true,
+        commands: &["study --adapter --train-split train,dev,test --folds 5 \
+            --leave-out DIR/cranfield/source_docs.tsv \
+            --regimes llm,all --relevant-shares 0.29 --mistakes lexical,near \
+            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
+            expected-rand1-lh \
+            --temperatures 0.02,0.05,0.1,0.2,0.5 --choice-seeds 1,2,3 \
+            --seeds 1,2,3,4,5,6,7,8,9,10"],
+        cost: "not measured; 2625 trainings",
+        long: false,
+    },
+    Experiment {
+        name: "tuned",
+        heading: OTHER,
+        collections: &["nfcorpus"],
+        encoder: true,
+        commands: &["study --adapter --test-split dev \
+            --regimes llm,all --relevant-shares 0.29 --mistakes lexical,near \
+            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
+            expected-rand1-lh \
+            --temperatures 0.1 --learning-rates 0.0003,0.001,0.003 \
+            --epoch-counts 2,5,10 --choice-seeds 1,2 --seeds 1,2,3,4,5"],
+        cost: "not measured; 483 trainings",
+        long: false,
+    },
+    Experiment {
+        name: "queries-alone",
+        heading: OTHER,
+        collections: &["nfcorpus"],
+        encoder: true,
+        commands: &["study --adapter queries --test-split dev \
+            --regimes llm,all --relevant-shares 0.29 --mistakes lexical,near \
+            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
+            expected-rand1-lh \
+            --temperatures 0.05,0.1,0.2 --choice-seeds 1,2,3 --seeds 1,2,3,4,5"],
+        cost: "not measured; 294 trainings",
+        long: false,
+    },
+    Experiment {
+        name: "residual",
+        heading: OTHER,
+        collections: &["nfcorpus"],
+        encoder: true,
+        commands: &["study --adapter residual --test-split dev \
+            --regimes llm,all --relevant-shares 0.29 --mistakes lexical,near \
+            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
+            expected-rand1-lh \
+            --temperatures 0.05,0.1,0.2 --choice-seeds 1,2,3 --seeds 1,2,3,4,5"],
+        cost: "not measured; 294 trainings",
+        long: false,
+    },
+    Experiment {
+        name: "zero-shot",
+        heading: PRETRAINED,
+        collections: &["nfcorpus"],
+        encoder: true,
+        commands: &["train --test-split dev --normalize true --query-length 32 \
+            --passage-length 48 --evaluation-length 128 --pass-tokens 1024 \
+            --objectives lse-pair --regimes human --epochs 0 --seeds 1"],
+        cost: "not measured; 1 training of no epoch, which ranks",
+        long: false,
+    },
+    Experiment {
+        name: "fine-tuned",
+        heading: PRETRAINED,
+        collections: &["nfcorpus"],
+        encoder: true,
+        commands: &[
+            "train --test-split dev --normalize true --dropout 0 --no-curves \
+            --query-length 32 --passage-length 48 --evaluation-length 128 --pass-tokens 1024 \
+            --batch-size 32 --group-size 4 --max-positives 3 \
+            --regimes llm --relevant-shares 0.29 --mistakes near --temperatures 0.1 \
+            --epochs 1 --lr 5e-5 --seeds 1,2,3 \
+            --objectives lse-pair,sum-marg-lh,joint-lh-normalized,rand1-lh \
+            --checkpoint-every 20",
+        ],
+        cost: "not measured; 12 trainings",
+        long: true,
+    },
+    Experiment {
         name: "bag-of-words",
-        heading: "The experiments",
+        heading: "A bag of words",
         collections: &["nfcorpus", "cranfield"],
         encoder: false,
         commands: &[
@@ -130,18 +323,7 @@ pub const EXPERIMENTS: &[Experiment] = &[
         long: false,
     },
     Experiment {
-        name: "zero-shot",
-        heading: PRETRAINED,
-        collections: &["nfcorpus"],
-        encoder: true,
-        commands: &["train --test-split dev --normalize true --query-length 64 \
-            --passage-length 128 --evaluation-length 256 --pass-tokens 1024 \
-            --objectives lse-pair --regimes human --epochs 0 --seeds 1"],
-        cost: "not measured; 1 training of no epoch, which ranks",
-        long: false,
-    },
-    Experiment {
-        name: "pretrained",
+        name: "fine-tuned-right-labels",
         heading: PRETRAINED,
         collections: &["nfcorpus"],
         encoder: true,
@@ -166,6 +348,9 @@ pub const EXPERIMENTS: &[Experiment] = &[
         long: false,
     },
 ];
+
+/// In a command, the folder of the collections.
+const COLLECTIONS: &str = "DIR/";
 
 /// Where everything is.
 pub struct Places {
@@ -192,7 +377,11 @@ impl Places {
 impl Experiment {
     /// A command with its folders, as the program takes it.
     pub fn words(&self, command: &str, places: &Places) -> Vec<OsString> {
-        let mut words: Vec<OsString> = command.split_whitespace().map(OsString::from).collect();
+        let word = |word: &str| match word.strip_prefix(COLLECTIONS) {
+            Some(path) => places.collections.join(path).into(),
+            None => OsString::from(word),
+        };
+        let mut words: Vec<OsString> = command.split_whitespace().map(word).collect();
         let has = |word: &str| command.split_whitespace().any(|one| one == word);
         let adapter = has("--adapter");
         let mut add = |option: &str, value: OsString| words.extend([option.into(), value]);
