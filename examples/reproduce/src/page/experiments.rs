@@ -23,8 +23,7 @@ pub struct Experiment {
 }
 
 const ANALYSIS: &str = "The analysis";
-const RIGHT: &str = "The share of right labels";
-const MISTAKES: &str = "Which documents the wrong labels are";
+const MISTAKES: &str = "Wrong labels";
 const WHY: &str = "Why";
 const REAL: &str = "Labels of a real LLM";
 const OTHER: &str = "Other settings";
@@ -42,22 +41,22 @@ pub const EXPERIMENTS: &[Experiment] = &[
         long: false,
     },
     Experiment {
-        name: "right-labels",
-        heading: RIGHT,
+        name: "mistakes",
+        heading: MISTAKES,
         collections: &["nfcorpus"],
         encoder: true,
         commands: &["study --adapter --test-split dev --regimes llm,all \
-            --relevant-shares 0,0.29,0.57,1 \
+            --relevant-shares 0,0.29,0.57,1 --mistakes near,lexical,random \
             --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
             expected-rand1-lh \
-            --temperatures 0.02,0.05,0.07,0.1,0.14,0.2,0.5 --choice-seeds 1,2,3 \
+            --temperatures 0.02,0.05,0.07,0.1,0.14,0.2,0.3,0.5 --choice-seeds 1,2,3 \
             --seeds 1,2,3,4,5,6,7,8,9,10"],
-        cost: "not measured; 1085 trainings",
+        cost: "not measured; 3094 trainings",
         long: false,
     },
     Experiment {
         name: "more-labels",
-        heading: RIGHT,
+        heading: MISTAKES,
         collections: &["nfcorpus"],
         encoder: true,
         commands: &["study --adapter --test-split dev --regimes llm \
@@ -67,20 +66,6 @@ pub const EXPERIMENTS: &[Experiment] = &[
             --temperatures 0.05,0.07,0.1,0.14,0.2 --choice-seeds 1,2,3 \
             --seeds 1,2,3,4,5,6,7,8,9,10"],
         cost: "not measured; 525 trainings",
-        long: false,
-    },
-    Experiment {
-        name: "mistakes",
-        heading: MISTAKES,
-        collections: &["nfcorpus"],
-        encoder: true,
-        commands: &["study --adapter --test-split dev --regimes llm \
-            --relevant-shares 0,0.29,0.57 --mistakes near,random \
-            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
-            expected-rand1-lh \
-            --temperatures 0.05,0.07,0.1,0.14,0.2 --choice-seeds 1,2,3 \
-            --seeds 1,2,3,4,5,6,7,8,9,10"],
-        cost: "not measured; 1050 trainings",
         long: false,
     },
     Experiment {

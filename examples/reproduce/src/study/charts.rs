@@ -2,25 +2,25 @@
 
 use std::path::Path;
 
-use super::{condition::Condition, report::Results, sensitivity::by_temperature};
+use super::{choice::Last, condition::Condition, report::Results, sensitivity::by_temperature};
 use crate::{
     objective::Objective,
     output::named,
     plot::{Content, Panel, Point, Series, figure},
-    train::{charts::point, labels::Regime, report::METRICS},
+    train::{charts::point, report::METRICS},
 };
 
 pub fn write_all(out: &Path, results: &Results) -> Result<(), String> {
     let folder = out.join("figures");
     named(&folder, std::fs::create_dir_all(&folder))?;
     figure(&folder.join("temperature"), 2, &temperature(results))?;
-    let right = right(results);
-    if right.content.has_points() {
-        figure(&folder.join("right_labels"), 1, &[right])?;
-    }
-    let positives = positives(results);
-    if !positives.is_empty() {
-        figure(&folder.join("positives"), 2, &positives)?;
+    for (name, panels) in [
+        ("right_labels", right(results)),
+        ("positives", positives(results)),
+    ] {
+        if !panels.is_empty() {
+            figure(&folder.join(name), panels.len().min(3), &panels)?;
+        }
     }
     println!("figures: {}", folder.display());
     Ok(())
@@ -46,36 +46,14 @@ fn temperature(results: &Results) -> Vec<Panel> {
     panels.collect()
 }
 
-/// A line needs two shares.
-fn right(results: &Results) -> Panel {
-    let mut lines: Vec<Series<Point>> = Vec::new();
-    let first = results.conditions()[0];
-    let alike = |one: Condition| {
-        one.max_positives == first.max_positives
-            && one.clustering == first.clustering
-            && one.mistakes == first.mistakes
+/// nDCG@10 over the share of right labels, where conditions differ in nothing else. All judgements
+/// have more labels, not only right ones, and are not among them.
+fn right(results: &Results) -> Vec<Panel> {
+    let alike = |condition: Condition| Condition {
+        relevant_share: None,
+        ..condition
     };
-    // All judgements are no matter of the clustering.
-    let is_all = |one: Condition| one == Condition::all(first.max_positives);
-    let lasts = results.lasts.iter();
-    for last in lasts.filter(|last| alike(last.condition) || is_all(last.condition)) {
-        let all = (last.condition.regime == Regime::All).then_some(1.0);
-        let Some(right) = last.right.or(all) else {
-            continue;
-        };
-        let point = point(right, &last.values(METRICS[1].1));
-        add(&mut lines, last.objective, point);
-    }
-    sort(&mut lines);
-    Panel {
-        title: "What was chosen, on the test queries, 95% over seeds".into(),
-        x: "share of right labels".into(),
-        y: "nDCG@10".into(),
-        content: Content::Lines {
-            series: lines,
-            log_x: false,
-        },
-    }
+    over(results, "share of right labels", alike, |last| last.right)
 }
 
 /// nDCG@10 over the largest number of positives, where conditions differ in nothing else.
@@ -84,29 +62,36 @@ fn positives(results: &Results) -> Vec<Panel> {
         max_positives: None,
         ..condition
     };
-    let conditions = results.conditions();
+    let count = |last: &Last| last.condition.max_positives.map(|count| count as f64);
+    over(results, "at most so many positives", alike, count)
+}
+
+/// A panel for each group of conditions that are the same when the varied is taken out of them.
+fn over(
+    results: &Results,
+    x: &str,
+    alike: impl Fn(Condition) -> Condition,
+    value: impl Fn(&Last) -> Option<f64>,
+) -> Vec<Panel> {
     let mut panels: Vec<(Condition, Vec<Series<Point>>)> = Vec::new();
-    for condition in &conditions {
-        let Some(count) = condition.max_positives else {
+    for last in &results.lasts {
+        let Some(value) = value(last) else {
             continue;
         };
-        let group = alike(*condition);
+        let group = alike(last.condition);
         let place = panels.iter().position(|(other, _)| *other == group);
         let place = place.unwrap_or_else(|| {
             panels.push((group, Vec::new()));
             panels.len() - 1
         });
-        let lines = &mut panels[place].1;
-        for last in results.under(*condition) {
-            let point = point(count as f64, &last.values(METRICS[1].1));
-            add(lines, last.objective, point);
-        }
+        let point = point(value, &last.values(METRICS[1].1));
+        add(&mut panels[place].1, last.objective, point);
     }
     let panels = panels.into_iter().map(|(condition, mut lines)| {
         sort(&mut lines);
         Panel {
             title: format!("{}, 95% over seeds", condition.short_name()),
-            x: "at most so many positives".into(),
+            x: x.into(),
             y: "nDCG@10".into(),
             content: Content::Lines {
                 series: lines,

@@ -112,10 +112,7 @@ impl Setting {
         fn fits<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
             one.is_none() || one == other
         }
-        fits(self.annotator, other.annotator)
-            && fits(self.relevant_share, other.relevant_share)
-            && fits(self.clustering, other.clustering)
-            && fits(self.mistakes, other.mistakes)
+        fits(self.simulation(), other.simulation())
             && fits(self.max_positives, other.max_positives)
             && self.temperature == other.temperature
             && self.learning_rate == other.learning_rate

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     objective::Objective,
-    output::{write, write_json},
+    output::{key, write, write_json},
 };
 
 /// A metric and its name.
@@ -61,10 +61,17 @@ pub fn describe(setting: &Setting) -> String {
     let mut parts = Vec::new();
     parts.extend(setting.annotator.map(|annotator| {
         let share = setting.relevant_share.unwrap_or_default();
-        format!(
+        let mut text = format!(
             "simulated annotator {}, {share} of its further labels relevant",
             annotator.name()
-        )
+        );
+        if let Some(mistakes) = setting.mistakes {
+            text += &format!(", the others {}", key(&mistakes));
+        }
+        if let Some(clustering) = setting.clustering {
+            text += &format!(", clustering {clustering}");
+        }
+        text
     }));
     parts.extend(
         setting
@@ -445,7 +452,10 @@ pub fn of_queries<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::{annotator::Annotator, cell::Cell};
+    use crate::train::{
+        annotator::{Annotator, Mistakes},
+        cell::Cell,
+    };
 
     fn outcome(regime: Regime, objective: Objective, seed: u64, values: [f64; 2]) -> Outcome {
         let metrics = |value| Metrics {
@@ -487,6 +497,25 @@ mod tests {
             }],
             diagnosis: None,
             diverged: None,
+        }
+    }
+
+    #[test]
+    fn annotators_that_err_otherwise_stand_apart() {
+        let mut outcomes = vec![outcome(Regime::Llm, Objective::LsePair, 1, [0.2, 0.4]); 3];
+        outcomes[1].cell.setting.mistakes = Some(Mistakes::Near);
+        outcomes[2].cell.setting.clustering = Some(0.5);
+        let human = outcome(Regime::Human, Objective::LsePair, 1, [0.2, 0.4]);
+        outcomes.push(human);
+        assert_eq!(settings(&outcomes).len(), 3);
+        let tables = tables(&outcomes);
+        assert!(tables.contains("0.5 of its further labels relevant, the others near;"));
+        assert!(tables.contains("0.5 of its further labels relevant, clustering 0.5;"));
+        for objective in [
+            "| LLM (simulated) | LSEPair | 0.3000 |",
+            "| human | LSEPair |",
+        ] {
+            assert_eq!(tables.matches(objective).count(), 3, "{tables}");
         }
     }
 
