@@ -258,7 +258,7 @@ pub const EXPERIMENTS: &[Experiment] = &[
         collections: &["nfcorpus"],
         encoder: true,
         commands: &["train --test-split dev --normalize true --query-length 32 \
-            --passage-length 48 --evaluation-length 128 --pass-tokens 1024 \
+            --passage-length 32 --evaluation-length 64 --pass-tokens 1024 \
             --objectives lse-pair --regimes human --epochs 0 --seeds 1"],
         cost: "not measured; 1 training of no epoch, which ranks",
         long: false,
@@ -270,8 +270,8 @@ pub const EXPERIMENTS: &[Experiment] = &[
         encoder: true,
         commands: &[
             "train --test-split dev --normalize true --dropout 0 --no-curves \
-            --query-length 32 --passage-length 48 --evaluation-length 128 --pass-tokens 1024 \
-            --batch-size 32 --group-size 4 --max-positives 3 \
+            --query-length 32 --passage-length 32 --evaluation-length 64 --pass-tokens 1024 \
+            --batch-size 32 --group-size 3 --max-positives 2 \
             --regimes llm --relevant-shares 0.29 --mistakes near --temperatures 0.1 \
             --epochs 1 --lr 5e-5 --seeds 1,2,3 \
             --objectives lse-pair,sum-marg-lh,joint-lh-normalized,rand1-lh \

@@ -13,7 +13,9 @@ use crate::{
 pub fn write_all(out: &Path, results: &Results) -> Result<(), String> {
     let folder = out.join("figures");
     named(&folder, std::fs::create_dir_all(&folder))?;
-    figure(&folder.join("temperature"), 2, &temperature(results))?;
+    let temperature = temperature(results);
+    let columns = if temperature.len() > 4 { 3 } else { 2 };
+    figure(&folder.join("temperature"), columns, &temperature)?;
     for (name, panels) in [
         ("right_labels", right(results)),
         ("positives", positives(results)),
