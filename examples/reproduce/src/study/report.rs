@@ -389,8 +389,22 @@ impl Results<'_> {
 
     fn json(&self) -> Value {
         let conditions = self.conditions().into_iter();
-        let tested = conditions.flat_map(|condition| self.against(condition));
-        let tested = tested.map(|(last, against)| {
+        let tested = conditions.flat_map(|condition| {
+            let lost = self.lost(condition);
+            let tested = self.against(condition).into_iter();
+            // Both have the objectives of the condition in their order.
+            let tested = tested.zip(self.areas(condition));
+            let tested = tested.map(|((last, against), (_, area))| {
+                let mut lost = lost.iter();
+                let lost = lost.find(|(other, ..)| other.objective == last.objective);
+                let lost = lost.map(
+                    |(_, lost, against)| json!({ "ndcg_10": lost, "beyond_lse_pair": against }),
+                );
+                (last, against, area, lost)
+            });
+            tested.collect::<Vec<_>>()
+        });
+        let tested = tested.map(|(last, against, area, lost)| {
             let metrics = METRICS.iter().enumerate().map(|(place, (name, metric))| {
                 let values = last.values(*metric);
                 let (mean, half) = interval(&values);
@@ -403,13 +417,6 @@ impl Results<'_> {
                 });
                 (name.to_string(), of_metric)
             });
-            let area = self.areas(last.condition).into_iter();
-            let area = area.filter(|(other, _)| other.objective == last.objective);
-            let lost = self.lost(last.condition).into_iter();
-            let mut lost = lost.filter(|(other, ..)| other.objective == last.objective);
-            let lost = lost
-                .next()
-                .map(|(_, lost, against)| json!({ "ndcg_10": lost, "beyond_lse_pair": against }));
             json!({
                 "condition": last.condition,
                 "objective": last.objective,
@@ -418,7 +425,7 @@ impl Results<'_> {
                 "metrics": metrics.collect::<Map<_, _>>(),
                 "lost": lost,
                 "sensitivity": sensitivity(&by_temperature(&self.choices_of(last))),
-                "sensitivity_against_lse_pair": area.filter_map(|(_, area)| area).next(),
+                "sensitivity_against_lse_pair": area,
             })
         });
         json!({

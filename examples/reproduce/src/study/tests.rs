@@ -286,7 +286,7 @@ fn conditions_are_compared_with_all_judgements() {
         "--out",
         &to,
         "--objectives",
-        "lse-pair,sum-marg-lh,joint-lh",
+        "lse-pair,joint-lh",
     ];
     let axes = [
         "--regimes",
@@ -317,7 +317,7 @@ fn conditions_are_compared_with_all_judgements() {
     let results = json(&out.join("results.json"));
     let tests = results["test"].as_array().unwrap();
     // Labels of the annotator with two clusterings and all judgements, each with two caps.
-    assert_eq!(tests.len(), 3 * 2 * 3);
+    assert_eq!(tests.len(), 3 * 2 * 2);
     for test in tests {
         let simulated = test["condition"]["regime"] == "llm";
         assert_eq!(test["lost"].is_object(), simulated);
