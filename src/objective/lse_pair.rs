@@ -109,8 +109,9 @@ impl LsePairLossConfig {
 /// ```
 ///
 /// The weak positives get most of the gradient, in proportion to `exp(-s_p)`, and a query pulls
-/// and pushes with the same total force of at most 1. It is the most robust of the objectives, and
-/// the one to begin with.
+/// and pushes with the same total force of at most 1. It is the most robust of the objectives where
+/// wrong labels are documents near to the query, as in the paper; where they are random ones,
+/// [`JointLhLoss`](crate::JointLhLoss) is.
 ///
 /// - A `margin` enlarges the violations to `exp((score_n - score_p + margin) / temperature)`.
 /// - [`PositiveSelection`] and [`NegativeSelection`] replace a sum by its largest term; among
