@@ -344,6 +344,8 @@ pub struct Places {
     pub out: PathBuf,
     pub embeddings: Option<PathBuf>,
     pub jobs: Option<NonZeroUsize>,
+    /// Whether studies write their rankings.
+    pub rankings: bool,
 }
 
 impl Places {
@@ -355,6 +357,7 @@ impl Places {
             out: "OUT".into(),
             embeddings: None,
             jobs: None,
+            rankings: true,
         }
     }
 }
@@ -369,6 +372,9 @@ impl Experiment {
         let mut words: Vec<OsString> = command.split_whitespace().map(word).collect();
         let has = |word: &str| command.split_whitespace().any(|one| one == word);
         let adapter = has("--adapter");
+        if has("study") && !places.rankings {
+            words.push("--no-rankings".into());
+        }
         let mut add = |option: &str, value: OsString| words.extend([option.into(), value]);
         if self.encoder {
             add("--encoder", places.encoder.clone().into());

@@ -47,7 +47,7 @@ pub struct Arguments {
     /// Trainings at a time, where they have one thread each [default: that of train]
     #[arg(long, value_name = "COUNT")]
     jobs: Option<NonZeroUsize>,
-    /// Measure the rankings of everything that is finished once more, at the end
+    /// Write the rankings of studies too, and at the end measure what is written once more
     #[arg(long)]
     verify: bool,
 }
@@ -137,6 +137,7 @@ impl Arguments {
             out: self.out.clone(),
             embeddings: self.embeddings.clone(),
             jobs: self.jobs,
+            rankings: self.verify,
         }
     }
 

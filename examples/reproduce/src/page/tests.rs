@@ -61,6 +61,7 @@ fn jobs_and_embeddings_go_where_they_are_taken() {
     let places = Places {
         embeddings: Some("a b".into()),
         jobs: NonZeroUsize::new(2),
+        rankings: false,
         ..Places::unknown()
     };
     for experiment in EXPERIMENTS {
@@ -72,6 +73,8 @@ fn jobs_and_embeddings_go_where_they_are_taken() {
             }
             let line = experiment.line(command, &places);
             let adapter = command.contains("--adapter");
+            let is_study = command.starts_with("study");
+            assert_eq!(line.contains(" --no-rankings"), is_study, "{line}");
             assert_eq!(line.contains("--embeddings 'a b'"), adapter, "{line}");
         }
     }
