@@ -29,6 +29,39 @@ const REAL: &str = "Labels of a real LLM";
 const OTHER: &str = "Other settings";
 const PRETRAINED: &str = "The transformer itself";
 
+/// What most experiments have.
+const ONE: Experiment = Experiment {
+    name: "",
+    heading: "",
+    collections: &["nfcorpus"],
+    encoder: true,
+    commands: &[],
+    cost: "",
+    long: false,
+};
+
+/// A study of the paper's objectives, and of what Rand1LH expects.
+macro_rules! study {
+    ($($options:tt)*) => {
+        concat!(
+            "study --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,",
+            "lse-pair,expected-rand1-lh ",
+            $($options)*
+        )
+    };
+}
+
+/// A study of the grades of an LLM, each query tested once.
+macro_rules! llm_labels {
+    ($options:literal) => {
+        study!(concat!(
+            "--adapter --train-split human --folds 5 --llm-cut 2 --regimes llm,all ",
+            "--temperatures 0.02,0.05,0.1,0.2,0.5 --choice-seeds 1,2,3 --seeds 1,2,3,4,5 ",
+            $options
+        ))
+    };
+}
+
 /// In the order in which they run, and stand in the page.
 pub const EXPERIMENTS: &[Experiment] = &[
     Experiment {
@@ -38,55 +71,46 @@ pub const EXPERIMENTS: &[Experiment] = &[
         encoder: false,
         commands: &["gradients"],
         cost: "1 second",
-        long: false,
+        ..ONE
     },
     Experiment {
         name: "mistakes",
         heading: MISTAKES,
-        collections: &["nfcorpus"],
-        encoder: true,
-        commands: &["study --adapter --test-split dev --regimes llm,all \
+        commands: &[study!(
+            "--adapter --test-split dev --regimes llm,all \
             --relevant-shares 0,0.29,0.57,1 --mistakes near,lexical,random \
-            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
-            expected-rand1-lh \
             --temperatures 0.02,0.05,0.07,0.1,0.14,0.2,0.3,0.5 --choice-seeds 1,2,3 \
-            --seeds 1,2,3,4,5,6,7,8,9,10"],
+            --seeds 1,2,3,4,5,6,7,8,9,10"
+        )],
         cost: "36 minutes of processor time; 3094 trainings",
-        long: false,
+        ..ONE
     },
     Experiment {
         name: "more-labels",
         heading: MISTAKES,
-        collections: &["nfcorpus"],
-        encoder: true,
-        commands: &["study --adapter --test-split dev --regimes llm \
-            --annotators rel-sel-qwen --relevant-shares 0,0.29,1 \
-            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
-            expected-rand1-lh \
-            --temperatures 0.05,0.07,0.1,0.14,0.2 --choice-seeds 1,2,3 \
-            --seeds 1,2,3,4,5,6,7,8,9,10"],
+        commands: &[study!(
+            "--adapter --test-split dev --regimes llm --annotators rel-sel-qwen \
+            --relevant-shares 0,0.29,1 --temperatures 0.05,0.07,0.1,0.14,0.2 \
+            --choice-seeds 1,2,3 --seeds 1,2,3,4,5,6,7,8,9,10"
+        )],
         cost: "6 minutes of processor time; 525 trainings",
-        long: false,
+        ..ONE
     },
     Experiment {
         name: "clustered",
         heading: MISTAKES,
-        collections: &["nfcorpus"],
-        encoder: true,
-        commands: &["study --adapter --test-split dev --regimes llm \
-            --relevant-shares 0.29 --clusterings 0,0.25,0.5 --mistakes lexical,near \
-            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
-            expected-rand1-lh \
+        commands: &[study!(
+            "--adapter --test-split dev --regimes llm --relevant-shares 0.29 \
+            --clusterings 0,0.25,0.5 --mistakes lexical,near \
             --temperatures 0.07,0.1,0.14 --choice-seeds 1,2,3 \
-            --seeds 1,2,3,4,5,6,7,8,9,10"],
+            --seeds 1,2,3,4,5,6,7,8,9,10"
+        )],
         cost: "10 minutes of processor time; 798 trainings",
-        long: false,
+        ..ONE
     },
     Experiment {
         name: "pulls",
         heading: WHY,
-        collections: &["nfcorpus"],
-        encoder: true,
         commands: &[
             "train --adapter --test-split dev --no-curves --pulls --regimes llm \
             --relevant-shares 0.29 --mistakes lexical,near,random --temperatures 0.1 \
@@ -94,180 +118,142 @@ pub const EXPERIMENTS: &[Experiment] = &[
             --objectives rand1-lh,joint-lh-normalized,sum-marg-lh,lse-pair,expected-rand1-lh",
         ],
         cost: "1 minute of processor time; 45 trainings",
-        long: false,
+        ..ONE
     },
     Experiment {
         name: "antique-gpt-4o",
         heading: REAL,
         collections: &["antique_llm"],
-        encoder: true,
-        commands: &[
-            "study --adapter --train-split human --folds 5 --human-cut 3 \
-            --llm-labels qrels/llm_gpt-4o_umbrela.tsv --llm-cut 2 --regimes llm,all \
-            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
-            expected-rand1-lh \
-            --temperatures 0.02,0.05,0.1,0.2,0.5 --choice-seeds 1,2,3 --seeds 1,2,3,4,5",
-        ],
+        commands: &[llm_labels!(
+            "--human-cut 3 --llm-labels qrels/llm_gpt-4o_umbrela.tsv"
+        )],
         cost: "2 minutes on two shared cores, and 4 to embed texts; 1400 trainings",
-        long: false,
+        ..ONE
     },
     Experiment {
         name: "antique-llama-3.2",
         heading: REAL,
         collections: &["antique_llm"],
-        encoder: true,
-        commands: &[
-            "study --adapter --train-split human --folds 5 --human-cut 3 \
-            --llm-labels qrels/llm_llama-3.2_umbrela.tsv --llm-cut 2 --regimes llm,all \
-            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
-            expected-rand1-lh \
-            --temperatures 0.02,0.05,0.1,0.2,0.5 --choice-seeds 1,2,3 --seeds 1,2,3,4,5",
-        ],
+        commands: &[llm_labels!(
+            "--human-cut 3 --llm-labels qrels/llm_llama-3.2_umbrela.tsv"
+        )],
         cost: "1 minute on two shared cores, and 4 to embed texts; 1400 trainings",
-        long: false,
+        ..ONE
     },
     Experiment {
         name: "dl-gpt-4o",
         heading: REAL,
         collections: &["dl19_21_llm"],
-        encoder: true,
-        commands: &[
-            "study --adapter --train-split human --folds 5 --human-cut 2 \
-            --llm-labels qrels/llm_gpt-4o_umbrela.tsv --llm-cut 2 --regimes llm,all \
-            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
-            expected-rand1-lh \
-            --temperatures 0.02,0.05,0.1,0.2,0.5 --choice-seeds 1,2,3 --seeds 1,2,3,4,5",
-        ],
+        commands: &[llm_labels!(
+            "--human-cut 2 --llm-labels qrels/llm_gpt-4o_umbrela.tsv"
+        )],
         cost: "6 minutes on two shared cores, and 10 to embed texts; 1400 trainings",
-        long: false,
+        ..ONE
     },
     Experiment {
         name: "dl-llama-3.2",
         heading: REAL,
         collections: &["dl19_21_llm"],
-        encoder: true,
-        commands: &[
-            "study --adapter --train-split human --folds 5 --human-cut 2 \
-            --llm-labels qrels/llm_llama-3.2_umbrela_med4.tsv --llm-cut 2 --regimes llm,all \
-            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
-            expected-rand1-lh \
-            --temperatures 0.02,0.05,0.1,0.2,0.5 --choice-seeds 1,2,3 --seeds 1,2,3,4,5",
-        ],
+        commands: &[llm_labels!(
+            "--human-cut 2 --llm-labels qrels/llm_llama-3.2_umbrela_med4.tsv"
+        )],
         cost: "15 minutes on two cores that were busier, and 10 to embed texts; 1400 trainings",
-        long: false,
+        ..ONE
     },
     Experiment {
         name: "positives",
         heading: OTHER,
-        collections: &["nfcorpus"],
-        encoder: true,
-        commands: &["study --adapter --test-split dev --regimes llm,all \
-            --annotators rel-sel-qwen --relevant-shares 0.57 \
-            --max-positives 1,2,4,8 --hard-negatives 4 \
-            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
-            expected-rand1-lh \
-            --temperatures 0.05,0.1,0.2 --choice-seeds 1,2,3 --seeds 1,2,3,4,5"],
+        commands: &[study!(
+            "--adapter --test-split dev --regimes llm,all --annotators rel-sel-qwen \
+            --relevant-shares 0.57 --max-positives 1,2,4,8 --hard-negatives 4 \
+            --temperatures 0.05,0.1,0.2 --choice-seeds 1,2,3 --seeds 1,2,3,4,5"
+        )],
         cost: "8 minutes of processor time; 784 trainings",
-        long: false,
+        ..ONE
     },
     Experiment {
         name: "mixed",
         heading: OTHER,
-        collections: &["nfcorpus"],
-        encoder: true,
-        commands: &["study --adapter --test-split dev \
+        commands: &[study!(
+            "--adapter --test-split dev \
             --regimes human,llm,merged,merged-any-order,curriculum,curriculum-all \
-            --relevant-shares 0.29 \
-            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
-            expected-rand1-lh \
-            --temperatures 0.05,0.1,0.2 --choice-seeds 1,2,3 --seeds 1,2,3,4,5"],
+            --relevant-shares 0.29 --temperatures 0.05,0.1,0.2 --choice-seeds 1,2,3 \
+            --seeds 1,2,3,4,5"
+        )],
         cost: "not measured; 588 trainings",
-        long: false,
+        ..ONE
     },
     Experiment {
         name: "raw",
         heading: OTHER,
-        collections: &["nfcorpus"],
-        encoder: true,
-        commands: &["study --adapter --test-split dev --normalize false \
-            --regimes llm,all --relevant-shares 0.29 --mistakes lexical,near \
-            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
-            expected-rand1-lh \
-            --temperatures 1 --choice-seeds 1,2,3 --seeds 1,2,3,4,5"],
+        commands: &[study!(
+            "--adapter --test-split dev --normalize false --regimes llm,all \
+            --relevant-shares 0.29 --mistakes lexical,near --temperatures 1 \
+            --choice-seeds 1,2,3 --seeds 1,2,3,4,5"
+        )],
         cost: "5 minutes of processor time, most of it to embed texts; 168 trainings",
-        long: false,
+        ..ONE
     },
     Experiment {
         name: "cranfield",
         heading: OTHER,
         collections: &["cranfield"],
-        encoder: true,
-        commands: &["study --adapter --train-split train,dev,test --folds 5 \
-            --leave-out DIR/cranfield/source_docs.tsv \
-            --regimes llm,all --relevant-shares 0.29 --mistakes lexical,near \
-            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
-            expected-rand1-lh \
+        commands: &[study!(
+            "--adapter --train-split train,dev,test --folds 5 \
+            --leave-out DIR/cranfield/source_docs.tsv --regimes llm,all \
+            --relevant-shares 0.29 --mistakes lexical,near \
             --temperatures 0.02,0.05,0.1,0.2,0.5 --choice-seeds 1,2,3 \
-            --seeds 1,2,3,4,5,6,7,8,9,10"],
+            --seeds 1,2,3,4,5,6,7,8,9,10"
+        )],
         cost: "3 minutes of processor time; 2625 trainings",
-        long: false,
+        ..ONE
     },
     Experiment {
         name: "tuned",
         heading: OTHER,
-        collections: &["nfcorpus"],
-        encoder: true,
-        commands: &["study --adapter --test-split dev \
-            --regimes llm,all --relevant-shares 0.29 --mistakes lexical,near \
-            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
-            expected-rand1-lh \
-            --temperatures 0.1 --learning-rates 0.0003,0.001,0.003 \
-            --epoch-counts 2,5,10 --choice-seeds 1,2 --seeds 1,2,3,4,5"],
+        commands: &[study!(
+            "--adapter --test-split dev --regimes llm,all --relevant-shares 0.29 \
+            --mistakes lexical,near --temperatures 0.1 \
+            --learning-rates 0.0003,0.001,0.003 --epoch-counts 2,5,10 \
+            --choice-seeds 1,2 --seeds 1,2,3,4,5"
+        )],
         cost: "not measured; 483 trainings",
-        long: false,
+        ..ONE
     },
     Experiment {
         name: "queries-alone",
         heading: OTHER,
-        collections: &["nfcorpus"],
-        encoder: true,
-        commands: &["study --adapter queries --test-split dev \
-            --regimes llm,all --relevant-shares 0.29 --mistakes lexical,near \
-            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
-            expected-rand1-lh \
-            --temperatures 0.05,0.1,0.2 --choice-seeds 1,2,3 --seeds 1,2,3,4,5"],
+        commands: &[study!(
+            "--adapter queries --test-split dev --regimes llm,all \
+            --relevant-shares 0.29 --mistakes lexical,near --temperatures 0.05,0.1,0.2 \
+            --choice-seeds 1,2,3 --seeds 1,2,3,4,5"
+        )],
         cost: "not measured; 294 trainings",
-        long: false,
+        ..ONE
     },
     Experiment {
         name: "residual",
         heading: OTHER,
-        collections: &["nfcorpus"],
-        encoder: true,
-        commands: &["study --adapter residual --test-split dev \
-            --regimes llm,all --relevant-shares 0.29 --mistakes lexical,near \
-            --objectives single,rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair,\
-            expected-rand1-lh \
-            --temperatures 0.05,0.1,0.2 --choice-seeds 1,2,3 --seeds 1,2,3,4,5"],
+        commands: &[study!(
+            "--adapter residual --test-split dev --regimes llm,all \
+            --relevant-shares 0.29 --mistakes lexical,near --temperatures 0.05,0.1,0.2 \
+            --choice-seeds 1,2,3 --seeds 1,2,3,4,5"
+        )],
         cost: "not measured; 294 trainings",
-        long: false,
+        ..ONE
     },
     Experiment {
         name: "zero-shot",
         heading: PRETRAINED,
-        collections: &["nfcorpus"],
-        encoder: true,
         commands: &["train --test-split dev --normalize true --query-length 32 \
             --passage-length 32 --evaluation-length 64 --pass-tokens 1024 \
             --objectives lse-pair --regimes human --epochs 0 --seeds 1"],
         cost: "1 minute on two shared cores; 1 training of no epoch, which ranks",
-        long: false,
+        ..ONE
     },
     Experiment {
         name: "fine-tuned",
         heading: PRETRAINED,
-        collections: &["nfcorpus"],
-        encoder: true,
         commands: &[
             "train --test-split dev --normalize true --dropout 0 --no-curves \
             --query-length 32 --passage-length 32 --evaluation-length 64 --pass-tokens 1024 \
@@ -279,6 +265,7 @@ pub const EXPERIMENTS: &[Experiment] = &[
         ],
         cost: "not measured; 12 trainings",
         long: true,
+        ..ONE
     },
     Experiment {
         name: "bag-of-words",
@@ -305,13 +292,11 @@ pub const EXPERIMENTS: &[Experiment] = &[
                 --objectives rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair",
         ],
         cost: "36 minutes on two shared cores, 10 of them the first command; 342 trainings",
-        long: false,
+        ..ONE
     },
     Experiment {
         name: "fine-tuned-right-labels",
         heading: PRETRAINED,
-        collections: &["nfcorpus"],
-        encoder: true,
         commands: &[
             "train --test-split dev --normalize true --dropout 0 --query-length 64 \
             --passage-length 128 --evaluation-length 256 --pass-tokens 1024 --batch-size 32 \
@@ -319,18 +304,17 @@ pub const EXPERIMENTS: &[Experiment] = &[
         ],
         cost: "8 to 14 minutes a training on two shared cores; 6 trainings",
         long: true,
+        ..ONE
     },
     Experiment {
         name: "neighbours",
         heading: "The neighbours, on the vectors of a frozen encoder",
-        collections: &["nfcorpus"],
-        encoder: true,
         commands: &[
             "study --adapter --test-split dev --regimes all --neighbours \
             --temperatures 0.02,0.05,0.1,0.2,0.4,0.8 --choice-seeds 1,2,3 --seeds 1,2,3,4,5",
         ],
         cost: "0.6 to 4 seconds a training on two shared cores; 368 trainings",
-        long: false,
+        ..ONE
     },
 ];
 
