@@ -313,7 +313,7 @@ pub const EXPERIMENTS: &[Experiment] = &[
             "study --adapter --test-split dev --regimes all --neighbours \
             --temperatures 0.02,0.05,0.1,0.2,0.4,0.8 --choice-seeds 1,2,3 --seeds 1,2,3,4,5",
         ],
-        cost: "0.6 to 4 seconds a training on two shared cores; 368 trainings",
+        cost: "6 minutes on two shared cores; 368 trainings",
         ..ONE
     },
 ];
