@@ -291,7 +291,7 @@ pub const EXPERIMENTS: &[Experiment] = &[
                 util-rank-llama \
                 --objectives rand1-lh,joint-lh,joint-lh-normalized,sum-marg-lh,lse-pair",
         ],
-        cost: "36 minutes on two shared cores, 10 of them the first command; 342 trainings",
+        cost: "8 minutes on two cores; 342 trainings",
         ..ONE
     },
     Experiment {
