@@ -1,5 +1,5 @@
-//! The same training step plain, with tiles, and with tiles and a gradient cache: time, peak memory, and
-//! whether the gradients agree, up to a batch for which the plain way has no room.
+//! The same training step plain, with tiles, and with tiles and a gradient cache: time, peak
+//! memory, and whether the gradients agree, up to a batch for which the plain way has no room.
 //!
 //! ```text
 //! cargo run --release --example large_batch
