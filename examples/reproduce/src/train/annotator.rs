@@ -114,10 +114,11 @@ impl Annotator {
 impl Simulation {
     /// Labels for each query in random order, and how good they are.
     ///
-    /// The human label is found with the published recall. The other labels are as many as precision and
-    /// average ask for, spread over the pool as evenly as chance does (binomially): a share of them is drawn
-    /// from the documents judged relevant that are not the human label, the rest from a pool of
-    /// documents that are not judged relevant. A query that runs out of one takes the other.
+    /// The human label is found with the published recall. The other labels are as many as
+    /// precision and average ask for, spread over the queries as evenly as chance does
+    /// (binomially). A share of them is drawn from the documents judged relevant that are not the
+    /// human label, the rest from a pool of documents that are not judged relevant. A query that
+    /// runs out of one takes the other.
     ///
     /// Where errors keep together, the share of a query is not that of all: the number of its
     /// relevant labels is beta-binomial.

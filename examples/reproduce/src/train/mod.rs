@@ -202,6 +202,10 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
     /// What all trainings of a folder share.
     pub fn settings(&self) -> Settings {
         let args = self.args;
+        let (group_size, hard_negatives) = match args.group_size() {
+            GroupSize::Passages(count) => (Some(count), None),
+            GroupSize::Negatives(count) => (None, Some(count)),
+        };
         Settings {
             encoder: self.source.name(),
             device: match self.device.clone().without_autodiff().as_dispatch() {
@@ -217,14 +221,8 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
             tevatron: self.files.iter().map(ToString::to_string).collect(),
             epochs: Some(args.epochs()),
             batch_size: args.batch_size,
-            group_size: match args.group_size() {
-                GroupSize::Passages(count) => Some(count),
-                GroupSize::Negatives(_) => None,
-            },
-            hard_negatives: match args.group_size() {
-                GroupSize::Passages(_) => None,
-                GroupSize::Negatives(count) => Some(count),
-            },
+            group_size,
+            hard_negatives,
             accumulate: (args.accumulate > 1).then_some(args.accumulate),
             learning_rate: Some(args.learning_rate()),
             curves: !args.no_curves,
