@@ -67,6 +67,7 @@ mod bank;
 mod bias;
 mod cache;
 mod device;
+pub mod evaluation;
 mod guide;
 mod kernels;
 mod objective;
@@ -77,6 +78,8 @@ pub mod statistics;
 mod targets;
 mod temperature;
 mod tile;
+#[cfg(feature = "train")]
+pub mod train;
 
 /// The examples of the README are compiled and run.
 #[cfg(doctest)]

@@ -346,6 +346,21 @@ impl Lists {
         Tensor::from_data(TensorData::new(mask, [queries, documents]), device)
     }
 
+    /// The queries that have a positive of a weight above 0 which they do not ignore.
+    #[cfg(feature = "train")]
+    pub fn active(&self) -> usize {
+        let counts = |query: usize, place: usize, column: &usize| {
+            let ignored = self.ignored().map(|ignored| &ignored[query]);
+            let weight = self.weights().map_or(1.0, |weights| weights[query][place]);
+            weight > 0.0 && ignored.is_none_or(|ignored| ignored.binary_search(column).is_err())
+        };
+        let active = |(query, columns): &(usize, &Vec<usize>)| {
+            let mut places = columns.iter().enumerate();
+            places.any(|(place, column)| counts(*query, place, column))
+        };
+        self.columns.iter().enumerate().filter(active).count()
+    }
+
     pub fn dims(&self) -> [usize; 2] {
         [self.columns.len(), self.documents]
     }

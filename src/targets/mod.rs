@@ -1,5 +1,7 @@
 //! Who is positive, who is negative, who is ignored.
 
+#[cfg(feature = "train")]
+mod active;
 mod chosen;
 mod error;
 mod labels;

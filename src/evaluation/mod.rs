@@ -1,0 +1,27 @@
+//! How good a ranking of documents is, as `trec_eval` computes it.
+//!
+//! [`Ranker`] orders documents by their scores, [`Measure`] is a number of a ranked list:
+//!
+//! ```
+//! use burn_multi_positive::evaluation::{Measure, RankedList, Ranker};
+//!
+//! let documents = ["d1", "d2", "d3", "d4"];
+//! let scores = [0.3_f32, 0.9, 0.5, 0.5];
+//! // d4 before d3: of equal scores, the greater id comes first.
+//! assert_eq!(Ranker::new(&documents).rank(&scores, 1000), [1, 3, 2, 0]);
+//!
+//! // What was judged: d3 is relevant, d1 highly, d2 is not. Nobody judged d4.
+//! let list = RankedList::new(["d2", "d4", "d3", "d1"], [("d3", 1), ("d1", 2), ("d2", 0)]);
+//! assert_eq!(Measure::Mrr(10).of(&list), 1.0 / 3.0);
+//! assert_eq!(Measure::Recall(3).of(&list), 0.5);
+//! assert_eq!(Measure::Precision(4).of(&list), 0.5);
+//! ```
+//!
+//! With the feature `train` the module `train` has the same as metrics of Burn's training
+//! loop.
+
+mod measure;
+mod ranking;
+
+pub use measure::Measure;
+pub use ranking::{RankedList, Ranker};

@@ -1,0 +1,301 @@
+//! What is ranked, and what was judged.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use burn::{
+    backend::ExecutionError,
+    tensor::{DType, Tensor, TensorReadError},
+};
+
+use super::search::{list, lists_of_epoch, lists_of_scores, lists_of_targets};
+use crate::{Targets, evaluation::RankedList, targets::assert_device};
+
+/// How many documents of a ranking are kept, as `trec_eval` reads them. More where a metric
+/// looks at more.
+const DEPTH: usize = 1000;
+
+/// What a [`RankingMetric`](super::RankingMetric) reads of a batch.
+///
+/// Ids are whatever names a document: text, or numbers, which are taken as text. Grades are
+/// those of relevance judgements: 0 and below is judged and not relevant. A query without a
+/// judgement does not count, as `trec_eval` skips it; one whose judgements are all 0 counts
+/// as 0.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_multi_positive::train::RankingInput;
+///
+/// let device = Device::default();
+/// let scores = Tensor::from_floats([[0.1, 0.9, 0.4]], &device);
+/// let judged = [vec![("d3", 2), ("d1", 1)]];
+/// let input = RankingInput::from_scores(scores, &["d1", "d2", "d3"], &judged);
+/// # let _ = input;
+/// ```
+#[derive(Clone, Debug)]
+pub struct RankingInput(Arc<Part>);
+
+#[derive(Debug)]
+struct Part {
+    source: Source,
+    /// What was ranked when a metric asked: the others have the same lists. Those of an epoch
+    /// lie with its first part.
+    ranked: Mutex<Option<Ranked>>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Lists(Arc<Vec<RankedList>>),
+    Scores(Scored),
+    Targets { scores: Tensor<2>, targets: Targets },
+    Embedded(Embedded),
+}
+
+#[derive(Debug)]
+struct Ranked {
+    /// How many parts the epoch had.
+    parts: usize,
+    depth: usize,
+    lists: Arc<Vec<RankedList>>,
+}
+
+/// The grades of each query by the ids of documents.
+pub(super) type Grades = Vec<HashMap<String, i32>>;
+
+#[derive(Debug)]
+pub(super) struct Scored {
+    pub scores: Tensor<2>,
+    pub ids: Vec<String>,
+    pub grades: Grades,
+}
+
+/// A part of the queries and of the documents that are ranked at the end of an epoch.
+#[derive(Debug)]
+pub(super) struct Embedded {
+    pub queries: Tensor<2>,
+    pub documents: Tensor<2>,
+    pub ids: Vec<String>,
+    pub grades: Grades,
+}
+
+impl From<Source> for RankingInput {
+    fn from(source: Source) -> Self {
+        Self(Arc::new(Part {
+            source,
+            ranked: Mutex::new(None),
+        }))
+    }
+}
+
+impl RankingInput {
+    /// Rankings that were made elsewhere: the ids of the documents that were found for each
+    /// query, best first.
+    ///
+    /// # Panics
+    ///
+    /// If there are more or fewer queries in `judged`.
+    pub fn from_rankings<Id: ToString>(rankings: &[Vec<Id>], judged: &[Vec<(Id, i32)>]) -> Self {
+        assert_judged(judged.len(), rankings.len());
+        let lists = rankings.iter().zip(grades(judged));
+        let lists = lists.filter_map(|(ranking, grades)| list(&text(ranking), &grades));
+        Source::Lists(Arc::new(lists.collect())).into()
+    }
+
+    /// Every query against the same documents: those of a fixed set, or those of the batch.
+    ///
+    /// # Shapes
+    ///
+    /// - `scores`: `[queries, documents]`
+    /// - `ids`: one for each document. Of documents of one id the first counts.
+    /// - `judged`: for each query the ids that were judged, and their grades
+    ///
+    /// # Panics
+    ///
+    /// If ids or judgements differ in number from the scores.
+    pub fn from_scores<Id: ToString>(
+        scores: Tensor<2>,
+        ids: &[Id],
+        judged: &[Vec<(Id, i32)>],
+    ) -> Self {
+        let [queries, documents] = scores.dims();
+        assert_ids(ids.len(), documents);
+        assert_judged(judged.len(), queries);
+        Source::Scores(Scored {
+            scores: scores.without_autodiff(),
+            ids: text(ids),
+            grades: grades(judged),
+        })
+        .into()
+    }
+
+    /// The documents of a batch, judged by the targets of a loss: how well the batch that is
+    /// trained on is ranked already. The gain of a positive is its weight. What is ignored is
+    /// not ranked, and a query without a positive does not count.
+    ///
+    /// # Shapes
+    ///
+    /// - `scores`: `[queries, documents]`
+    ///
+    /// # Panics
+    ///
+    /// If the targets have another shape or device.
+    pub fn from_targets(scores: Tensor<2>, targets: impl Into<Targets>) -> Self {
+        let targets = targets.into();
+        targets.assert_fit(scores.dims(), &scores.device());
+        Source::Targets {
+            scores: scores.without_autodiff(),
+            targets,
+        }
+        .into()
+    }
+
+    /// Some of the queries and some of the documents of an epoch. At its end every query is
+    /// scored against the documents of all batches, by dot products in no less than f32.
+    ///
+    /// So a set of documents grows from batch to batch; a fixed one comes in batches without
+    /// queries. A document that comes again counts once. The embeddings stay on their device
+    /// until the epoch ends.
+    ///
+    /// # Shapes
+    ///
+    /// - `queries`: `[queries, dimensions]`, `documents`: `[documents, dimensions]`; either
+    ///   may be empty
+    /// - `ids`: one for each document
+    /// - `judged`: for each query the ids that were judged, and their grades
+    ///
+    /// # Panics
+    ///
+    /// If ids or judgements differ in number from the embeddings, or queries and documents in
+    /// dimensions, device or type.
+    pub fn from_embeddings<Id: ToString>(
+        queries: Tensor<2>,
+        documents: Tensor<2>,
+        ids: &[Id],
+        judged: &[Vec<(Id, i32)>],
+    ) -> Self {
+        let [rows, dimensions] = documents.dims();
+        let [query_rows, of_queries] = queries.dims();
+        assert!(
+            of_queries == dimensions,
+            "queries: expected {dimensions} dimensions as the documents have, got {of_queries}"
+        );
+        assert_device("documents", &documents.device(), &queries.device());
+        assert_ids(ids.len(), rows);
+        assert_judged(judged.len(), query_rows);
+        Source::Embedded(Embedded {
+            queries: widened(queries.without_autodiff()),
+            documents: widened(documents.without_autodiff()),
+            ids: text(ids),
+            grades: grades(judged),
+        })
+        .into()
+    }
+
+    /// No query.
+    pub(super) fn nothing() -> Self {
+        Source::Lists(Arc::default()).into()
+    }
+
+    /// Sends what the device still keeps back, so that who reads does not wait for it.
+    pub(super) fn flush(&self) -> Result<(), ExecutionError> {
+        let tensor = match &self.0.source {
+            Source::Lists(_) => return Ok(()),
+            Source::Scores(scored) => &scored.scores,
+            Source::Targets { scores, .. } => scores,
+            Source::Embedded(embedded) => &embedded.documents,
+        };
+        tensor.device().flush()
+    }
+
+    /// The lists of the batch, of no less than `depth` documents; None if they wait for the
+    /// rest of the epoch.
+    pub(super) fn lists(
+        &self,
+        depth: usize,
+    ) -> Result<Option<Arc<Vec<RankedList>>>, TensorReadError> {
+        let rank: &dyn Fn(usize) -> _ = match &self.0.source {
+            Source::Lists(lists) => return Ok(Some(lists.clone())),
+            Source::Scores(scored) => &|depth| lists_of_scores(scored, depth),
+            Source::Targets { scores, targets } => &|_| lists_of_targets(scores, targets),
+            Source::Embedded(_) => return Ok(None),
+        };
+        self.ranked(1, depth, rank).map(Some)
+    }
+
+    /// The lists of all queries of the parts of an epoch against all documents of them.
+    pub(super) fn lists_of_all(
+        parts: &[Self],
+        depth: usize,
+    ) -> Result<Arc<Vec<RankedList>>, TensorReadError> {
+        let Some(first) = parts.first() else {
+            return Ok(Arc::default());
+        };
+        let embedded = parts.iter().filter_map(|part| match &part.0.source {
+            Source::Embedded(embedded) => Some(embedded),
+            _ => None,
+        });
+        let embedded: Vec<&Embedded> = embedded.collect();
+        first.ranked(parts.len(), depth, &|depth| {
+            lists_of_epoch(&embedded, depth)
+        })
+    }
+
+    fn ranked(
+        &self,
+        parts: usize,
+        depth: usize,
+        rank: &dyn Fn(usize) -> Result<Vec<RankedList>, TensorReadError>,
+    ) -> Result<Arc<Vec<RankedList>>, TensorReadError> {
+        // Whoever panicked while it ranked left what was there before.
+        let mut ranked = self.0.ranked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ranked) = &*ranked
+            && ranked.parts == parts
+            && ranked.depth >= depth
+        {
+            return Ok(ranked.lists.clone());
+        }
+        let depth = depth.max(DEPTH);
+        let lists = Arc::new(rank(depth)?);
+        *ranked = Some(Ranked {
+            parts,
+            depth,
+            lists: lists.clone(),
+        });
+        Ok(lists)
+    }
+}
+
+fn text<Id: ToString>(ids: &[Id]) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
+}
+
+fn grades<Id: ToString>(judged: &[Vec<(Id, i32)>]) -> Grades {
+    let text = |(id, grade): &(Id, i32)| (id.to_string(), *grade);
+    let of_query = |judged: &Vec<(Id, i32)>| judged.iter().map(text).collect();
+    judged.iter().map(of_query).collect()
+}
+
+fn widened(embeddings: Tensor<2>) -> Tensor<2> {
+    match embeddings.dtype() {
+        DType::F64 | DType::F32 => embeddings,
+        _ => embeddings.cast(DType::F32),
+    }
+}
+
+fn assert_ids(got: usize, documents: usize) {
+    assert!(
+        got == documents,
+        "ids: expected one for each of {documents} documents, got {got}"
+    );
+}
+
+fn assert_judged(got: usize, queries: usize) {
+    assert!(
+        got == queries,
+        "judged: expected judgements of each of {queries} queries, got {got}"
+    );
+}

@@ -1,0 +1,315 @@
+//! Training on several devices whose queries see the documents of all.
+
+use burn::{
+    data::dataloader::Progress,
+    module::Module,
+    optim::{GradientsAccumulator, GradientsParams},
+    tensor::{Device, Gradients},
+    train::{
+        EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent, LearnerModel,
+        SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainOutput,
+        TrainStep, TrainingComponents, TrainingItem, ValidLoader,
+    },
+};
+
+/// A model that trains on several devices at once: see [`ShardedStrategy`].
+pub trait ShardedStep: LearnerModel {
+    /// One step on the batch of all devices, forward and backward.
+    ///
+    /// There is a replica of the model on each device, each with a graph of its own. Each
+    /// embeds its part of the batch; a loss from [`Shards`](crate::Shards) scores every query
+    /// against the documents of all; [`sum_gradients`] gives what the optimizer wants.
+    fn sharded_step(
+        replicas: &[Self],
+        batch: <Self as TrainStep>::Input,
+    ) -> TrainOutput<<Self as TrainStep>::Output>;
+}
+
+/// The gradients of a model from those of its replicas, on the device of the first.
+///
+/// They are added up and not averaged: the loss from [`Shards`](crate::Shards) is that of the
+/// whole batch already.
+///
+/// # Panics
+///
+/// If there is no replica.
+pub fn sum_gradients<M: Module>(mut gradients: Gradients, replicas: &[M]) -> GradientsParams {
+    let first = replicas
+        .first()
+        .expect("sum_gradients: expected replicas, got none");
+    let devices = first.devices();
+    let mut sum = GradientsAccumulator::new();
+    for replica in replicas {
+        let mut part = GradientsParams::from_module(&mut gradients, replica);
+        if let [device, ..] = &devices[..] {
+            part = part.to_device(device, replica);
+        }
+        sum.accumulate(first, part);
+    }
+    sum.grads()
+}
+
+/// A strategy for Burn's training loop: several devices, one batch, and every query scored
+/// against the documents of all devices.
+///
+/// Gradients are those of the whole batch on one device, up to rounding. Burn's own
+/// strategies for several devices, `MultiDevice` and `DistributedDataParallel`, train another
+/// objective: each device has a batch of its own, whose queries see the documents of that
+/// device only, so there are fewer negatives and lower losses.
+///
+/// The first device has the optimizer and does the validation. In each step the model is
+/// copied to the other devices and their gradients come back: `2 w (P - 1)` bytes through the
+/// first device, for `w` bytes of parameters and `P` devices, beside the documents that
+/// [`Shards`](crate::Shards) copies.
+///
+/// # Example
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use burn::{
+///     module::Module,
+///     nn::Linear,
+///     tensor::{Device, Tensor},
+///     train::{InferenceStep, TrainOutput, TrainStep, TrainingStrategy},
+/// };
+/// use burn_multi_positive::{
+///     LsePairLossConfig, Shards, Targets,
+///     train::{RetrievalOutput, ShardedStep, ShardedStrategy, sum_gradients},
+/// };
+///
+/// #[derive(Module, Debug)]
+/// struct Retriever {
+///     encoder: Linear,
+/// }
+///
+/// struct Batch {
+///     queries: Tensor<2>,
+///     documents: Tensor<2>,
+///     targets: Targets,
+/// }
+///
+/// impl ShardedStep for Retriever {
+///     fn sharded_step(replicas: &[Self], batch: Batch) -> TrainOutput<RetrievalOutput> {
+///         let embed = |features: Tensor<2>| {
+///             let parts = features.chunk(replicas.len(), 0).into_iter();
+///             let parts = parts.zip(replicas);
+///             let embed = |(part, replica): (Tensor<2>, &Self)| {
+///                 let device = &replica.devices()[0];
+///                 replica.encoder.forward(part.to_device(device))
+///             };
+///             parts.map(embed).collect::<Vec<_>>()
+///         };
+///         let shards = Shards::new(embed(batch.queries), embed(batch.documents));
+///         let loss_fn = LsePairLossConfig::new().with_temperature(0.05).init();
+///         let loss = loss_fn.forward(shards, batch.targets.clone());
+///         let output = RetrievalOutput::new(loss.clone(), &batch.targets);
+///         TrainOutput {
+///             grads: sum_gradients(loss.backward(), replicas),
+///             item: output,
+///         }
+///     }
+/// }
+///
+/// // On one device the step is the same.
+/// impl TrainStep for Retriever {
+///     type Input = Batch;
+///     type Output = RetrievalOutput;
+///
+///     fn step(&self, batch: Batch) -> TrainOutput<RetrievalOutput> {
+///         Self::sharded_step(std::slice::from_ref(self), batch)
+///     }
+/// }
+/// # impl InferenceStep for Retriever {
+/// #     type Input = Batch;
+/// #     type Output = RetrievalOutput;
+/// #     fn step(&self, batch: Batch) -> RetrievalOutput {
+/// #         let (queries, documents) = (batch.queries, batch.documents);
+/// #         let (q, d) = (self.encoder.forward(queries), self.encoder.forward(documents));
+/// #         let loss_fn = LsePairLossConfig::new().init();
+/// #         let loss = loss_fn.forward_embeddings(q, d, batch.targets.clone());
+/// #         RetrievalOutput::new(loss, &batch.targets)
+/// #     }
+/// # }
+///
+/// // In your program: `Device::cuda(0)`, `Device::cuda(1)`.
+/// let devices = [Device::default(), Device::default()];
+/// let strategy = TrainingStrategy::<Retriever>::Custom(Arc::new(ShardedStrategy::new(devices)));
+/// // For `SupervisedTraining::with_training_strategy`.
+/// # let _ = strategy;
+/// ```
+#[derive(Clone, Debug)]
+pub struct ShardedStrategy {
+    devices: Vec<Device>,
+}
+
+impl ShardedStrategy {
+    /// The devices, the first of which has the optimizer. A device may be named twice.
+    ///
+    /// # Panics
+    ///
+    /// If there is no device.
+    pub fn new(devices: impl IntoIterator<Item = Device>) -> Self {
+        let autodiff = |device: Device| match device.is_autodiff() {
+            true => device,
+            false => device.autodiff(),
+        };
+        let devices: Vec<Device> = devices.into_iter().map(autodiff).collect();
+        assert!(!devices.is_empty(), "devices: expected some, got none");
+        Self { devices }
+    }
+
+    /// A replica on each device, with a graph of its own.
+    fn replicas<M: Module>(&self, model: &M) -> Vec<M> {
+        let replica = |device| model.clone().fork(device);
+        self.devices.iter().map(replica).collect()
+    }
+}
+
+impl<M: ShardedStep> SupervisedLearningStrategy<M> for ShardedStrategy {
+    fn fit(
+        &self,
+        components: TrainingComponents<M>,
+        mut learner: Learner<M>,
+        train: TrainLoader<M>,
+        valid: ValidLoader<M>,
+        starting_epoch: usize,
+    ) -> (M, SupervisedTrainingEventProcessor<M>) {
+        let [home, ..] = &self.devices[..] else {
+            unreachable!("there is a device");
+        };
+        learner.fork(home);
+        let mut run = Run {
+            strategy: self,
+            train: train.to_device(home),
+            valid: valid.to_device(&home.clone().inner()),
+            accumulation: components.grad_accumulation,
+            interrupter: components.interrupter,
+            events: components.event_processor,
+        };
+        let mut checkpointer = components.checkpointer;
+        let mut early_stopping = components.early_stopping;
+        let store = components.event_store;
+        for epoch in starting_epoch..=components.num_epochs {
+            run.train(&mut learner, epoch);
+            if run.interrupter.should_stop() {
+                break;
+            }
+            run.validate(&learner.model().valid(), epoch);
+            if run.interrupter.should_stop() {
+                break;
+            }
+            if let Some(checkpointer) = &mut checkpointer {
+                checkpointer.checkpoint(&learner, epoch, &store);
+            }
+            if let Some(early_stopping) = &mut early_stopping
+                && early_stopping.should_stop(epoch, &store)
+            {
+                break;
+            }
+        }
+        (learner.model(), run.events)
+    }
+}
+
+/// What the epochs of a training share.
+struct Run<'a, M: LearnerModel> {
+    strategy: &'a ShardedStrategy,
+    train: TrainLoader<M>,
+    valid: ValidLoader<M>,
+    accumulation: Option<usize>,
+    interrupter: Interrupter,
+    events: SupervisedTrainingEventProcessor<M>,
+}
+
+impl<M: ShardedStep> Run<'_, M> {
+    fn train(&mut self, learner: &mut Learner<M>, epoch: usize) {
+        let start = LearnerEvent::StartSplit {
+            epoch_number: epoch,
+            total_items: self.train.num_items(),
+        };
+        self.interrupter
+            .fail_on_error(self.events.process_train(start));
+        let mut sum = GradientsAccumulator::new();
+        let mut summed = 0;
+        let loader = self.train.clone();
+        let mut batches = loader.iter();
+        let mut step = 0;
+        while let Some(batch) = batches.next() {
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => {
+                    self.interrupter.fail(error);
+                    break;
+                }
+            };
+            step += 1;
+            let progress = batches.progress();
+            let output = M::sharded_step(&self.strategy.replicas(&learner.model()), batch);
+            sum.accumulate(&learner.model(), output.grads);
+            summed += 1;
+            if summed >= self.accumulation.unwrap_or(1) || progress.is_completed() {
+                learner.lr_step();
+                learner.optimizer_step(sum.grads());
+                summed = 0;
+            }
+            let item = TrainingItem::new(
+                output.item,
+                progress,
+                Some(step),
+                Some(learner.lr_current()),
+            );
+            let event = LearnerEvent::ProcessedItem(item);
+            self.interrupter
+                .fail_on_error(self.events.process_train(event));
+            if self.interrupter.should_stop() {
+                break;
+            }
+        }
+        let end = self.events.process_train(LearnerEvent::EndSplit(epoch));
+        self.interrupter.fail_on_error(end);
+    }
+
+    fn validate(&mut self, model: &M, epoch: usize) {
+        let start = LearnerEvent::StartSplit {
+            epoch_number: epoch,
+            total_items: self.valid.num_items(),
+        };
+        self.interrupter
+            .fail_on_error(self.events.process_valid(start));
+        let loader = self.valid.clone();
+        let mut batches = loader.iter();
+        let mut step = 0;
+        while let Some(batch) = batches.next() {
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => {
+                    self.interrupter.fail(error);
+                    break;
+                }
+            };
+            step += 1;
+            let progress: Progress = batches.progress();
+            let item = TrainingItem::new(
+                InferenceStep::step(model, batch),
+                progress,
+                Some(step),
+                None,
+            );
+            let event = LearnerEvent::ProcessedItem(item);
+            self.interrupter
+                .fail_on_error(self.events.process_valid(event));
+            if self.interrupter.should_stop() {
+                break;
+            }
+        }
+        for end in [
+            self.events.process_valid(LearnerEvent::EndSplit(epoch)),
+            self.events.process_train(LearnerEvent::EndEpoch(epoch)),
+            // Checkpoints and early stopping read what the metrics wrote.
+            self.events.flush(),
+        ] {
+            self.interrupter.fail_on_error(end);
+        }
+    }
+}
