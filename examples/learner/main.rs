@@ -1,0 +1,296 @@
+//! A dual encoder in Burn's training loop: metrics of retrieval, a dashboard, checkpoints of the
+//! best epoch, early stopping, and a training that is resumed.
+//!
+//! ```text
+//! cargo run --release --example learner --features dashboard     # on a terminal
+//! cargo run --release --example learner --features train         # plain lines
+//! cargo run --release --example learner --features train -- --out DIR
+//! cargo run --release --example learner --features train -- --out DIR --resume
+//! cargo run --release --example learner --features train -- --cache 128
+//! cargo run --release --example learner --features train -- --sharded
+//! ```
+//!
+//! The encoder and the embedded collection are those of `train_dual_encoder`. One in five
+//! train queries is kept for the validation, which chooses the epoch.
+
+mod batches;
+mod lines;
+mod model;
+
+use std::{
+    fs,
+    io::{IsTerminal, stdout},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use burn::{
+    module::Module,
+    optim::AdamConfig,
+    store::ModuleRecord,
+    tensor::{Device, Tensor},
+    train::{
+        Learner, LearnerSummary, SupervisedTraining, TrainingStrategy,
+        checkpoint::{
+            ComposedCheckpointingStrategy, KeepLastNCheckpoints, MetricCheckpointingStrategy,
+        },
+        metric::{
+            LossMetric, Metric,
+            store::{Aggregate, Direction, Split},
+        },
+    },
+};
+use burn_multi_positive::train::{Patience, RankingMetric, ShardedStrategy};
+use clap::Parser;
+use retrieval::{Bag, Collection, Metrics, search};
+
+use batches::{Data, TrainLoader, ValidLoader};
+use lines::Lines;
+use model::Retriever;
+
+/// Train a dual encoder in Burn's training loop.
+#[derive(Parser)]
+struct Arguments {
+    /// Folder of checkpoints and metrics [default: a new one for temporary files]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Go on with the training in --out
+    #[arg(long, requires = "out")]
+    resume: bool,
+    #[arg(long, default_value_t = 8)]
+    epochs: usize,
+    /// Stop when nDCG@10 has not been higher for so many epochs
+    #[arg(long, default_value_t = 2)]
+    patience: usize,
+    /// A gradient cache with chunks of so many texts [default: none]
+    #[arg(
+        long,
+        value_name = "TEXTS",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    cache: usize,
+    /// Two devices: Burn's CPU backend and a GPU where wgpu is compiled in, else one device twice
+    #[arg(long, conflicts_with = "cache")]
+    sharded: bool,
+    /// Plain lines also on a terminal
+    #[arg(long)]
+    plain: bool,
+    /// Learning rate of Adam
+    #[arg(long, default_value_t = 5e-3)]
+    lr: f64,
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Arguments) -> Result<(), String> {
+    if args.epochs == 0 || args.patience == 0 {
+        return Err("--epochs and --patience must be at least 1".into());
+    }
+    if !(args.lr.is_finite() && args.lr > 0.0) {
+        return Err(format!("--lr must be positive and finite, got {}", args.lr));
+    }
+    let data = Arc::new(Data::new(Collection::generate()));
+    let [train, valid] = data.sizes();
+    println!(
+        "{} documents, {train} train, {valid} validation and {} test queries",
+        data.documents.len(),
+        data.collection.test.len()
+    );
+    let device = Device::default().autodiff();
+    device.seed(args.seed);
+    let model = Retriever::new(args.cache, &device);
+    let before = measure(&model, &data)?;
+
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => new_folder()?,
+    };
+    let done = start(&out, args.resume)?;
+    if done >= args.epochs {
+        return Err(format!(
+            "{}: {done} epochs are done: ask for more with --epochs",
+            out.display()
+        ));
+    }
+    let best = train_in(&out, done, model, &data, args)?;
+    let after = measure(&best, &data)?;
+    println!("\ntest        MRR@10  nDCG@10  Recall@100");
+    for (name, metrics) in [("before", before), ("best epoch", after)] {
+        println!(
+            "{name:10} {:7.4} {:8.4} {:11.4}",
+            metrics.mrr_10, metrics.ndcg_10, metrics.recall_100
+        );
+    }
+    match &args.out {
+        Some(out) => println!("\ncheckpoints and metrics are in {}", out.display()),
+        None => fs::remove_dir_all(&out).map_err(|error| format!("{}: {error}", out.display()))?,
+    }
+    if after.ndcg_10 <= before.ndcg_10 {
+        return Err("the training did not better nDCG@10: try another --lr".into());
+    }
+    Ok(())
+}
+
+/// Trains until the epochs are over or the patience is, and gives the best model.
+fn train_in(
+    out: &Path,
+    done: usize,
+    model: Retriever,
+    data: &Arc<Data>,
+    args: &Arguments,
+) -> Result<Retriever, String> {
+    let ndcg = RankingMetric::ndcg(10);
+    let strategy = ComposedCheckpointingStrategy::builder()
+        // Two, because three files are written at a time: if that breaks off, there is another.
+        .add(KeepLastNCheckpoints::new(2))
+        .add(MetricCheckpointingStrategy::new(
+            &ndcg,
+            Aggregate::Mean,
+            Direction::Highest,
+            Split::Valid,
+        ))
+        .build();
+    let mut training = SupervisedTraining::new(
+        out,
+        TrainLoader::new(data.clone(), args.seed, done),
+        ValidLoader::new(data.clone()),
+    )
+    .metric_train_numeric(LossMetric::new())
+    .metric_valid_numeric(RankingMetric::mrr(10))
+    .metric_valid_numeric(ndcg.clone())
+    .metric_valid_numeric(RankingMetric::recall(100))
+    .num_epochs(args.epochs)
+    .with_default_checkpointers()
+    .with_checkpointing_strategy(strategy)
+    .early_stopping(Patience::highest(&ndcg, args.patience));
+    if args.cache == 0 && !args.sharded {
+        // The batch that is trained on, ranked already.
+        training = training.metric_train_numeric(RankingMetric::mrr(10));
+    }
+    if args.sharded {
+        let strategy = ShardedStrategy::new(devices());
+        training = training.with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)));
+    }
+    if done > 0 {
+        training = training.checkpoint(done);
+    }
+    if args.plain || !cfg!(feature = "dashboard") || !stdout().is_terminal() {
+        training = training.renderer(Box::new(Lines::default()));
+    }
+    let untrained = model.clone();
+    let result = training.launch(Learner::new(model, AdamConfig::new().init(), args.lr));
+    if let Some(error) = result.error {
+        let out = out.display();
+        return Err(format!(
+            "{error}\nlook into {out}/experiment.log; --resume goes on"
+        ));
+    }
+    // Gives the terminal back.
+    drop(result.renderer);
+
+    // `result.model` is that of the last epoch.
+    let epoch = best_epoch(out, &ndcg)?;
+    println!("best epoch by the validation: {epoch}");
+    let path = out.join(format!("checkpoint/model-{epoch}.bpk"));
+    let record = ModuleRecord::load(&path);
+    let record = record.map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(untrained.load_record(record))
+}
+
+fn best_epoch(out: &Path, metric: &RankingMetric) -> Result<usize, String> {
+    let summary = LearnerSummary::new(out, &[metric.name().as_str()])?;
+    let entries = summary
+        .metrics
+        .valid
+        .iter()
+        .flat_map(|metric| &metric.entries);
+    let best = entries.max_by(|a, b| a.value.total_cmp(&b.value).then(b.step.cmp(&a.step)));
+    best.map(|entry| entry.step)
+        .ok_or_else(|| format!("{}: no metrics", out.display()))
+}
+
+/// The epochs that a folder has a checkpoint of. What came after it is deleted.
+fn start(out: &Path, resume: bool) -> Result<usize, String> {
+    let fail = |error: std::io::Error| format!("{}: {error}", out.display());
+    fs::create_dir_all(out).map_err(fail)?;
+    let saved = |epoch: &usize| {
+        let files = ["model", "optim", "scheduler"].into_iter();
+        let mut files = files.map(|name| out.join(format!("checkpoint/{name}-{epoch}.bpk")));
+        files.all(|file| file.is_file())
+    };
+    let done = epochs(&out.join("checkpoint"), "model-", ".bpk");
+    let done = done.into_iter().filter(saved).max();
+    match (done, resume) {
+        (None, false) => Ok(0),
+        (Some(epoch), false) => Err(format!(
+            "{}: there is a training of {epoch} epochs: go on with --resume, or name another --out",
+            out.display()
+        )),
+        (None, true) => Err(format!("{}: no checkpoint to resume from", out.display())),
+        (Some(done), true) => {
+            for split in ["train", "valid"] {
+                let split = out.join(split);
+                for epoch in epochs(&split, "epoch-", "") {
+                    if epoch > done {
+                        fs::remove_dir_all(split.join(format!("epoch-{epoch}"))).map_err(fail)?;
+                    }
+                }
+            }
+            Ok(done)
+        }
+    }
+}
+
+/// The numbers in the names of a folder.
+fn epochs(folder: &Path, prefix: &str, suffix: &str) -> Vec<usize> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let number = |entry: fs::DirEntry| {
+        let name = entry.file_name().into_string().ok()?;
+        let number = name.strip_prefix(prefix)?.strip_suffix(suffix)?;
+        number.parse().ok()
+    };
+    entries.filter_map(number).collect()
+}
+
+fn new_folder() -> Result<PathBuf, String> {
+    let out = std::env::temp_dir().join(format!("learner-{}", std::process::id()));
+    fs::create_dir_all(&out).map_err(|error| format!("{}: {error}", out.display()))?;
+    Ok(out)
+}
+
+/// The metrics of the test queries.
+fn measure(model: &Retriever, data: &Data) -> Result<Metrics, String> {
+    let encoder = model.encoder.valid();
+    let encode = |bags: &[Bag]| {
+        let chunks = bags.chunks(256);
+        let vectors = chunks.map(|bags| encoder.encode(&bags.iter().collect::<Vec<_>>()));
+        Tensor::cat(vectors.collect(), 0)
+    };
+    let test = &data.collection.test;
+    let queries: Vec<Bag> = test.iter().map(|query| Bag::new(&query.text)).collect();
+    let documents = encode(&data.documents);
+    let rankings = search(encode(&queries), documents, &data.collection.documents)?;
+    Ok(Metrics::new(test, &rankings))
+}
+
+#[cfg(all(feature = "flex", feature = "wgpu"))]
+fn devices() -> [Device; 2] {
+    [Device::flex(), Device::wgpu(Default::default())]
+}
+
+#[cfg(not(all(feature = "flex", feature = "wgpu")))]
+fn devices() -> [Device; 2] {
+    [Device::default(), Device::default()]
+}
