@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use burn::{
@@ -57,8 +57,8 @@ enum Source {
 
 #[derive(Debug)]
 struct Ranked {
-    /// How many parts the epoch had.
-    parts: usize,
+    /// Those of the epoch.
+    parts: Vec<Weak<Part>>,
     depth: usize,
     lists: Arc<Vec<RankedList>>,
 }
@@ -223,7 +223,8 @@ impl RankingInput {
             Source::Targets { scores, targets } => &|_| lists_of_targets(scores, targets),
             Source::Embedded(_) => return Ok(None),
         };
-        self.ranked(1, depth, rank).map(Some)
+        self.ranked(std::slice::from_ref(self), depth, rank)
+            .map(Some)
     }
 
     /// The lists of all queries of the parts of an epoch against all documents of them.
@@ -239,21 +240,23 @@ impl RankingInput {
             _ => None,
         });
         let embedded: Vec<&Embedded> = embedded.collect();
-        first.ranked(parts.len(), depth, &|depth| {
-            lists_of_epoch(&embedded, depth)
-        })
+        first.ranked(parts, depth, &|depth| lists_of_epoch(&embedded, depth))
     }
 
     fn ranked(
         &self,
-        parts: usize,
+        parts: &[Self],
         depth: usize,
         rank: &dyn Fn(usize) -> Result<Vec<RankedList>, TensorReadError>,
     ) -> Result<Arc<Vec<RankedList>>, TensorReadError> {
         // Whoever panicked while it ranked left what was there before.
         let mut ranked = self.0.ranked.lock().unwrap_or_else(PoisonError::into_inner);
+        let parts: Vec<Weak<Part>> = parts.iter().map(|part| Arc::downgrade(&part.0)).collect();
+        let same = |known: &[Weak<Part>]| {
+            known.len() == parts.len() && known.iter().zip(&parts).all(|(a, b)| a.ptr_eq(b))
+        };
         if let Some(ranked) = &*ranked
-            && ranked.parts == parts
+            && same(&ranked.parts)
             && ranked.depth >= depth
         {
             return Ok(ranked.lists.clone());

@@ -107,8 +107,12 @@ impl ItemLazy for RetrievalOutput {
 
 impl Adaptor<LossInput> for RetrievalOutput {
     fn adapt(&self) -> LossInput {
-        LossInput::new(match &self.loss {
-            Some((loss, active)) => loss.clone().expand([active.count()]),
+        // Burn weighs a loss by its entries, and does not expand to none.
+        let loss = self.loss.as_ref();
+        let weighed = loss.map(|(loss, active)| (loss.clone(), active.count()));
+        LossInput::new(match weighed {
+            Some((loss, active @ 1..)) => loss.expand([active]),
+            Some((loss, _)) => loss.slice([0..0]),
             None => Tensor::zeros([0], &Default::default()),
         })
     }

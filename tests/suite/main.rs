@@ -35,9 +35,12 @@ mod oracle;
 mod panics;
 mod peers;
 mod rand1;
+mod rankings;
 mod robustness;
 mod spread_out;
 mod statistics;
 mod targets;
 mod temperature;
+#[cfg(feature = "train")]
+mod train;
 mod views;

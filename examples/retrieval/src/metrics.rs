@@ -4,8 +4,7 @@
 //! print the same numbers: `ndcg_cut.10`, `recall.100`, `recall.1000`, and `recip_rank`
 //! of the run's first ten ranks.
 
-use std::collections::HashMap;
-
+use burn_multi_positive::evaluation::{Measure, RankedList};
 use serde::{Deserialize, Serialize};
 
 use crate::{collection::Query, ranking::Ranking};
@@ -26,17 +25,13 @@ pub struct Metrics {
 impl Metrics {
     /// Those of one query; all are 0 if it has no relevant document.
     pub fn of_query(query: &Query, ranking: &Ranking) -> Self {
-        let grades: HashMap<usize, i32> = query.judgements.iter().copied().collect();
-        let ranked = ranking.iter().map(|(document, _)| document);
-        let ranked: Vec<i32> = ranked
-            .map(|document| grades.get(document).copied().unwrap_or(0))
-            .collect();
-        let judged: Vec<i32> = grades.into_values().collect();
+        let ranked = ranking.iter().map(|(document, _)| *document);
+        let list = RankedList::new(ranked, query.judgements.iter().copied());
         Self {
-            mrr_10: reciprocal_rank(&ranked, 10),
-            ndcg_10: ndcg(&ranked, &judged, 10),
-            recall_100: recall(&ranked, &judged, 100),
-            recall_1000: recall(&ranked, &judged, 1000),
+            mrr_10: Measure::Mrr(10).of(&list),
+            ndcg_10: Measure::Ndcg(10).of(&list),
+            recall_100: Measure::Recall(100).of(&list),
+            recall_1000: Measure::Recall(1000).of(&list),
         }
     }
 
@@ -61,43 +56,14 @@ impl Metrics {
     }
 }
 
-// Each takes the grades in ranked order, 0 where nobody judged, and all grades of the
-// query.
-
-fn reciprocal_rank(ranked: &[i32], cut: usize) -> f64 {
-    let first = ranked.iter().take(cut).position(|grade| *grade > 0);
-    first.map_or(0.0, |index| 1.0 / (index + 1) as f64)
-}
-
-fn ndcg(ranked: &[i32], judged: &[i32], cut: usize) -> f64 {
-    let dcg = |grades: &[i32]| -> f64 {
-        let gains = grades.iter().take(cut).enumerate();
-        gains
-            .map(|(index, grade)| f64::from((*grade).max(0)) / ((index + 2) as f64).log2())
-            .sum()
-    };
-    let mut ideal = judged.to_vec();
-    ideal.sort_unstable_by(|a, b| b.cmp(a));
-    match dcg(&ideal) {
-        0.0 => 0.0,
-        ideal => dcg(ranked) / ideal,
-    }
-}
-
-fn recall(ranked: &[i32], judged: &[i32], cut: usize) -> f64 {
-    let relevant = |grades: &[i32]| grades.iter().filter(|grade| **grade > 0).count();
-    match relevant(judged) {
-        0 => 0.0,
-        all => relevant(&ranked[..cut.min(ranked.len())]) as f64 / all as f64,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use approx::assert_relative_eq;
 
+    use burn::tensor::{Device, Tensor, TensorData};
+
     use super::*;
-    use crate::{collection::Document, ranking::rank};
+    use crate::{collection::Document, ranking::search};
 
     /// Document `d` of 120 scores `d * factor % modulus`: ties within the ranking and at
     /// its end.
@@ -114,7 +80,10 @@ mod tests {
             text: String::new(),
             judgements: judgements.to_vec(),
         };
-        Metrics::new(&[query], &[rank(&scores, &documents)])
+        let device = Device::default();
+        let vectors = Tensor::from_data(TensorData::new(scores, [120, 1]), &device);
+        let rankings = search(Tensor::ones([1, 1], &device), vectors, &documents);
+        Metrics::new(&[query], &rankings.unwrap())
     }
 
     // The expected values are what pytrec_eval gives for the same scores.

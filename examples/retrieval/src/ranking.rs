@@ -7,6 +7,7 @@ use std::{
 };
 
 use burn::tensor::Tensor;
+use burn_multi_positive::evaluation::Ranker;
 
 use crate::collection::{Document, Query};
 
@@ -15,22 +16,6 @@ pub const DEPTH: usize = 1000;
 
 /// The documents found for a query, best first: the index of each and its score.
 pub type Ranking = Vec<(usize, f32)>;
-
-/// The [`DEPTH`] best documents. Equal scores are ordered as trec_eval orders them, by
-/// id, the greater first: any other order would change the figures when it reads the run.
-pub(crate) fn rank(scores: &[f32], documents: &[Document]) -> Ranking {
-    let mut ranking: Ranking = scores.iter().copied().enumerate().collect();
-    let best_first = |(a, score_a): &(usize, f32), (b, score_b): &(usize, f32)| {
-        let by_score = score_b.partial_cmp(score_a).expect("finite scores");
-        by_score.then_with(|| documents[*b].id.cmp(&documents[*a].id))
-    };
-    if ranking.len() > DEPTH {
-        ranking.select_nth_unstable_by(DEPTH, best_first);
-        ranking.truncate(DEPTH);
-    }
-    ranking.sort_unstable_by(best_first);
-    ranking
-}
 
 /// A ranking of the documents for every query, by the dot products of their embeddings.
 /// Equal scores are ordered as trec_eval orders them.
@@ -44,6 +29,15 @@ pub fn search(
     documents: &[Document],
 ) -> Result<Vec<Ranking>, String> {
     let vectors = vectors.transpose();
+    let ids: Vec<&str> = documents
+        .iter()
+        .map(|document| document.id.as_str())
+        .collect();
+    let ranker = Ranker::new(&ids);
+    let rank = |scores: &[f32]| -> Ranking {
+        let best = ranker.rank(scores, DEPTH).into_iter();
+        best.map(|document| (document, scores[document])).collect()
+    };
     // In parts, for the sake of collections with many documents.
     let parts = queries.split(64, 0).into_iter().map(|queries| {
         let scores = queries.matmul(vectors.clone()).into_data();
@@ -52,7 +46,7 @@ pub fn search(
             return Err("the model gives scores that are not finite".to_string());
         }
         let rankings = scores.chunks(documents.len());
-        Ok(rankings.map(|scores| rank(scores, documents)).collect())
+        Ok(rankings.map(rank).collect())
     });
     let parts: Vec<Vec<Ranking>> = parts.collect::<Result<_, String>>()?;
     Ok(parts.concat())

@@ -1,0 +1,5 @@
+//! In Burn's training loop: metrics, outputs, and strategies.
+
+mod learner;
+mod metrics;
+mod outputs;
