@@ -19,7 +19,10 @@ pub struct Lines {
 
 impl Lines {
     fn add(&mut self, split: &str, state: MetricState) {
-        if let MetricState::Numeric(entry, Some(NumericEntry::Final(value))) = state {
+        // The values of a batch are aggregated.
+        if let MetricState::Numeric(entry, Some(value)) = state
+            && let NumericEntry::Final(value) | NumericEntry::Value(value) = value
+        {
             let mut definitions = self.definitions.iter();
             let definition = definitions.find(|known| known.metric_id == entry.metric_id);
             let name = definition.map_or("", |definition| definition.name.as_str());

@@ -294,3 +294,53 @@ fn devices() -> [Device; 2] {
 fn devices() -> [Device; 2] {
     [Device::default(), Device::default()]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder with these files, each with a byte in it.
+    fn folder(name: &str, files: &[&str]) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("learner-{name}-{}", std::process::id()));
+        fs::remove_dir_all(&folder).ok();
+        for file in files {
+            let file = folder.join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, "x").unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn a_new_folder_has_no_epoch() {
+        let out = folder("new", &[]);
+        assert_eq!(start(&out, false), Ok(0));
+        let error = start(&out, true).unwrap_err();
+        assert!(error.ends_with("no checkpoint to resume from"), "{error}");
+    }
+
+    /// The files of a checkpoint are written at the same time, so the last may be in part.
+    #[test]
+    fn a_training_is_resumed_from_its_last_whole_checkpoint() {
+        let out = folder(
+            "broken",
+            &[
+                "checkpoint/model-2.bpk",
+                "checkpoint/optim-2.bpk",
+                "checkpoint/scheduler-2.bpk",
+                "checkpoint/model-3.bpk",
+                "checkpoint/scheduler-3.bpk",
+                "train/epoch-2/Loss.log",
+                "train/epoch-4/Loss.log",
+                "valid/epoch-2/nDCG@10.log",
+                "valid/epoch-3/nDCG@10.log",
+            ],
+        );
+        let error = start(&out, false).unwrap_err();
+        assert!(error.contains("there is a training of 2 epochs"), "{error}");
+        assert_eq!(start(&out, true), Ok(2));
+        for (folder, left) in [("train", vec![2]), ("valid", vec![2])] {
+            assert_eq!(epochs(&out.join(folder), "epoch-", ""), left, "{folder}");
+        }
+    }
+}

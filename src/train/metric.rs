@@ -6,13 +6,16 @@ use burn::{
     tensor::TensorReadError,
     train::metric::{
         Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes,
-        NumericEntry, SerializedEntry,
+        NumericEntry, SerializedEntry, format_float,
         state::{FormatOptions, NumericMetricState},
     },
 };
 
 use super::RankingInput;
 use crate::evaluation::Measure;
+
+/// Decimals that are shown.
+const PRECISION: usize = 4;
 
 /// The mean of a [`Measure`] over the queries of an epoch, as `trec_eval` computes it.
 ///
@@ -53,6 +56,8 @@ pub struct RankingMetric {
     state: NumericMetricState,
     /// Whether the last batch had a value of its own.
     valued: bool,
+    /// Whether what waited for the end of the epoch is in its value.
+    ranked: bool,
     /// What waits for the end of the epoch.
     waiting: Vec<RankingInput>,
 }
@@ -65,6 +70,7 @@ impl RankingMetric {
             name: Arc::new(measure.to_string()),
             state: NumericMetricState::new(),
             valued: false,
+            ranked: false,
             waiting: Vec::new(),
         }
     }
@@ -90,7 +96,7 @@ impl RankingMetric {
     }
 
     fn format(&self) -> FormatOptions {
-        FormatOptions::new(self.name()).precision(4)
+        FormatOptions::new(self.name()).precision(PRECISION)
     }
 }
 
@@ -118,10 +124,15 @@ impl Metric for RankingMetric {
     fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
         let waiting = std::mem::take(&mut self.waiting);
         let lists = RankingInput::lists_of_all(&waiting, self.measure.depth())?;
-        if !lists.is_empty() {
-            self.state.update(self.measure.mean(&*lists), lists.len());
+        if lists.is_empty() {
+            return Ok(self.state.compute_final(self.format()));
         }
-        Ok(self.state.compute_final(self.format()))
+        self.state.update(self.measure.mean(&*lists), lists.len());
+        self.ranked = true;
+        let value = self.state.final_value();
+        let shown = format_float(value.current(), PRECISION);
+        let shown = format!("epoch {shown} - batch N/A");
+        Ok(SerializedEntry::new(shown, value.serialize()))
     }
 
     fn clear(&mut self) {
@@ -161,6 +172,10 @@ impl Numeric for RankingMetric {
     }
 
     fn final_value(&self) -> NumericEntry {
-        self.state.final_value()
+        match self.state.final_value() {
+            // The dashboard draws the values of batches, and none that is final but the first.
+            NumericEntry::Final(value) if self.ranked => NumericEntry::Value(value),
+            value => value,
+        }
     }
 }

@@ -41,9 +41,7 @@ fn epoch_of(metric: &mut RankingMetric, batches: &[RankingInput]) -> f64 {
         metric.update(batch, &metadata()).unwrap();
     }
     let entry = metric.compute().unwrap();
-    let NumericEntry::Final(value) = metric.final_value() else {
-        panic!("the value of an epoch is final");
-    };
+    let value = metric.final_value().current();
     assert_eq!(entry.serialized, format!("{value},final"));
     metric.clear();
     value
@@ -143,6 +141,13 @@ fn a_growing_set_is_ranked_when_the_epoch_ends() {
     let entry = metric.update(&first, &metadata()).unwrap();
     assert!(entry.is_not_available());
     assert!(metric.value().is_none() && metric.running_value().is_none());
+    let mut alone = metric.clone();
+    assert_eq!(
+        alone.compute().unwrap().formatted,
+        "epoch 1.0000 - batch N/A"
+    );
+    // A point of the dashboard's curve.
+    assert!(matches!(alone.final_value(), NumericEntry::Value(1.0)));
     assert_eq!(epoch_of(&mut metric, std::slice::from_ref(&second)), 0.5);
     // The next epoch begins with nothing, and another one ranks anew.
     assert_eq!(epoch_of(&mut metric, std::slice::from_ref(&first)), 1.0);
