@@ -453,13 +453,23 @@ fn no_patience_panics() {
     Patience::highest(&RankingMetric::ndcg(10), 0);
 }
 
-/// The device under test twice, with Burn's CPU backend, and with a GPU.
+/// The device under test twice, with Burn's CPU backend, and two GPUs.
 fn devices() -> Vec<Vec<Device>> {
     let mut devices = vec![vec![device()], vec![device(), device()]];
     #[cfg(feature = "flex")]
     devices.push(vec![device(), Device::flex(), device()]);
     #[cfg(feature = "wgpu")]
-    devices.push(vec![Device::flex(), Device::wgpu(Default::default())]);
+    {
+        let gpu = Device::wgpu(Default::default());
+        devices.push(vec![Device::flex(), gpu.clone()]);
+        // The same adapter, where it is the only one; another device all the same.
+        let cpu = Device::wgpu(burn::tensor::DeviceKind::Cpu);
+        let works = || Tensor::<1>::zeros([1], &cpu).into_data();
+        match std::panic::catch_unwind(works) {
+            Ok(_) => devices.push(vec![gpu, cpu]),
+            Err(_) => eprintln!("skipped: wgpu has no device for the CPU"),
+        }
+    }
     devices
 }
 
@@ -511,10 +521,11 @@ fn shards_of_devices_train_as_one_device_does() {
     }
 }
 
+/// Weights move by the sum of the gradients of two steps.
 #[test]
-fn shards_accumulate_gradients_as_burn_does() {
-    let accumulating = |strategy: Option<ShardedStrategy>| {
-        let folder = Folder::new(&format!("accumulate-{}", strategy.is_some()));
+fn shards_accumulate_the_gradients_of_one_device() {
+    let accumulating = |name: &str, strategy: Option<ShardedStrategy>| {
+        let folder = Folder::new(&format!("accumulate-{name}"));
         let mut training = SupervisedTraining::new(
             &folder.0,
             Loader::new(true, 0, false),
@@ -532,11 +543,17 @@ fn shards_accumulate_gradients_as_burn_does() {
         let learner = Learner::new(model, SgdConfig::new().init(), 0.1);
         weights(&training.launch(learner).model)
     };
-    let want = accumulating(None);
-    let got = accumulating(Some(ShardedStrategy::new([device(), device()])));
-    let tolerance =
-        Tolerance::units(DType::F32, 512.0).absolute(1e-5 + 64.0 * product_error(DType::F32));
-    assert_rows_close("accumulated", &got, &want, tolerance);
+    let want = accumulating("one", None);
+    let before = weights(&Encoder::new(&device().autodiff()));
+    let moved = want.concat().into_iter().zip(before.concat());
+    assert!(moved.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max) > 1e-2);
+    for (index, devices) in devices().into_iter().enumerate() {
+        let what = format!("{devices:?}");
+        let got = accumulating(&index.to_string(), Some(ShardedStrategy::new(devices)));
+        let tolerance = Tolerance::units(DType::F32, 512.0);
+        let tolerance = tolerance.absolute(1e-5 + 64.0 * product_error(DType::F32));
+        assert_rows_close(&what, &got, &want, tolerance);
+    }
 }
 
 #[test]
