@@ -11,7 +11,7 @@ use burn::{
 };
 
 use super::search::{list, lists_of_epoch, lists_of_scores, lists_of_targets};
-use crate::{Targets, evaluation::RankedList, targets::assert_device};
+use crate::{Embeddings, Targets, evaluation::RankedList};
 
 /// How many documents of a ranking are kept, as `trec_eval` reads them. More where a metric
 /// looks at more.
@@ -177,15 +177,11 @@ impl RankingInput {
         ids: &[Id],
         judged: &[Vec<(Id, i32)>],
     ) -> Self {
-        let [rows, dimensions] = documents.dims();
-        let [query_rows, of_queries] = queries.dims();
-        assert!(
-            of_queries == dimensions,
-            "queries: expected {dimensions} dimensions as the documents have, got {of_queries}"
-        );
-        assert_device("documents", &documents.device(), &queries.device());
-        assert_ids(ids.len(), rows);
-        assert_judged(judged.len(), query_rows);
+        let Embeddings {
+            queries, documents, ..
+        } = Embeddings::new(queries, documents);
+        assert_ids(ids.len(), documents.dims()[0]);
+        assert_judged(judged.len(), queries.dims()[0]);
         Source::Embedded(Embedded {
             queries: widened(queries.without_autodiff()),
             documents: widened(documents.without_autodiff()),

@@ -313,7 +313,7 @@ fn judgements_of_another_query_panic() {
 }
 
 #[test]
-#[should_panic(expected = "queries: expected 2 dimensions as the documents have, got 1")]
+#[should_panic(expected = "assert_shape!(documents, [_, dimensions]): axis 1 expected 1, got 2")]
 fn embeddings_of_other_dimensions_panic() {
     let [queries, documents] = [matrix(&[vec![1.0]], 1), matrix(&[vec![1.0, 2.0]], 2)];
     RankingInput::from_embeddings(queries, documents, &["a"], &[vec![]]);
