@@ -10,7 +10,7 @@ use burn::{
 };
 use burn_multi_positive::{
     Embeddings, JointLhLoss, JointLhLossConfig, LsePairLoss, LsePairLossConfig, NegativeSelection,
-    PositiveSelection, Rand1LhLoss, Rand1LhLossConfig, Shards, SumMargLhLoss, SumMargLhLossConfig,
+    PositiveSelection, Rand1LhLoss, Rand1LhLossConfig, Scores, SumMargLhLoss, SumMargLhLossConfig,
     Targets, Tile,
 };
 use std::sync::MutexGuard;
@@ -146,31 +146,18 @@ impl Criterion {
         reduction: Reduction,
     ) -> Tensor<1> {
         let _turn = self.turn();
-        self.reduced_embeddings_in_turn(queries, documents, targets, reduction)
-    }
-
-    /// As `reduced_embeddings`, for callers who hold the turn to draw.
-    pub fn reduced_embeddings_in_turn(
-        &self,
-        queries: Tensor<2>,
-        documents: Tensor<2>,
-        targets: impl Into<Targets>,
-        reduction: Reduction,
-    ) -> Tensor<1> {
         let embeddings = Embeddings::new(queries, documents);
-        each!(self, loss => loss.forward_with_reduction(embeddings, targets, reduction))
+        self.scores_in_turn(embeddings, targets, reduction)
     }
 
-    /// From shards on several devices, for callers who hold the turn to draw.
-    pub fn shards_in_turn(
+    /// From any scores, for callers who hold the turn to draw.
+    pub fn scores_in_turn(
         &self,
-        queries: Vec<Tensor<2>>,
-        documents: Vec<Tensor<2>>,
+        scores: impl Into<Scores>,
         targets: impl Into<Targets>,
         reduction: Reduction,
     ) -> Tensor<1> {
-        let shards = Shards::new(queries, documents);
-        each!(self, loss => loss.forward_with_reduction(shards, targets, reduction))
+        each!(self, loss => loss.forward_with_reduction(scores, targets, reduction))
     }
 
     pub fn embeddings_rows(

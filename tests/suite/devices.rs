@@ -10,10 +10,12 @@ use burn::{
     nn::loss::Reduction,
     tensor::{DType, Device, Int, Tensor, TensorData},
 };
-use burn_multi_positive::{Embeddings, LsePairLossConfig, MemoryBank, Shards, Stored, Targets};
+use burn_multi_positive::{
+    Embeddings, LsePairLossConfig, MemoryBank, Scores, Shards, Stored, Targets,
+};
 
-const QUERIES: usize = 9;
-const DOCUMENTS: usize = 14;
+pub const QUERIES: usize = 9;
+pub const DOCUMENTS: usize = 14;
 
 /// The device under test and, where another backend is compiled in, one of that.
 fn devices() -> Vec<Device> {
@@ -31,9 +33,12 @@ fn embeddings(rows: usize, salt: usize) -> Tensor<2> {
     Tensor::from_data(TensorData::new(entries, [rows, 4]), &device())
 }
 
-/// Rows cut into shards that lie on the devices in turn, and the leaves that they come from.
+/// Rows cut into shards that lie on the devices in turn: leaves.
 fn shards(rows: &Tensor<2>, sizes: &[usize]) -> Vec<Tensor<2>> {
-    let devices = devices();
+    shards_on(&devices(), rows, sizes)
+}
+
+fn shards_on(devices: &[Device], rows: &Tensor<2>, sizes: &[usize]) -> Vec<Tensor<2>> {
     let mut start = 0;
     let shard = |(index, &size): (usize, &usize)| {
         // A slice, because a shard may be empty.
@@ -47,7 +52,7 @@ fn shards(rows: &Tensor<2>, sizes: &[usize]) -> Vec<Tensor<2>> {
 }
 
 /// Every form; ids occur twice, on different shards, and a query has no positive.
-fn forms() -> Vec<(&'static str, Targets)> {
+pub fn forms() -> Vec<(&'static str, Targets)> {
     let device = device();
     let ids: Vec<usize> = (0..DOCUMENTS).map(|d| d % 10).collect();
     let relevant = |q: usize| {
@@ -95,54 +100,57 @@ fn losses_and_gradients_are_those_of_one_device() {
         (&[0, 9], &[0, 7, 0, 7]),
     ];
     let reductions = [Reduction::Mean, Reduction::Sum, Reduction::BatchMean];
-    let home = &devices()[0];
     for (index, objective) in objectives().iter().enumerate() {
-        let (queries, documents) = (embeddings(QUERIES, 1), embeddings(DOCUMENTS, 2));
-        let criterion = Criterion::from(objective);
         let reduction = &reductions[index % reductions.len()];
         for (place, (form, targets)) in forms().into_iter().enumerate() {
-            let leaves =
-                [&queries, &documents].map(|x| x.clone().autodiff().detach().require_grad());
-            let [of_queries, of_documents] = leaves.clone();
-            // Rand1LH draws: the same for both.
-            home.seed(6);
-            let want = criterion.reduced_embeddings_in_turn(
-                of_queries,
-                of_documents,
-                targets.clone(),
-                reduction.clone(),
-            );
-            let gradients = want.backward();
-            let want_gradients = leaves.map(|leaf| matrix(leaf.grad(&gradients).unwrap()));
-
-            let (query_cuts, document_cuts) = cuts[(index + place) % cuts.len()];
-            let what = format!("{objective:?} {form} {query_cuts:?} {document_cuts:?}");
-            let sides = [
-                shards(&queries, query_cuts),
-                shards(&documents, document_cuts),
-            ];
-            let [of_queries, of_documents] = sides.clone();
-            home.seed(6);
-            let got =
-                criterion.shards_in_turn(of_queries, of_documents, targets, reduction.clone());
-            let mut tolerance = Tolerance::units(DType::F32, 256.0);
-            tolerance.relative += 2.0 * product_error(DType::F32);
-            assert_close(&what, numbers(got.clone())[0], numbers(want)[0], tolerance);
-            let gradients = got.backward();
-            for (leaves, want) in sides.iter().zip(&want_gradients) {
-                let got: Vec<Vec<f64>> = leaves
-                    .iter()
-                    .filter(|leaf| leaf.dims()[0] > 0)
-                    .flat_map(|leaf| matrix(leaf.grad(&gradients).unwrap()))
-                    .collect();
-                assert_rows_close(
-                    &what,
-                    &got,
-                    want,
-                    tolerance.absolute(1e-5 + 16.0 * product_error(DType::F32)),
-                );
-            }
+            let cuts = cuts[(index + place) % cuts.len()];
+            let what = format!("{objective:?} {form} {cuts:?}");
+            let criterion = Criterion::from(objective);
+            assert_those_of_one_device(&what, &devices(), cuts, |scores| {
+                // Rand1LH draws: the same for both.
+                devices()[0].seed(6);
+                criterion.scores_in_turn(scores, targets.clone(), reduction.clone())
+            });
         }
+    }
+}
+
+/// Loss and gradients of shards that lie on `devices` in turn are those of one device.
+pub fn assert_those_of_one_device(
+    what: &str,
+    devices: &[Device],
+    (query_cuts, document_cuts): (&[usize], &[usize]),
+    loss: impl Fn(Scores) -> Tensor<1>,
+) {
+    let (queries, documents) = (embeddings(QUERIES, 1), embeddings(DOCUMENTS, 2));
+    let leaves = [&queries, &documents].map(|x| x.clone().autodiff().detach().require_grad());
+    let [of_queries, of_documents] = leaves.clone();
+    let want = loss(Embeddings::new(of_queries, of_documents).into());
+    let gradients = want.backward();
+    let want_gradients = leaves.map(|leaf| matrix(leaf.grad(&gradients).unwrap()));
+
+    let sides = [
+        shards_on(devices, &queries, query_cuts),
+        shards_on(devices, &documents, document_cuts),
+    ];
+    let [of_queries, of_documents] = sides.clone();
+    let got = loss(Shards::new(of_queries, of_documents).into());
+    let mut tolerance = Tolerance::units(DType::F32, 256.0);
+    tolerance.relative += 2.0 * product_error(DType::F32);
+    assert_close(what, numbers(got.clone())[0], numbers(want)[0], tolerance);
+    let gradients = got.backward();
+    for (leaves, want) in sides.iter().zip(&want_gradients) {
+        let got: Vec<Vec<f64>> = leaves
+            .iter()
+            .filter(|leaf| leaf.dims()[0] > 0)
+            .flat_map(|leaf| matrix(leaf.grad(&gradients).unwrap()))
+            .collect();
+        assert_rows_close(
+            what,
+            &got,
+            want,
+            tolerance.absolute(1e-5 + 16.0 * product_error(DType::F32)),
+        );
     }
 }
 

@@ -1,0 +1,84 @@
+//! Servers that are processes of their own: a test of this binary once more.
+
+use std::{
+    env,
+    io::{self, BufRead, BufReader, Read},
+    process::{self, Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+/// Names a process that is to serve.
+const SERVER: &str = "SUITE_SERVER";
+
+/// How long a server may take to say where it is.
+const START: Duration = Duration::from_secs(60);
+
+/// A process that serves until this is dropped, or until this process ends.
+pub struct Server {
+    child: Child,
+    /// What it [said](say).
+    pub said: String,
+}
+
+impl Server {
+    /// As a machine does that loses its power.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("a process to kill");
+        self.child.wait().expect("its end");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts a test of this binary, by its full name, that calls [`as_server`].
+pub fn start(test: &str) -> Server {
+    let binary = env::current_exe().expect("the path of this binary");
+    let mut child = Command::new(binary)
+        .args(["--exact", test, "--nocapture"])
+        .env(SERVER, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a process");
+    let output = child.stdout.take().expect("its output");
+    // Killed from here on, whatever happens.
+    let mut server = Server {
+        child,
+        said: String::new(),
+    };
+    let (sender, said) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if let Some((_, said)) = line.split_once(SERVER) {
+                let _ = sender.send(said.trim().to_string());
+            }
+        }
+    });
+    let said = said.recv_timeout(START);
+    server.said = said.expect("a server that says where it is");
+    server
+}
+
+/// Runs `serve` in a process that [`start`] started, and ends it when that process is gone.
+pub fn as_server(serve: impl FnOnce()) {
+    if env::var(SERVER).is_err() {
+        return;
+    }
+    thread::spawn(|| {
+        let _ = io::stdin().read_to_end(&mut Vec::new());
+        process::exit(0);
+    });
+    serve();
+}
+
+/// What a server has to say to those who started it.
+pub fn say(text: &str) {
+    println!("{SERVER} {text}");
+}
