@@ -239,7 +239,7 @@ impl Train {
                     place.display()
                 );
             }
-            None => text += "\nnothing is saved: with --checkpoints DIR it would be",
+            None => text += "\nnothing is saved yet, which --checkpoints and --every decide",
         }
         text
     }

@@ -114,20 +114,19 @@ pub fn train(
 
     let batches = task.batches(run, plan.epochs);
     let mut losses = Vec::new();
+    // Of all steps but the first, which moves what the others find in place.
     let mut formula = Formula::default();
-    let before = (Instant::now(), Traffic::now(plan.loopback));
-    // Without the first step, which moves what the others find in place.
-    let mut warm = None;
+    let mut seconds = Vec::new();
+    let mut before = None;
     for (index, batch) in batches.iter().enumerate().skip(start) {
         let step = index + 1;
+        let start = Instant::now();
         let shards = shards(task, batch, devices.len());
         formula.add(&Formula::new(&shards, BUCKETS * DIMENSIONS * 4));
         let (loss, gradients) = gradients(task, &model, devices, batch, &shards, &loss_fn)?;
         model = optimizer.step(run.lr, model, gradients);
         // The device may still be at it; a device that is lost is found here.
-        let loss: f64 = loss
-            .try_into_scalar()
-            .map_err(|error| format!("{error:?}"))?;
+        let loss: f64 = loss.try_into_scalar().map_err(|error| error.to_string())?;
         if !loss.is_finite() {
             return Err(format!(
                 "the loss is {loss}: try a lower --lr or a higher --temperature"
@@ -136,6 +135,13 @@ pub fn train(
         losses.push(loss);
         println!("step {step:4} of {}  loss {loss:.6}", batches.len());
         let _ = done.send(format!("step {step}"));
+        match before {
+            Some(_) => seconds.push(start.elapsed().as_secs_f64()),
+            None => {
+                formula = Formula::default();
+                before = Some(Traffic::now(plan.loopback));
+            }
+        }
         if let Some((folder, every)) = &plan.checkpoints
             && (step.is_multiple_of(*every) || step == batches.len())
         {
@@ -143,29 +149,28 @@ pub fn train(
             println!("saved {}", place.display());
             let _ = done.send(format!("step {step}, saved {}", place.display()));
         }
-        if warm.is_none() {
-            formula = Formula::default();
-            warm = Some((Instant::now(), Traffic::now(plan.loopback)));
-        }
     }
     for device in devices {
-        device.sync().map_err(|error| format!("{error:?}"))?;
+        device.sync().map_err(|error| error.to_string())?;
     }
-    let steps = losses.len();
-    if steps > 1 {
-        let (time, traffic) = warm.unwrap_or(before);
-        report(plan, steps - 1, time, traffic, &formula);
-    }
+    report(plan, seconds, before.flatten(), &formula);
     let model = model.fork(&Device::default().autodiff());
     Ok(Trained { model, losses })
 }
 
-/// Prints means over steps.
-fn report(plan: &Plan, steps: usize, time: Instant, before: Option<Traffic>, formula: &Formula) {
+/// Prints what steps took, and what went over the network in the mean, with checkpoints.
+fn report(plan: &Plan, mut seconds: Vec<f64>, before: Option<Traffic>, formula: &Formula) {
+    if seconds.is_empty() {
+        return;
+    }
+    let steps = seconds.len();
+    seconds.sort_unstable_by(f64::total_cmp);
     let each = |bytes: u64| MiB(bytes / steps as u64);
     println!(
-        "{:.3} seconds a step, the mean of {steps}",
-        time.elapsed().as_secs_f64() / steps as f64
+        "seconds a step: {:.3} in the mean of {steps}, {:.3} at the median, {:.3} at the least",
+        seconds.iter().sum::<f64>() / steps as f64,
+        seconds[steps / 2],
+        seconds[0],
     );
     println!(
         "MiB a step by the formulas: documents {:.2}, their gradients {:.2}, replicas {:.2}, \
