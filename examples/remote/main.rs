@@ -150,6 +150,13 @@ impl Train {
                 return Err(format!("{name} must be positive and finite, got {value}"));
             }
         }
+        if let (Some(folder), true) = (&self.checkpoints, self.resume) {
+            let saved = checkpoint::saved(folder);
+            let saved = saved.map_err(|error| format!("{}: {error}", folder.display()))?;
+            if saved.is_empty() {
+                return Err(format!("{}: there is no checkpoint", folder.display()));
+            }
+        }
         let token = self.token.as_deref().map(read_token).transpose()?;
         let collection = match &self.data {
             Some(data) => Collection::load(data, &self.train_split, &self.test_split)?,

@@ -5,7 +5,7 @@ use std::{collections::HashSet, path::PathBuf, sync::mpsc::Sender, time::Instant
 use burn::{
     module::Module,
     optim::{AdamConfig, GradientsAccumulator, GradientsParams},
-    tensor::Device,
+    tensor::{Device, Tensor},
 };
 use burn_multi_positive::{LsePairLoss, LsePairLossConfig, Shards, Targets};
 use rand::{
@@ -224,14 +224,24 @@ fn gradients(
     (queries, ids): &(Vec<usize>, Vec<usize>),
     shards: &[(Vec<&Bag>, Vec<&Bag>)],
     loss_fn: &LsePairLoss,
-) -> Result<(burn::tensor::Tensor<1>, GradientsParams), String> {
+) -> Result<(Tensor<1>, GradientsParams), String> {
     // A replica on each device: `fork` gives it an autodiff graph of its own.
     let replicas = devices.iter().map(|device| model.clone().fork(device));
     let replicas: Vec<DualEncoder> = replicas.collect();
-    let embed = |(replica, (queries, documents)): (&DualEncoder, &(Vec<&Bag>, Vec<&Bag>))| {
-        replica.forward(queries, documents)
-    };
-    let (query_vectors, document_vectors) = replicas.iter().zip(shards).map(embed).unzip();
+    // A small batch may leave a device without queries, or without anything.
+    let (mut query_vectors, mut document_vectors) = (Vec::new(), Vec::new());
+    for (replica, (queries, documents)) in replicas.iter().zip(shards) {
+        match (queries.is_empty(), documents.is_empty()) {
+            (false, false) => {
+                let (queries, documents) = replica.forward(queries, documents);
+                query_vectors.push(queries);
+                document_vectors.push(documents);
+            }
+            (false, true) => query_vectors.push(replica.encode(queries)),
+            (true, false) => document_vectors.push(replica.encode(documents)),
+            (true, true) => {}
+        }
+    }
 
     // All that is relevant to a query, not only what it drew: a document that another query
     // brought along must not become its negative. Of the whole batch, without offsets.
