@@ -30,15 +30,38 @@ use std::{
 /// Far more than a test takes.
 const LIMIT: Duration = Duration::from_secs(100);
 
-/// What a server process is: `server::start` starts this test once more.
+/// A folder that is gone when this is.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What a server process is: `server::start` starts this test once more, with the file of its key.
 #[test]
 fn server() {
-    server::as_server(|| {
-        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr();
-        let port = port.unwrap().port();
-        let transport = IrohTransport::new(IrohIdentity::random())
+    server::as_server(|key| {
+        let identity = IrohIdentity::load_or_create(key).unwrap();
+        // The same port for the same key, which is unlikely to be another's.
+        let place = Path::new(key).with_extension("port");
+        let port = std::fs::read_to_string(&place).unwrap_or_else(|_| {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            socket.local_addr().unwrap().port().to_string()
+        });
+        std::fs::write(place, &port).unwrap();
+        let transport = IrohTransport::new(identity)
             .with_relays(IrohRelays::Disabled)
-            .with_port(port);
+            .with_port(port.parse().unwrap());
         server::say(&format!("{}@127.0.0.1:{port}", transport.id()));
         RemoteServer::new([Device::flex()])
             .serve(transport)
@@ -46,9 +69,10 @@ fn server() {
     });
 }
 
-/// A server of its own, and its device.
-fn start() -> (Server, Device) {
-    let server = server::start("remote::server");
+/// A server with a key of its own, and its device.
+fn start(folder: &Folder, name: &str) -> (Server, Device) {
+    let key = folder.0.join(name);
+    let server = server::start("remote::server", key.to_str().expect("a path"));
     let (id, socket) = server.said.split_once('@').expect("an address");
     let id: EndpointId = id.parse().expect("an id");
     let host = IrohHost::new(id).with_relays(IrohRelays::Disabled);
@@ -76,8 +100,9 @@ fn bounded(check: impl FnOnce() + Send + 'static) {
 #[test]
 fn losses_and_gradients_are_those_of_one_device() {
     let _turn = turn_to_draw();
-    let (_one, first) = start();
-    let (_other, second) = start();
+    let folder = Folder::new("remote-losses");
+    let (_one, first) = start(&folder, "one");
+    let (_other, second) = start(&folder, "other");
     bounded(move || {
         let devices = [first, second];
         let cuts: [(&[usize], &[usize]); 4] = [
@@ -233,8 +258,9 @@ impl Training {
 #[test]
 fn steps_are_those_of_one_device() {
     let _turn = turn_to_draw();
-    let (_one, first) = start();
-    let (_other, second) = start();
+    let folder = Folder::new("remote-steps");
+    let (_one, first) = start(&folder, "one");
+    let (_other, second) = start(&folder, "other");
     bounded(move || {
         let mut alone = Training::new(&[device().autodiff()]);
         let mut remote = Training::new(&[first, second]);
@@ -253,23 +279,6 @@ fn steps_are_those_of_one_device() {
     });
 }
 
-/// A folder that is gone when this is.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 /// A server that is killed while a step is under way: every read fails, nothing before it does, and what was saved is
 /// enough for new servers.
 #[test]
@@ -277,14 +286,14 @@ fn training_that_lost_a_server_goes_on_after_its_last_checkpoint() {
     const STEPS: usize = 6;
     const SAVED: usize = 2;
     let _turn = turn_to_draw();
-    let folder = Folder::new("remote-checkpoint");
-    let place = folder.0.clone();
-    let (_one, first) = start();
-    let (mut other, second) = start();
-    bounded(move || {
+    bounded(|| {
+        let folder = Folder::new("remote-checkpoint");
+        let place = &folder.0;
+        let (_one, first) = start(&folder, "one");
+        let (mut other, second) = start(&folder, "other");
         let mut training = Training::new(&[first.clone(), second.clone()]);
         let mut losses: Vec<f64> = (0..SAVED).map(|_| training.step()).collect();
-        training.save(&place);
+        training.save(place);
         training.step();
         // The forward pass is told to the servers and not waited for.
         let (loss, replicas) = training.loss();
@@ -312,15 +321,20 @@ fn training_that_lost_a_server_goes_on_after_its_last_checkpoint() {
                 "{error}"
             );
         }
+        assert!(catch_unwind(|| first.supports_dtype(DType::F32)).is_err());
         drop(training);
 
-        let (_one, first) = start();
-        let (_other, second) = start();
-        let mut training = Training::load(&[first, second], &place, SAVED);
+        // A session that is over stays so in this process, though there is a server again.
+        let (_again, second) = start(&folder, "other");
+        assert!(second.sync().is_err());
+
+        let (_third, first) = start(&folder, "third");
+        let (_fourth, second) = start(&folder, "fourth");
+        let mut training = Training::load(&[first, second], place, SAVED);
         losses.extend((SAVED..STEPS).map(|_| training.step()));
 
-        let (_one, first) = start();
-        let (_other, second) = start();
+        let (_fifth, first) = start(&folder, "fifth");
+        let (_sixth, second) = start(&folder, "sixth");
         let mut unbroken = Training::new(&[first, second]);
         let want: Vec<f64> = (0..STEPS).map(|_| unbroken.step()).collect();
         assert_eq!(losses, want);

@@ -37,12 +37,12 @@ impl Drop for Server {
     }
 }
 
-/// Starts a test of this binary, by its full name, that calls [`as_server`].
-pub fn start(test: &str) -> Server {
+/// Starts a test of this binary, by its full name, that calls [`as_server`], with what it is told.
+pub fn start(test: &str, told: &str) -> Server {
     let binary = env::current_exe().expect("the path of this binary");
     let mut child = Command::new(binary)
         .args(["--exact", test, "--nocapture"])
-        .env(SERVER, "1")
+        .env(SERVER, told)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -67,15 +67,15 @@ pub fn start(test: &str) -> Server {
 }
 
 /// Runs `serve` in a process that [`start`] started, and ends it when that process is gone.
-pub fn as_server(serve: impl FnOnce()) {
-    if env::var(SERVER).is_err() {
+pub fn as_server(serve: impl FnOnce(&str)) {
+    let Ok(told) = env::var(SERVER) else {
         return;
-    }
+    };
     thread::spawn(|| {
         let _ = io::stdin().read_to_end(&mut Vec::new());
         process::exit(0);
     });
-    serve();
+    serve(&told);
 }
 
 /// What a server has to say to those who started it.
