@@ -225,17 +225,20 @@ impl Train {
         Ok(())
     }
 
-    /// What is known about a training that did not end.
+    /// What is known about a training that broke off, and how it goes on.
     fn lost(&self, servers: &[Address], error: &str) -> String {
-        let mut text = error.to_string();
-        let answers = |server: &Address| answers(server, self.token.as_deref());
-        let silent: Vec<&Address> = servers.iter().filter(|server| !answers(server)).collect();
-        if silent.is_empty() {
-            text += "\nall servers answer";
-        }
-        for server in silent {
-            text += &format!("\n{server} does not answer");
-        }
+        // Half a minute for one that does not.
+        eprintln!("{error}\nasking the servers whether they answer");
+        let answers = |server: &&Address| answers(server, self.token.as_deref());
+        let silent = servers.iter().filter(|server| !answers(server));
+        let silent: Vec<String> = silent.map(Address::to_string).collect();
+        let mut text = match silent.is_empty() {
+            true => "the training broke off, and all servers answer now".into(),
+            false => format!(
+                "the training broke off: no answer from {}",
+                silent.join(", ")
+            ),
+        };
         let saved = self.checkpoints.as_deref().map(checkpoint::saved);
         let last = saved.and_then(|saved| saved.ok()?.pop());
         match last {
@@ -281,7 +284,7 @@ fn bounded(
     let trained = thread.join().map_err(|payload| said(&*payload));
     trained
         .flatten()
-        .map_err(|error| format!("the training broke off after {last}: {error}"))
+        .map_err(|error| format!("after {last}: {error}"))
 }
 
 /// The message of a panic.
