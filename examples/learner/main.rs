@@ -26,8 +26,9 @@ use std::{
 };
 
 use burn::{
+    lr_scheduler::LrSchedulerRecord,
     module::Module,
-    optim::AdamConfig,
+    optim::{AdamConfig, OptimizerRecord},
     store::ModuleRecord,
     tensor::{Device, Tensor},
     train::{
@@ -225,10 +226,12 @@ fn best_epoch(out: &Path, metric: &RankingMetric) -> Result<usize, String> {
 fn start(out: &Path, resume: bool) -> Result<usize, String> {
     let fail = |error: std::io::Error| format!("{}: {error}", out.display());
     fs::create_dir_all(out).map_err(fail)?;
+    // Files that are written at the same time: the last may be there in part.
     let saved = |epoch: &usize| {
-        let files = ["model", "optim", "scheduler"].into_iter();
-        let mut files = files.map(|name| out.join(format!("checkpoint/{name}-{epoch}.bpk")));
-        files.all(|file| file.is_file())
+        let path = |name| out.join(format!("checkpoint/{name}-{epoch}.bpk"));
+        ModuleRecord::load(path("model")).is_ok()
+            && OptimizerRecord::load(path("optim")).is_ok()
+            && LrSchedulerRecord::load(path("scheduler")).is_ok()
     };
     let done = epochs(&out.join("checkpoint"), "model-", ".bpk");
     let done = done.into_iter().filter(saved).max();
@@ -297,6 +300,8 @@ fn devices() -> [Device; 2] {
 
 #[cfg(test)]
 mod tests {
+    use burn::{lr_scheduler::module_lr_scheduler::ModuleLrScheduler, nn::LinearConfig};
+
     use super::*;
 
     /// A folder with these files, each with a byte in it.
@@ -311,6 +316,18 @@ mod tests {
         folder
     }
 
+    /// Writes a checkpoint of an epoch.
+    fn save(out: &Path, epoch: usize) {
+        let path = |name| out.join(format!("checkpoint/{name}-{epoch}.bpk"));
+        fs::create_dir_all(out.join("checkpoint")).unwrap();
+        let model = LinearConfig::new(2, 2).init(&Device::default());
+        model.into_record().save(path("model")).unwrap();
+        let optimizer = AdamConfig::new().init().to_record();
+        optimizer.save(path("optim")).unwrap();
+        let scheduler = ModuleLrScheduler::from(0.1).to_record();
+        scheduler.save(path("scheduler")).unwrap();
+    }
+
     #[test]
     fn a_new_folder_has_no_epoch() {
         let out = folder("new", &[]);
@@ -319,23 +336,22 @@ mod tests {
         assert!(error.ends_with("no checkpoint to resume from"), "{error}");
     }
 
-    /// The files of a checkpoint are written at the same time, so the last may be in part.
     #[test]
     fn a_training_is_resumed_from_its_last_whole_checkpoint() {
-        let out = folder(
-            "broken",
-            &[
-                "checkpoint/model-2.bpk",
-                "checkpoint/optim-2.bpk",
-                "checkpoint/scheduler-2.bpk",
-                "checkpoint/model-3.bpk",
-                "checkpoint/scheduler-3.bpk",
-                "train/epoch-2/Loss.log",
-                "train/epoch-4/Loss.log",
-                "valid/epoch-2/nDCG@10.log",
-                "valid/epoch-3/nDCG@10.log",
-            ],
-        );
+        let logs = [
+            "train/epoch-2/Loss.log",
+            "train/epoch-4/Loss.log",
+            "valid/epoch-2/nDCG@10.log",
+            "valid/epoch-3/nDCG@10.log",
+        ];
+        let out = folder("broken", &logs);
+        for epoch in 1..=4 {
+            save(&out, epoch);
+        }
+        fs::remove_file(out.join("checkpoint/optim-4.bpk")).unwrap();
+        let part = out.join("checkpoint/model-3.bpk");
+        let bytes = fs::read(&part).unwrap();
+        fs::write(&part, &bytes[..bytes.len() / 2]).unwrap();
         let error = start(&out, false).unwrap_err();
         assert!(error.contains("there is a training of 2 epochs"), "{error}");
         assert_eq!(start(&out, true), Ok(2));
