@@ -3,9 +3,13 @@
 // NdArray is deprecated, and served while Burn has it.
 #![allow(deprecated)]
 
-#[cfg(any(feature = "cpu", feature = "cubecl"))]
+#[cfg(any(feature = "cpu", feature = "cubecl", feature = "remote"))]
 use burn::backend::DispatchDevice;
+#[cfg(feature = "remote")]
+use burn::backend::RemoteDevice;
 use burn::tensor::{DType, Device};
+#[cfg(feature = "remote")]
+use std::sync::{PoisonError, RwLock};
 
 /// The backends that this crate has kernels for.
 ///
@@ -19,7 +23,35 @@ pub(crate) enum Processor {
     NdArray,
     #[cfg(feature = "cubecl")]
     Cube,
+    /// A device of a server that runs the kernels of its CPU.
+    #[cfg(feature = "remote")]
+    Remote,
     Other,
+}
+
+/// The remote devices whose servers have kernels.
+#[cfg(feature = "remote")]
+static WITH_KERNELS: RwLock<Vec<RemoteDevice>> = RwLock::new(Vec::new());
+
+/// Has losses on a remote device computed by the kernels of its server.
+#[cfg(feature = "remote")]
+pub(crate) fn remember_kernels(device: &Device) {
+    ask_remote(device, |device| {
+        let mut known = WITH_KERNELS.write().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains(device) {
+            known.push(device.clone());
+        }
+    });
+}
+
+/// What a remote device answers; none if it is not remote.
+#[cfg(feature = "remote")]
+pub(crate) fn ask_remote<T>(device: &Device, ask: impl FnOnce(&RemoteDevice) -> T) -> Option<T> {
+    match device.clone().without_autodiff().as_dispatch() {
+        DispatchDevice::Remote(device) => Some(ask(device)),
+        #[allow(unreachable_patterns)]
+        _ => None,
+    }
 }
 
 impl Processor {
@@ -31,12 +63,20 @@ impl Processor {
             DispatchDevice::NdArray(_) => Self::NdArray,
             #[cfg(feature = "cubecl")]
             DispatchDevice::Cube(_) => Self::Cube,
+            #[cfg(feature = "remote")]
+            DispatchDevice::Remote(device) => {
+                let known = WITH_KERNELS.read().unwrap_or_else(PoisonError::into_inner);
+                match known.contains(device) {
+                    true => Self::Remote,
+                    false => Self::Other,
+                }
+            }
             _ => Self::Other,
         }
     }
 
     /// Whether the statistics of scores in `dtype` are one operation.
-    #[cfg(any(feature = "cpu", feature = "cubecl"))]
+    #[cfg(any(feature = "cpu", feature = "cubecl", feature = "remote"))]
     pub fn has_kernels(self, dtype: DType) -> bool {
         match self {
             #[cfg(feature = "flex")]
@@ -46,6 +86,8 @@ impl Processor {
             // In f64 most GPUs have no exponential and the others hardly any speed.
             #[cfg(feature = "cubecl")]
             Self::Cube => dtype != DType::F64,
+            #[cfg(feature = "remote")]
+            Self::Remote => true,
             Self::Other => {
                 let _ = dtype;
                 false
@@ -65,7 +107,7 @@ impl Processor {
 
     /// Whether a tile of products serves both directions, or several sizes of embeddings.
     pub fn shares_products(self) -> bool {
-        self.is_cpu()
+        self.is_cpu() && !self.is_remote()
     }
 
     /// Whether `log1p` keeps its digits: on GPUs it is `log(1 + y)`, which is 0 for small `y`.
@@ -89,6 +131,9 @@ impl Processor {
             // 128 MiB in f32: each tile adds to the gradient of all documents.
             #[cfg(feature = "cubecl")]
             Self::Cube => 1 << 25,
+            // As on the CPU that it is on.
+            #[cfg(feature = "remote")]
+            Self::Remote => 1 << 22,
             // The composed form holds a dozen matrices of this size.
             Self::Other => 1 << 20,
             // 16 MiB in f32, which the last cache of a CPU holds.
@@ -97,8 +142,11 @@ impl Processor {
         }
     }
 
+    /// Whether it computes as a CPU does, here or on a server.
     fn is_cpu(self) -> bool {
         match self {
+            #[cfg(feature = "remote")]
+            Self::Remote => true,
             #[cfg(feature = "flex")]
             Self::Flex => true,
             #[cfg(feature = "ndarray")]
@@ -106,6 +154,14 @@ impl Processor {
             #[cfg(feature = "cubecl")]
             Self::Cube => false,
             Self::Other => false,
+        }
+    }
+
+    fn is_remote(self) -> bool {
+        match self {
+            #[cfg(feature = "remote")]
+            Self::Remote => true,
+            _ => false,
         }
     }
 }

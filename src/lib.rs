@@ -59,7 +59,7 @@
 #![deny(unsafe_code)]
 // Without a backend that has kernels everything composes, and what leads to kernels is not used.
 #![cfg_attr(
-    not(any(feature = "cpu", feature = "cubecl")),
+    not(any(feature = "cpu", feature = "cubecl", feature = "remote")),
     allow(dead_code, unused_variables)
 )]
 
@@ -72,6 +72,8 @@ mod guide;
 mod kernels;
 mod objective;
 mod reduction;
+#[cfg(feature = "remote")]
+pub mod remote;
 mod scores;
 mod spread_out;
 pub mod statistics;

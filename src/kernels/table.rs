@@ -73,14 +73,14 @@ pub(crate) const WIDTH: usize = Statistic::BinaryLosses as usize + 1;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Request {
-    temperature: f64,
-    exponent: f64,
-    hardness: f64,
-    bias: f64,
-    curve: Option<Curve>,
-    false_negatives: Option<FalseNegatives>,
+    pub(crate) temperature: f64,
+    pub(crate) exponent: f64,
+    pub(crate) hardness: f64,
+    pub(crate) bias: f64,
+    pub(crate) curve: Option<Curve>,
+    pub(crate) false_negatives: Option<FalseNegatives>,
     /// A bit for each statistic.
-    wanted: u32,
+    pub(crate) wanted: u32,
 }
 
 impl Request {

@@ -8,11 +8,11 @@ use burn::backend::{
 
 #[cfg(feature = "cpu")]
 use burn::backend::{DispatchKindConversion, DispatchTensor};
-#[cfg(any(feature = "cpu", feature = "cubecl"))]
+#[cfg(any(feature = "cpu", feature = "cubecl", feature = "remote"))]
 use burn::{backend::Dispatch, tensor::DType};
 
 use crate::targets::Lists;
-#[cfg(any(feature = "cpu", feature = "cubecl"))]
+#[cfg(any(feature = "cpu", feature = "cubecl", feature = "remote"))]
 use crate::targets::{self, Targets};
 
 /// The targets of a batch, as tensors of a backend.
@@ -83,7 +83,7 @@ pub enum Chosen<B: Backend> {
     Column(IntTensor<B>),
 }
 
-#[cfg(any(feature = "cpu", feature = "cubecl"))]
+#[cfg(any(feature = "cpu", feature = "cubecl", feature = "remote"))]
 impl Judged<Dispatch> {
     /// The targets with all their positives, chosen or not, and weights in `dtype`: with
     /// labels and lists as they are, where the kernels read `lists`, else with the masks and

@@ -46,15 +46,17 @@ mod composed;
 mod cpu;
 #[cfg(feature = "cpu")]
 pub(crate) mod false_negatives;
-#[cfg(any(feature = "cpu", feature = "cubecl"))]
+#[cfg(any(feature = "cpu", feature = "cubecl", feature = "remote"))]
 mod fused;
 mod judged;
 mod operations;
+#[cfg(feature = "remote")]
+pub(crate) mod remote;
 mod softplus;
 mod tiled;
 
 // Without a backend that has kernels everything composes.
-#[cfg(not(any(feature = "cpu", feature = "cubecl")))]
+#[cfg(not(any(feature = "cpu", feature = "cubecl", feature = "remote")))]
 use composed as fused;
 
 use burn::tensor::{DType, Tensor};

@@ -29,6 +29,23 @@ impl Lists {
         }
     }
 
+    /// The lists that have these [columns](Self::columns), [weights](Self::weights) and
+    /// [ignored columns](Self::ignored).
+    #[cfg(feature = "remote-server")]
+    pub fn from_parts(
+        columns: Vec<Vec<usize>>,
+        weights: Option<Vec<Vec<f32>>>,
+        ignored: Option<Vec<Vec<usize>>>,
+        documents: usize,
+        device: &Device,
+    ) -> Self {
+        Self {
+            weights: weights.map(Arc::new),
+            ignored: ignored.map(Arc::new),
+            ..Self::new(columns, documents, device)
+        }
+    }
+
     pub fn from_groups(
         positive_counts: &[usize],
         group_size: usize,
@@ -289,19 +306,19 @@ impl Lists {
     }
 
     /// The positive columns of each query, ascending and without repetition.
-    #[cfg(feature = "cpu")]
+    #[cfg(any(feature = "cpu", feature = "remote"))]
     pub fn columns(&self) -> &[Vec<usize>] {
         &self.columns
     }
 
     /// The columns that each query ignores, ascending and without repetition.
-    #[cfg(feature = "cpu")]
+    #[cfg(any(feature = "cpu", feature = "remote"))]
     pub fn ignored(&self) -> Option<&[Vec<usize>]> {
         self.ignored.as_ref().map(|lists| lists.as_slice())
     }
 
     /// The weights of the positives, in the order of their columns, unless all are 1.
-    #[cfg(feature = "cpu")]
+    #[cfg(any(feature = "cpu", feature = "remote"))]
     pub fn weights(&self) -> Option<&[Vec<f32>]> {
         self.weights.as_ref().map(|lists| lists.as_slice())
     }

@@ -475,7 +475,7 @@ impl Targets {
     }
 
     /// How the relevant documents are given.
-    #[cfg(any(feature = "cpu", feature = "cubecl"))]
+    #[cfg(any(feature = "cpu", feature = "cubecl", feature = "remote"))]
     pub(crate) fn relevance(&self) -> &Relevance {
         &self.relevance
     }
@@ -493,7 +493,7 @@ impl Targets {
     }
 
     /// The mask that [`with_candidates`](Targets::with_candidates) left, if it was called.
-    #[cfg(any(feature = "cpu", feature = "cubecl"))]
+    #[cfg(any(feature = "cpu", feature = "cubecl", feature = "remote"))]
     pub(crate) fn given_candidates(&self) -> Option<Tensor<2, Bool>> {
         self.candidates.clone()
     }

@@ -126,7 +126,7 @@ impl Targets {
     }
 
     /// The weights that [`with_weights`](Targets::with_weights) left, if it was called.
-    #[cfg(any(feature = "cpu", feature = "cubecl"))]
+    #[cfg(any(feature = "cpu", feature = "cubecl", feature = "remote"))]
     pub(crate) fn given_weights(&self) -> Option<Tensor<2>> {
         self.weights.clone()
     }

@@ -57,6 +57,7 @@ pub fn ceilings_shape(scores: &burn::tensor::Shape) -> burn::tensor::Shape {
     Flex: cfg(feature = "flex"),
     NdArray: cfg(feature = "ndarray"),
     Cube: cfg(feature = "cubecl"),
+    Remote: cfg(feature = "remote"),
     Fusion: cfg(feature = "cubecl"),
     Autodiff
 )]

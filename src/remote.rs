@@ -1,0 +1,134 @@
+//! Fused kernels on devices of other machines.
+//!
+//! A remote device composes a loss of Burn operations, each of which is a message to its server.
+//! A server that [serves kernels](serve_kernels) computes the statistics of a batch in one, as
+//! fast as on its own machine. A client says for each device that it [uses](use_kernels) them.
+//!
+//! The server, which needs the feature `remote-server`:
+//!
+//! ```no_run
+//! # #[cfg(feature = "remote-server")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use burn::{
+//!     server::{IrohIdentity, IrohTransport, RemoteServer},
+//!     tensor::Device,
+//! };
+//! use burn_multi_positive::remote;
+//!
+//! let transport = IrohTransport::new(IrohIdentity::load_or_create("server.key")?);
+//! println!("server id: {}", transport.id());
+//! let server = remote::serve_kernels(RemoteServer::new([Device::flex()]));
+//! server.serve(transport)?;
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "remote-server"))]
+//! # fn main() {}
+//! ```
+//!
+//! Its client, which needs the feature `remote`:
+//!
+//! ```no_run
+//! use burn::{
+//!     remote::{EndpointId, RemoteHost},
+//!     tensor::{Device, Tensor},
+//! };
+//! use burn_multi_positive::{LsePairLossConfig, remote};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server: EndpointId = std::env::args().nth(1).ok_or("the id of a server")?.parse()?;
+//! let device = Device::remote_options(&RemoteHost::iroh(server)).init()?.autodiff();
+//! remote::use_kernels(&device)?;
+//!
+//! let scores = Tensor::<2>::from_floats([[0.8, 0.2, 0.5]], &device).require_grad();
+//! let positives = Tensor::from_bool([[true, true, false]], &device);
+//! let loss = LsePairLossConfig::new().init().forward(scores.clone(), positives);
+//! let gradients = loss.backward();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With kernels a remote device is like a CPU of Burn's otherwise, too: losses and gradients are
+//! those of `Device::flex()`, embeddings are worked through by portions of the queries, and ids,
+//! labels and groups are sent as they are, not as masks.
+
+use std::{error::Error, fmt};
+
+use burn::tensor::Device;
+
+use crate::{
+    device,
+    statistics::remote::{VERSION, client},
+};
+
+/// Computes losses on a remote device by the kernels of its server, from now on and in the whole
+/// process. Autodiff or not is all one.
+///
+/// The server is asked for its kernels, which takes one answer of it.
+///
+/// # Errors
+///
+/// - [`KernelsError::NotRemote`] if the device is none of a server.
+/// - [`KernelsError::NoAnswer`] if the server does not [serve kernels](serve_kernels), or is gone.
+///   Burn ends the session of a client that asks for what its server does not have, so the device
+///   cannot be used again in this process.
+/// - [`KernelsError::Version`] if it serves those of another version of this crate. The device
+///   stays as it was.
+pub fn use_kernels(device: &Device) -> Result<(), KernelsError> {
+    let version = device::ask_remote(device, client::version).ok_or(KernelsError::NotRemote)?;
+    match version.map_err(KernelsError::NoAnswer)? {
+        VERSION => {
+            device::remember_kernels(device);
+            Ok(())
+        }
+        server => Err(KernelsError::Version {
+            server,
+            client: VERSION,
+        }),
+    }
+}
+
+/// Has a server compute losses by its kernels for clients that [use](use_kernels) them; clients
+/// that do not are served as before.
+///
+/// Its devices are those of Burn's CPU backend, `Device::flex()`. A server of other devices does
+/// not start: `serve` returns `ServeError::CustomOpBackend`.
+#[cfg(feature = "remote-server")]
+#[must_use]
+pub fn serve_kernels(server: burn::server::RemoteServer) -> burn::server::RemoteServer {
+    crate::statistics::remote::server::with_kernels(server)
+}
+
+/// Why a device has no kernels to [use](use_kernels).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KernelsError {
+    /// The device is none of a server.
+    NotRemote,
+    /// The server does not say which kernels it has. This is why, in Burn's words.
+    NoAnswer(String),
+    /// The server has the kernels of another version of this crate.
+    Version {
+        /// The version of the server's messages.
+        server: i64,
+        /// The version of this client's.
+        client: i64,
+    },
+}
+
+impl fmt::Display for KernelsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotRemote => write!(f, "use_kernels: expected a remote device"),
+            Self::NoAnswer(reason) => write!(
+                f,
+                "use_kernels: expected a server that serves kernels, which did not answer: {reason}"
+            ),
+            Self::Version { server, client } => write!(
+                f,
+                "use_kernels: expected a server whose kernels have version {client}, got {server}"
+            ),
+        }
+    }
+}
+
+impl Error for KernelsError {}
