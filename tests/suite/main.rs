@@ -39,6 +39,8 @@ mod rand1;
 mod rankings;
 #[cfg(feature = "remote-server")]
 mod remote;
+#[cfg(feature = "remote-server")]
+mod remote_kernels;
 mod robustness;
 #[cfg(feature = "remote-server")]
 mod server;
