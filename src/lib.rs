@@ -37,7 +37,8 @@
 //! [`Embeddings`], whose scores are never held together; [`Objective`] is the trait behind
 //! them, for objectives of your own, and [`statistics`] is what objectives are formulas on.
 //! The device of the scores decides how these are computed: by fused kernels on Burn's CPU
-//! backends and on the CubeCL backends (wgpu, Vulkan, Metal, CUDA, ROCm), by composed Burn
+//! backends, on the CubeCL backends (wgpu, Vulkan, Metal, CUDA, ROCm), and on remote devices that
+//! use the kernels of their server (`remote::use_kernels`, feature `remote`); by composed Burn
 //! operations elsewhere.
 //!
 //! Graded judgements and other weights are a matter of [`Targets`]; suspected false negatives

@@ -117,8 +117,8 @@ impl Statistics {
     /// are the masks of targets that are labels, ids or groups.
     ///
     /// The tile is chosen for shapes and device unless it is given. Embeddings of half
-    /// precision are multiplied in f32 on CPUs. With autodiff, backends other than Burn's CPU
-    /// backends and the CubeCL ones compute all scores at once.
+    /// precision are multiplied in f32 on CPUs. With autodiff, devices without kernels compute all
+    /// scores at once.
     ///
     /// # Panics
     ///

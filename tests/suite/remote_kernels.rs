@@ -7,7 +7,6 @@ use crate::{
 };
 use burn::{
     backend::Flex,
-    nn::loss::Reduction,
     remote::{EndpointId, IrohHost, IrohRelays, RemoteHost},
     server::{IrohIdentity, IrohTransport, RemoteServer, telemetry::TelemetryProbe},
     tensor::{DType, Device, Int, Tensor, TensorData},
@@ -484,20 +483,31 @@ fn loopback() -> [u64; 2] {
     [numbers[1], numbers[0]]
 }
 
-/// Forward and backward of a batch, read.
-fn measured_step(device: &Device, targets: &Targets) -> f64 {
+/// Seconds, packets and bytes of forward and backward, until their results are there.
+fn measured_step(device: &Device, targets: &Targets) -> [f64; 3] {
     let loss_fn = LsePairLossConfig::new().with_temperature(0.05).init();
     let scores = matrix([256, 2048], 1, device, DType::F32);
+    let scores = scores.detach().require_grad();
     // What is measured begins with scores on the server.
     device.sync().expect("a device");
-    let scores = scores.detach().require_grad();
-    let before = Instant::now();
-    let loss = loss_fn.forward_with_reduction(scores.clone(), targets.clone(), Reduction::Mean);
+    let (start, before) = (Instant::now(), loopback());
+    let loss = loss_fn.forward(scores.clone(), targets.clone());
     let gradient = scores.grad(&loss.backward()).expect("a gradient");
-    drop(loss);
-    let sum = gradient.abs().sum().into_scalar::<f32>();
-    assert!(sum > 0.0);
-    before.elapsed().as_secs_f64()
+    let loss = loss.into_scalar::<f32>();
+    device.sync().expect("a device");
+    let (seconds, after) = (start.elapsed().as_secs_f64(), loopback());
+    assert!(loss > 0.0 && gradient.dims() == [256, 2048]);
+    let [packets, bytes] = [0, 1].map(|i| (after[i] - before[i]) as f64);
+    [seconds, packets, bytes]
+}
+
+/// The median of each.
+fn medians(steps: Vec<[f64; 3]>) -> [f64; 3] {
+    [0, 1, 2].map(|i| {
+        let mut numbers: Vec<f64> = steps.iter().map(|step| step[i]).collect();
+        numbers.sort_by(f64::total_cmp);
+        numbers[numbers.len() / 2]
+    })
 }
 
 fn mask_and_ids(device: &Device) -> [(&'static str, Targets); 2] {
@@ -530,35 +540,24 @@ fn measure() {
     let counted = [connect(&address, 1), connect(&address, 0)].map(Device::autodiff);
     use_kernels(&counted[1]).unwrap();
 
+    let median = |device: &Device, targets: &Targets| {
+        medians((0..STEPS).map(|_| measured_step(device, targets)).collect())
+    };
     let local = Device::flex().autodiff();
     for (form, targets) in mask_and_ids(&local) {
-        let mut seconds: Vec<f64> = (0..STEPS)
-            .map(|_| measured_step(&local, &targets))
-            .collect();
-        seconds.sort_by(f64::total_cmp);
-        eprintln!("{form}, this process: {:.2} ms", 1e3 * seconds[STEPS / 2]);
+        let [seconds, ..] = median(&local, &targets);
+        eprintln!("{form}, this process: {:.2} ms", 1e3 * seconds);
     }
     let ways = [("composed", &composed), ("kernels", &kernels)];
     for ((way, device), counted) in ways.into_iter().zip(&counted) {
         for index in 0..2 {
             let (form, targets) = &mask_and_ids(device)[index];
-            let mut steps: Vec<(f64, [u64; 2])> = (0..STEPS)
-                .map(|_| {
-                    // The scores are sent before.
-                    let scores = [256, 2048];
-                    let _ = matrix(scores, 1, device, DType::F32).sum().into_data();
-                    let before = loopback();
-                    let seconds = measured_step(device, targets);
-                    let after = loopback();
-                    (seconds, [0, 1].map(|i| after[i] - before[i]))
-                })
-                .collect();
-            steps.sort_by(|a, b| a.0.total_cmp(&b.0));
-            let (seconds, [packets, bytes]) = steps[STEPS / 2];
+            let [seconds, packets, bytes] = median(device, targets);
 
-            let targets = &mask_and_ids(counted)[index].1;
-            counted.sync().unwrap();
+            let (_, targets) = &mask_and_ids(counted)[index];
             let mut seen = Vec::new();
+            measured_step(counted, targets);
+            counted.sync().unwrap();
             events.drain_into(&mut seen);
             seen.clear();
             measured_step(counted, targets);

@@ -2,7 +2,10 @@
 
 use burn::tensor::Device;
 
-use super::encode::{Reader, Writer, list_entries};
+use super::{
+    DRAWN_COLUMNS, ROW_CEILINGS, ROW_STATISTICS, ROW_STATISTICS_BACKWARD, VERSION,
+    encode::{Reader, Writer, list_entries},
+};
 use crate::{
     FalseNegatives, PositiveThreshold,
     kernels::table::{Request, Statistic},
@@ -83,4 +86,18 @@ fn a_column_that_is_none_is_refused() {
     writer.lists(&lists);
     let scalars = writer.into_scalars();
     Reader::new(&scalars).lists(list_entries(&lists));
+}
+
+#[test]
+fn the_names_of_the_operations_contain_the_version() {
+    let names = [
+        ROW_STATISTICS,
+        ROW_STATISTICS_BACKWARD,
+        ROW_CEILINGS,
+        DRAWN_COLUMNS,
+    ];
+    for name in names {
+        let start = format!("burn-multi-positive/{VERSION}/");
+        assert!(name.starts_with(&start), "{name}");
+    }
 }
