@@ -214,6 +214,7 @@ impl Request {
     }
 
     /// What the scores of negatives are divided by where weights and exponentials are one.
+    #[cfg(any(feature = "cpu", feature = "cubecl"))]
     pub(crate) fn negative_temperature(&self) -> f64 {
         match self.hardness {
             0.0 => self.temperature,
