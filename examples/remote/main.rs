@@ -41,6 +41,7 @@ use burn::{
     module::Module,
     tensor::{Device, Tensor},
 };
+use burn_multi_positive::remote::use_kernels;
 use clap::{Args, Parser};
 use retrieval::{Bag, Collection, DualEncoder, Metrics, search};
 
@@ -76,6 +77,9 @@ struct Train {
     /// The file that the servers have, too
     #[arg(long, value_name = "FILE", requires = "servers")]
     token: Option<PathBuf>,
+    /// Compute the losses by the kernels of the servers, which have Burn's CPU backend
+    #[arg(long)]
+    kernels: bool,
     /// Then train the same on one device here, and compare
     #[arg(long, conflicts_with = "resume")]
     compare: bool,
@@ -175,7 +179,11 @@ impl Train {
         let mut devices = Vec::new();
         for server in &servers {
             println!("server {server}");
-            devices.push(server.connect(token.as_deref())?.autodiff());
+            let device = server.connect(token.as_deref())?.autodiff();
+            if self.kernels {
+                use_kernels(&device).map_err(|error| format!("{server}: {error}"))?;
+            }
+            devices.push(device);
         }
         let parts = devices.len();
         if self.batch_size < parts {

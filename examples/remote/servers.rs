@@ -17,6 +17,7 @@ use burn::{
     server::{IrohIdentity, IrohTransport, RemoteServer, TokenAuthorizer},
     tensor::Device,
 };
+use burn_multi_positive::remote::serve_kernels;
 use clap::Args;
 
 /// How long a server on this machine may take to say where it is.
@@ -103,7 +104,12 @@ impl Serve {
             Some(port) => port,
             None => free_port().map_err(|error| format!("no free port: {error}"))?,
         };
-        let mut server = RemoteServer::new([Device::default()]);
+        let device = Device::default();
+        let mut server = RemoteServer::new([device.clone()]);
+        // There are kernels for servers with Burn's CPU backend.
+        if device == Device::flex() {
+            server = serve_kernels(server);
+        }
         if let Some(path) = &self.token {
             let authorizer = TokenAuthorizer::new(read_token(path)?);
             server = server.with_authorizer(authorizer.map_err(|error| error.to_string())?);

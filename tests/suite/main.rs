@@ -23,6 +23,8 @@ mod devices;
 mod directions;
 mod embeddings;
 mod extremes;
+#[cfg(any(feature = "train", feature = "remote-server"))]
+mod folder;
 mod golden;
 mod gradients;
 mod guide;

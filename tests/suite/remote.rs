@@ -6,46 +6,22 @@ use crate::{
     close::{Tolerance, assert_all_close, assert_close},
     device::{device, turn_to_draw},
     devices::{assert_those_of_one_device, forms},
+    folder::Folder,
     oracle::DEFAULTS,
-    server::{self, Server},
+    server::{self, Server, bounded, connect, free_port, transport},
 };
 use burn::{
     module::{Module, ModuleVisitor, Param},
     nn::{Linear, LinearConfig, loss::Reduction},
     optim::{AdamConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer},
-    remote::{EndpointId, IrohHost, IrohRelays, RemoteHost},
-    server::{IrohIdentity, IrohTransport, RemoteServer},
+    server::{IrohIdentity, RemoteServer},
     tensor::{DType, Device, Distribution, Tensor, activation::tanh},
 };
 use burn_multi_positive::{Bidirectional, Forward, LsePairLossConfig, Shards, Targets};
 use std::{
-    net::UdpSocket,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    path::{Path, PathBuf},
-    sync::mpsc,
-    thread,
-    time::Duration,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
 };
-
-/// Far more than a test takes.
-const LIMIT: Duration = Duration::from_secs(100);
-
-/// A folder that is gone when this is.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// What a server process is: `server::start` starts this test once more, with the file of its key.
 #[test]
@@ -54,15 +30,11 @@ fn server() {
         let identity = IrohIdentity::load_or_create(key).unwrap();
         // The same port for the same key, which is unlikely to be another's.
         let place = Path::new(key).with_extension("port");
-        let port = std::fs::read_to_string(&place).unwrap_or_else(|_| {
-            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-            socket.local_addr().unwrap().port().to_string()
-        });
-        std::fs::write(place, &port).unwrap();
-        let transport = IrohTransport::new(identity)
-            .with_relays(IrohRelays::Disabled)
-            .with_port(port.parse().unwrap());
-        server::say(&format!("{}@127.0.0.1:{port}", transport.id()));
+        let port = std::fs::read_to_string(&place);
+        let port = port.map_or_else(|_| free_port(), |port| port.parse().unwrap());
+        std::fs::write(place, port.to_string()).unwrap();
+        let (transport, address) = transport(identity, port);
+        server::say(&address);
         RemoteServer::new([Device::flex()])
             .serve(transport)
             .unwrap();
@@ -73,28 +45,8 @@ fn server() {
 fn start(folder: &Folder, name: &str) -> (Server, Device) {
     let key = folder.0.join(name);
     let server = server::start("remote::server", key.to_str().expect("a path"));
-    let (id, socket) = server.said.split_once('@').expect("an address");
-    let id: EndpointId = id.parse().expect("an id");
-    let host = IrohHost::new(id).with_relays(IrohRelays::Disabled);
-    let host = host.with_address(socket.parse().expect("a socket"));
-    let device = Device::remote_options(&RemoteHost::iroh(host)).init();
-    let device = device.expect("a device").autodiff();
+    let device = connect(&server.said, 0).autodiff();
     (server, device)
-}
-
-/// Runs a check in a thread that is left behind if it does not end.
-fn bounded(check: impl FnOnce() + Send + 'static) {
-    let (done, ended) = mpsc::channel();
-    let thread = thread::spawn(move || {
-        let checked = catch_unwind(AssertUnwindSafe(check));
-        let _ = done.send(());
-        checked
-    });
-    let ended = ended.recv_timeout(LIMIT);
-    ended.unwrap_or_else(|_| panic!("still waiting after {LIMIT:?}"));
-    if let Err(payload) = thread.join().expect("a thread that catches") {
-        resume_unwind(payload);
-    }
 }
 
 #[test]

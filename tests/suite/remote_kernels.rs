@@ -3,12 +3,11 @@
 
 use crate::{
     device::turn_to_draw,
-    server::{self, Server},
+    server::{self, Server, bounded, connect, free_port, transport},
 };
 use burn::{
     backend::Flex,
-    remote::{EndpointId, IrohHost, IrohRelays, RemoteHost},
-    server::{IrohIdentity, IrohTransport, RemoteServer, telemetry::TelemetryProbe},
+    server::{IrohIdentity, RemoteServer, telemetry::TelemetryProbe},
     tensor::{DType, Device, Int, Tensor, TensorData},
 };
 use burn_multi_positive::{
@@ -21,35 +20,19 @@ use burn_multi_positive::{
 };
 use std::{
     fmt, fs,
-    net::UdpSocket,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::mpsc,
+    panic::{AssertUnwindSafe, catch_unwind},
     thread,
     time::{Duration, Instant},
 };
 
-/// Far more than a test takes.
-const LIMIT: Duration = Duration::from_secs(100);
-
 /// Serves two devices of this machine, and says where.
 fn serve(prepare: impl FnOnce(RemoteServer) -> RemoteServer) {
-    server::as_server(|| {
-        let (transport, address) = transport();
+    server::as_server(|_| {
+        let (transport, address) = transport(IrohIdentity::random(), free_port());
         server::say(&address);
         let server = prepare(RemoteServer::new([Device::flex(), Device::flex()]));
         server.serve(transport).unwrap();
     });
-}
-
-/// A transport on a free port, and how it is reached.
-fn transport() -> (IrohTransport, String) {
-    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr();
-    let port = port.unwrap().port();
-    let transport = IrohTransport::new(IrohIdentity::random())
-        .with_relays(IrohRelays::Disabled)
-        .with_port(port);
-    let address = format!("{}@127.0.0.1:{port}", transport.id());
-    (transport, address)
 }
 
 /// What a server process is: `server::start` starts this test once more, or one of the next.
@@ -75,37 +58,12 @@ fn server_of_another_version() {
     });
 }
 
-/// A device of a server; each index has a session of its own.
-fn connect(address: &str, index: usize) -> Device {
-    let (id, socket) = address.split_once('@').expect("an address");
-    let id: EndpointId = id.parse().expect("an id");
-    let host = IrohHost::new(id).with_relays(IrohRelays::Disabled);
-    let host = RemoteHost::iroh(host.with_address(socket.parse().expect("a socket")));
-    let device = Device::remote_options(&host).device_index(index).init();
-    device.expect("a device")
-}
-
 /// A server that serves kernels, and a device that uses them.
 fn start() -> (Server, Device) {
-    let server = server::start("remote_kernels::server_with_kernels");
+    let server = server::start("remote_kernels::server_with_kernels", "");
     let device = connect(&server.said, 0).autodiff();
     use_kernels(&device).expect("kernels");
     (server, device)
-}
-
-/// Runs a check in a thread that is left behind if it does not end.
-fn bounded(check: impl FnOnce() + Send + 'static) {
-    let (done, ended) = mpsc::channel();
-    let thread = thread::spawn(move || {
-        let checked = catch_unwind(AssertUnwindSafe(check));
-        let _ = done.send(());
-        checked
-    });
-    let ended = ended.recv_timeout(LIMIT);
-    ended.unwrap_or_else(|_| panic!("still waiting after {LIMIT:?}"));
-    if let Err(payload) = thread.join().expect("a thread that catches") {
-        resume_unwind(payload);
-    }
 }
 
 const QUERIES: usize = 9;
@@ -412,7 +370,7 @@ fn only_a_device_that_uses_kernels_does_not_compose() {
 
 #[test]
 fn a_server_without_kernels_does_not_answer() {
-    let server = server::start("remote_kernels::server_without_kernels");
+    let server = server::start("remote_kernels::server_without_kernels", "");
     let [device, other] = [0, 1].map(|index| connect(&server.said, index));
     bounded(move || {
         let sum = |device: &Device| {
@@ -438,7 +396,7 @@ fn a_server_without_kernels_does_not_answer() {
 
 #[test]
 fn a_server_that_is_gone_does_not_answer() {
-    let mut server = server::start("remote_kernels::server_with_kernels");
+    let mut server = server::start("remote_kernels::server_with_kernels", "");
     let device = connect(&server.said, 0);
     server.kill();
     bounded(move || {
@@ -449,7 +407,7 @@ fn a_server_that_is_gone_does_not_answer() {
 
 #[test]
 fn a_server_of_another_version_is_refused_and_composes() {
-    let server = server::start("remote_kernels::server_of_another_version");
+    let server = server::start("remote_kernels::server_of_another_version", "");
     let device = connect(&server.said, 0);
     bounded(move || {
         let error = use_kernels(&device).unwrap_err();
@@ -549,14 +507,14 @@ fn mask_and_ids(device: &Device) -> [(&'static str, Targets); 2] {
 #[test]
 #[ignore = "measures"]
 fn measure() {
-    let server = server::start("remote_kernels::server_with_kernels");
+    let server = server::start("remote_kernels::server_with_kernels", "");
     let composed = connect(&server.said, 1).autodiff();
     let kernels = connect(&server.said, 0).autodiff();
     use_kernels(&kernels).unwrap();
 
     // Operations are counted by a server in this process.
     let (probe, mut events) = TelemetryProbe::channel(1 << 16);
-    let (transport, address) = transport();
+    let (transport, address) = transport(IrohIdentity::random(), free_port());
     thread::spawn(move || {
         let server = RemoteServer::new([Device::flex(), Device::flex()]);
         let server = serve_kernels(server).with_telemetry(probe);

@@ -1,8 +1,15 @@
 //! Servers that are processes of their own: a test of this binary once more.
 
+use burn::{
+    remote::{EndpointId, IrohHost, IrohRelays, RemoteHost},
+    server::{IrohIdentity, IrohTransport},
+    tensor::Device,
+};
 use std::{
     env,
     io::{self, BufRead, BufReader, Read},
+    net::UdpSocket,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     process::{self, Child, Command, Stdio},
     sync::mpsc,
     thread,
@@ -11,6 +18,9 @@ use std::{
 
 /// Names a process that is to serve.
 const SERVER: &str = "SUITE_SERVER";
+
+/// Far more than a test takes.
+const LIMIT: Duration = Duration::from_secs(100);
 
 /// How long a server may take to say where it is.
 const START: Duration = Duration::from_secs(60);
@@ -81,4 +91,44 @@ pub fn as_server(serve: impl FnOnce(&str)) {
 /// What a server has to say to those who started it.
 pub fn say(text: &str) {
     println!("{SERVER} {text}");
+}
+
+/// A UDP port that was free.
+pub fn free_port() -> u16 {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    socket.local_addr().expect("its number").port()
+}
+
+/// What a server listens with, and how it is reached from this machine.
+pub fn transport(identity: IrohIdentity, port: u16) -> (IrohTransport, String) {
+    let transport = IrohTransport::new(identity)
+        .with_relays(IrohRelays::Disabled)
+        .with_port(port);
+    let address = format!("{}@127.0.0.1:{port}", transport.id());
+    (transport, address)
+}
+
+/// A device of a server; each index has a session of its own.
+pub fn connect(address: &str, index: usize) -> Device {
+    let (id, socket) = address.split_once('@').expect("an address");
+    let id: EndpointId = id.parse().expect("an id");
+    let host = IrohHost::new(id).with_relays(IrohRelays::Disabled);
+    let host = RemoteHost::iroh(host.with_address(socket.parse().expect("a socket")));
+    let device = Device::remote_options(&host).device_index(index).init();
+    device.expect("a device")
+}
+
+/// Runs a check in a thread that is left behind if it does not end.
+pub fn bounded(check: impl FnOnce() + Send + 'static) {
+    let (done, ended) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let checked = catch_unwind(AssertUnwindSafe(check));
+        let _ = done.send(());
+        checked
+    });
+    let ended = ended.recv_timeout(LIMIT);
+    ended.unwrap_or_else(|_| panic!("still waiting after {LIMIT:?}"));
+    if let Err(payload) = thread.join().expect("a thread that catches") {
+        resume_unwind(payload);
+    }
 }

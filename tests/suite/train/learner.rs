@@ -1,9 +1,7 @@
 //! Whole trainings: what they measure, save and resume, and that shards are one device.
 
 use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -37,6 +35,7 @@ use crate::{
     batch::matrix,
     close::{Tolerance, assert_rows_close},
     device::{device, product_error},
+    folder::Folder,
 };
 
 const QUERIES: usize = 24;
@@ -262,23 +261,6 @@ impl Iterator for Batches {
 impl DataLoaderIterator<Batch> for Batches {
     fn progress(&self) -> Progress {
         Progress::new(self.next.min(QUERIES), QUERIES, Some("items".into()))
-    }
-}
-
-/// A folder that is gone after the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = env::temp_dir().join(format!("suite-{}-{name}", process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
     }
 }
 
