@@ -17,7 +17,10 @@ use burn::{
     server::{IrohIdentity, RemoteServer},
     tensor::{DType, Device, Distribution, Tensor, activation::tanh},
 };
-use burn_multi_positive::{Bidirectional, Forward, LsePairLossConfig, Shards, Targets};
+use burn_multi_positive::{
+    Bidirectional, Forward, LsePairLossConfig, Shards, Targets,
+    remote::{serve_kernels, use_kernels},
+};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -35,9 +38,8 @@ fn server() {
         std::fs::write(place, port.to_string()).unwrap();
         let (transport, address) = transport(identity, port);
         server::say(&address);
-        RemoteServer::new([Device::flex()])
-            .serve(transport)
-            .unwrap();
+        let server = serve_kernels(RemoteServer::new([Device::flex()]));
+        server.serve(transport).unwrap();
     });
 }
 
@@ -63,26 +65,33 @@ fn losses_and_gradients_are_those_of_one_device() {
             (&[5, 0, 4], &[14, 0]),
             (&[0, 9], &[0, 7, 0, 7]),
         ];
-        for (index, objective) in DEFAULTS.iter().enumerate() {
-            for (place, (form, targets)) in forms().into_iter().enumerate() {
-                let cuts = cuts[(index + place) % cuts.len()];
-                let what = format!("{objective:?} {form} {cuts:?}");
-                let criterion = Criterion::from(objective);
-                assert_those_of_one_device(&what, &devices, cuts, |scores| {
-                    // Rand1LH draws: the same for both.
-                    device().seed(6);
-                    criterion.scores_in_turn(scores, targets.clone(), Reduction::Mean)
+        let check = |way: &str| {
+            for (index, objective) in DEFAULTS.iter().enumerate() {
+                for (place, (form, targets)) in forms().into_iter().enumerate() {
+                    let cuts = cuts[(index + place) % cuts.len()];
+                    let what = format!("{way} {objective:?} {form} {cuts:?}");
+                    let criterion = Criterion::from(objective);
+                    assert_those_of_one_device(&what, &devices, cuts, |scores| {
+                        // Rand1LH draws: the same for both.
+                        device().seed(6);
+                        criterion.scores_in_turn(scores, targets.clone(), Reduction::Mean)
+                    });
+                }
+            }
+            // Masks, and ids that occur on both devices.
+            let both = Bidirectional::new(LsePairLossConfig::new().init());
+            for (form, targets) in forms() {
+                let what = format!("{way} both directions, {form}");
+                assert_those_of_one_device(&what, &devices, cuts[1], |scores| {
+                    both.forward(scores, targets.clone())
                 });
             }
+        };
+        check("composed");
+        for device in &devices {
+            use_kernels(device).unwrap();
         }
-        // Masks, and ids that occur on both devices.
-        let both = Bidirectional::new(LsePairLossConfig::new().init());
-        for (form, targets) in forms() {
-            let what = format!("both directions, {form}");
-            assert_those_of_one_device(&what, &devices, cuts[1], |scores| {
-                both.forward(scores, targets.clone())
-            });
-        }
+        check("kernels");
     });
 }
 

@@ -18,12 +18,7 @@ use burn_multi_positive::{
     remote::{KernelsError, serve_kernels, use_kernels},
     statistics::{Request, Statistic, Statistics},
 };
-use std::{
-    fmt, fs,
-    panic::{AssertUnwindSafe, catch_unwind},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fmt, fs, thread, time::Instant};
 
 /// Serves two devices of this machine, and says where.
 fn serve(prepare: impl FnOnce(RemoteServer) -> RemoteServer) {
