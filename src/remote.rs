@@ -47,8 +47,8 @@
 //! # }
 //! ```
 //!
-//! With kernels a remote device is like a CPU of Burn's otherwise, too: losses and gradients are
-//! those of `Device::flex()`, embeddings are worked through by portions of the queries, and ids,
+//! With kernels, losses and gradients are those of `Device::flex()` on the machine of the server,
+//! embeddings are worked through by portions of the queries, and ids,
 //! labels and groups are sent as they are, not as masks.
 
 use std::{error::Error, fmt};
@@ -61,13 +61,15 @@ use crate::{
 };
 
 /// Computes losses on a remote device by the kernels of its server, from now on and in the whole
-/// process. Autodiff or not is all one.
+/// process. With or without autodiff.
 ///
-/// The server is asked for its kernels, which takes one answer of it.
+/// The server is asked for its kernels, which takes one answer of it. Call it before anything is on
+/// the device: after [`KernelsError::NoAnswer`] its tensors are lost. A server that was killed is
+/// missed after half a minute.
 ///
 /// # Errors
 ///
-/// - [`KernelsError::NotRemote`] if the device is none of a server.
+/// - [`KernelsError::NotRemote`] if the device is not remote.
 /// - [`KernelsError::NoAnswer`] if the server does not [serve kernels](serve_kernels), or is gone.
 ///   Burn ends the session of a client that asks for what its server does not have, so the device
 ///   cannot be used again in this process.
@@ -91,7 +93,8 @@ pub fn use_kernels(device: &Device) -> Result<(), KernelsError> {
 /// that do not are served as before.
 ///
 /// Its devices are those of Burn's CPU backend, `Device::flex()`. A server of other devices does
-/// not start: `serve` returns `ServeError::CustomOpBackend`.
+/// not start: `serve` returns `ServeError::CustomOpBackend`. Call it after
+/// `RemoteServer::with_custom_ops`, which would replace its handlers.
 #[cfg(feature = "remote-server")]
 #[must_use]
 pub fn serve_kernels(server: burn::server::RemoteServer) -> burn::server::RemoteServer {
@@ -102,7 +105,7 @@ pub fn serve_kernels(server: burn::server::RemoteServer) -> burn::server::Remote
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KernelsError {
-    /// The device is none of a server.
+    /// The device is not remote.
     NotRemote,
     /// The server does not say which kernels it has. This is why, in Burn's words.
     NoAnswer(String),

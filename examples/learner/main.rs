@@ -195,7 +195,7 @@ fn train_in(
     if let Some(error) = result.error {
         let out = out.display();
         return Err(format!(
-            "{error}\nlook into {out}/experiment.log; --resume goes on"
+            "{error}\nlook into {out}/experiment.log; --out {out} --resume goes on"
         ));
     }
     // Gives the terminal back.
@@ -217,6 +217,11 @@ fn best_epoch(out: &Path, metric: &RankingMetric) -> Result<usize, String> {
         .valid
         .iter()
         .flat_map(|metric| &metric.entries);
+    // An epoch whose validation was stopped has no checkpoint, and may have no value.
+    let entries = entries.filter(|entry| {
+        let saved = out.join(format!("checkpoint/model-{}.bpk", entry.step));
+        !entry.value.is_nan() && saved.is_file()
+    });
     let best = entries.max_by(|a, b| a.value.total_cmp(&b.value).then(b.step.cmp(&a.step)));
     best.map(|entry| entry.step)
         .ok_or_else(|| format!("{}: no metrics", out.display()))
@@ -235,25 +240,31 @@ fn start(out: &Path, resume: bool) -> Result<usize, String> {
     };
     let done = epochs(&out.join("checkpoint"), "model-", ".bpk");
     let done = done.into_iter().filter(saved).max();
-    match (done, resume) {
-        (None, false) => Ok(0),
-        (Some(epoch), false) => Err(format!(
-            "{}: there is a training of {epoch} epochs: go on with --resume, or name another --out",
-            out.display()
-        )),
-        (None, true) => Err(format!("{}: no checkpoint to resume from", out.display())),
-        (Some(done), true) => {
-            for split in ["train", "valid"] {
-                let split = out.join(split);
-                for epoch in epochs(&split, "epoch-", "") {
-                    if epoch > done {
-                        fs::remove_dir_all(split.join(format!("epoch-{epoch}"))).map_err(fail)?;
-                    }
-                }
-            }
-            Ok(done)
+    let logged = ["train", "valid"].map(|split| out.join(split));
+    let logs = |split: &PathBuf| epochs(split, "epoch-", "");
+    let done = match (done, resume) {
+        (None, false) if logged.iter().all(|split| logs(split).is_empty()) => 0,
+        (Some(done), true) => done,
+        (Some(epoch), false) => {
+            return Err(format!(
+                "{}: there is a training of {epoch} epochs: go on with --resume, or name another --out",
+                out.display()
+            ));
+        }
+        (None, false) => {
+            return Err(format!(
+                "{}: there are metrics of a training, and no checkpoint: name another --out",
+                out.display()
+            ));
+        }
+        (None, true) => return Err(format!("{}: no checkpoint to resume from", out.display())),
+    };
+    for split in &logged {
+        for epoch in logs(split).into_iter().filter(|epoch| *epoch > done) {
+            fs::remove_dir_all(split.join(format!("epoch-{epoch}"))).map_err(fail)?;
         }
     }
+    Ok(done)
 }
 
 /// The numbers in the names of a folder.
@@ -267,10 +278,18 @@ fn epochs(folder: &Path, prefix: &str, suffix: &str) -> Vec<usize> {
     entries.filter_map(number).collect()
 }
 
+/// A folder that was not there.
 fn new_folder() -> Result<PathBuf, String> {
-    let out = std::env::temp_dir().join(format!("learner-{}", std::process::id()));
-    fs::create_dir_all(&out).map_err(|error| format!("{}: {error}", out.display()))?;
-    Ok(out)
+    let base = std::env::temp_dir();
+    let folder = |number| base.join(format!("learner-{}-{number}", std::process::id()));
+    for number in 0.. {
+        match fs::create_dir(folder(number)) {
+            Ok(()) => return Ok(folder(number)),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(format!("{}: {error}", folder(number).display())),
+        }
+    }
+    unreachable!("there is a number that no folder has")
 }
 
 /// The metrics of the test queries.

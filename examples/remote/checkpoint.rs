@@ -51,7 +51,7 @@ pub fn save(
         let json = serde_json::to_vec_pretty(run).map_err(|error| error.to_string())?;
         fs::write(partial.join(RUN), json).map_err(text)?;
         fs::rename(&partial, &place).map_err(text)?;
-        for (_, old) in before {
+        for (_, old) in before.into_iter().filter(|(old, _)| *old < step) {
             fs::remove_dir_all(old).map_err(text)?;
         }
         Ok(())

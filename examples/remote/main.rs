@@ -47,7 +47,7 @@ use retrieval::{Bag, Collection, DualEncoder, Metrics, search};
 
 use checkpoint::Run;
 use servers::{Address, Own, Serve, answers, read_token};
-use training::{Plan, Task, Trained};
+use training::{Failure, Plan, Task, Trained};
 
 /// Train on the devices of other machines.
 #[derive(Parser)]
@@ -161,6 +161,14 @@ impl Train {
                 return Err(format!("{}: there is no checkpoint", folder.display()));
             }
         }
+        if let (Some(folder), false) = (&self.checkpoints, self.resume)
+            && checkpoint::saved(folder).is_ok_and(|saved| !saved.is_empty())
+        {
+            return Err(format!(
+                "{}: has checkpoints already: --resume goes on from them",
+                folder.display()
+            ));
+        }
         let token = self.token.as_deref().map(read_token).transpose()?;
         let collection = match &self.data {
             Some(data) => Collection::load(data, &self.train_split, &self.test_split)?,
@@ -212,7 +220,10 @@ impl Train {
             ndcg(&training::untrained(self.seed), &task)?
         );
         let trained = bounded(&task, &plan, devices, Duration::from_secs(self.limit));
-        let trained = trained.map_err(|error| self.lost(&servers, &error))?;
+        let trained = trained.map_err(|failure| match failure {
+            Failure::Lost(error) => self.lost(&servers, &error),
+            Failure::Other(error) => error,
+        })?;
         println!("nDCG@10 after {:.4}", ndcg(&trained.model, &task)?);
 
         if self.compare {
@@ -223,7 +234,8 @@ impl Train {
                 ..plan
             };
             let one = [Device::default().autodiff()];
-            let alone = training::train(&task, &plan, &one, &done)?;
+            let alone = training::train(&task, &plan, &one, &done);
+            let alone = alone.map_err(Failure::into_text)?;
             println!("nDCG@10 after {:.4}", ndcg(&alone.model, &task)?);
             let pairs = trained.losses.iter().zip(&alone.losses);
             let differences = pairs.map(|(got, want)| ((got - want) / want).abs());
@@ -269,30 +281,34 @@ fn bounded(
     plan: &Plan,
     devices: Vec<Device>,
     limit: Duration,
-) -> Result<Trained, String> {
+) -> Result<Trained, Failure> {
     let (done, news) = mpsc::channel();
     let (task, plan) = (task.clone(), plan.clone());
     let thread = thread::spawn(move || {
         let train = || training::train(&task, &plan, &devices, &done);
         // Burn's operations have no other way to say that a session is over.
-        catch_unwind(AssertUnwindSafe(train)).unwrap_or_else(|payload| Err(said(&*payload)))
+        let lost = |payload: Box<dyn Any + Send>| Failure::Lost(said(&*payload));
+        catch_unwind(AssertUnwindSafe(train)).unwrap_or_else(|payload| Err(lost(payload)))
     });
     let mut last = String::from("the start");
     loop {
         match news.recv_timeout(limit) {
             Ok(news) => last = news,
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                return Err(format!(
+                return Err(Failure::Lost(format!(
                     "nothing was heard for {limit:?} after {last}: --limit can be more"
-                ));
+                )));
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
         }
     }
-    let trained = thread.join().map_err(|payload| said(&*payload));
-    trained
-        .flatten()
-        .map_err(|error| format!("after {last}: {error}"))
+    let trained = thread
+        .join()
+        .map_err(|payload| Failure::Lost(said(&*payload)));
+    trained.flatten().map_err(|failure| match failure {
+        Failure::Lost(error) => Failure::Lost(format!("after {last}: {error}")),
+        Failure::Other(error) => Failure::Other(format!("after {last}: {error}")),
+    })
 }
 
 /// The message of a panic.

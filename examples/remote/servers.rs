@@ -40,7 +40,7 @@ impl Address {
     ///
     /// # Errors
     ///
-    /// If the server does not answer for a quarter of a minute, or refuses.
+    /// If the server does not answer for half a minute, or refuses.
     pub fn connect(&self, token: Option<&str>) -> Result<Device, String> {
         let host = IrohHost::new(self.id).with_relays(IrohRelays::Disabled);
         let host = RemoteHost::iroh(host.with_address(self.socket));
@@ -64,7 +64,8 @@ impl FromStr for Address {
         let mut sockets = sockets.map_err(|error| format!("{socket}: {error}"))?;
         // The server listens on IPv4 always.
         let socket = sockets.find(SocketAddr::is_ipv4);
-        let socket = socket.ok_or_else(|| format!("{text}: no such machine"))?;
+        let socket =
+            socket.ok_or_else(|| format!("{text}: no IPv4 address, which servers listen on"))?;
         Ok(Self { id, socket })
     }
 }
@@ -85,7 +86,7 @@ pub struct Serve {
     /// time [default: another key, and id, each time]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Serve only those who have the text of this file, too
+    /// Serve only those who have the text of this file, too [default: serve everybody]
     #[arg(long, value_name = "FILE")]
     token: Option<PathBuf>,
     /// End when the standard input does
@@ -109,6 +110,11 @@ impl Serve {
         // There are kernels for servers with Burn's CPU backend.
         if device == Device::flex() {
             server = serve_kernels(server);
+        } else {
+            eprintln!("{device:?} has no kernels to serve: --kernels will not work");
+        }
+        if self.token.is_none() && !self.with_stdin {
+            eprintln!("no --token: whoever has this id can use the machine");
         }
         if let Some(path) = &self.token {
             let authorizer = TokenAuthorizer::new(read_token(path)?);

@@ -77,6 +77,27 @@ pub struct Plan {
     pub loopback: bool,
 }
 
+/// Why a training broke off.
+pub enum Failure {
+    /// A server is gone, as far as is known.
+    Lost(String),
+    Other(String),
+}
+
+impl Failure {
+    pub fn into_text(self) -> String {
+        match self {
+            Self::Lost(error) | Self::Other(error) => error,
+        }
+    }
+}
+
+impl From<String> for Failure {
+    fn from(error: String) -> Self {
+        Self::Other(error)
+    }
+}
+
 /// What came of it.
 pub struct Trained {
     pub model: DualEncoder,
@@ -98,7 +119,7 @@ pub fn train(
     plan: &Plan,
     devices: &[Device],
     done: &Sender<String>,
-) -> Result<Trained, String> {
+) -> Result<Trained, Failure> {
     let Plan { run, .. } = plan;
     let loss_fn = LsePairLossConfig::new().with_temperature(run.temperature);
     let loss_fn = loss_fn.init();
@@ -126,11 +147,10 @@ pub fn train(
         let (loss, gradients) = gradients(task, &model, devices, batch, &shards, &loss_fn)?;
         model = optimizer.step(run.lr, model, gradients);
         // The device may still be at it; a device that is lost is found here.
-        let loss: f64 = loss.try_into_scalar().map_err(|error| error.to_string())?;
+        let loss: f64 = loss.try_into_scalar().map_err(lost)?;
         if !loss.is_finite() {
-            return Err(format!(
-                "the loss is {loss}: try a lower --lr or a higher --temperature"
-            ));
+            let hint = "try a lower --lr or a higher --temperature";
+            return Err(Failure::Other(format!("the loss is {loss}: {hint}")));
         }
         losses.push(loss);
         println!("step {step:4} of {}  loss {loss:.6}", batches.len());
@@ -151,11 +171,15 @@ pub fn train(
         }
     }
     for device in devices {
-        device.sync().map_err(|error| error.to_string())?;
+        device.sync().map_err(lost)?;
     }
     report(plan, seconds, before.flatten(), &formula);
     let model = model.fork(&Device::default().autodiff());
     Ok(Trained { model, losses })
+}
+
+fn lost(error: impl std::error::Error) -> Failure {
+    Failure::Lost(error.to_string())
 }
 
 /// Prints what steps took, and what went over the network in the mean, with checkpoints.

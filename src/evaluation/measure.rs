@@ -29,7 +29,7 @@ pub enum Measure {
     Ndcg(usize),
     /// The share of the relevant documents that is found.
     Recall(usize),
-    /// The share of what is found that is relevant.
+    /// The share of the first `k` ranks that is relevant. A rank without a document is not.
     Precision(usize),
 }
 

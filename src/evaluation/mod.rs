@@ -17,8 +17,8 @@
 //! assert_eq!(Measure::Precision(4).of(&list), 0.5);
 //! ```
 //!
-//! With the feature `train` the module `train` has the same as metrics of Burn's training
-//! loop.
+//! With the feature `train`, the module `train` has these measures as metrics of Burn's
+//! training loop.
 
 mod measure;
 mod ranking;

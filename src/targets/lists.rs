@@ -312,13 +312,13 @@ impl Lists {
     }
 
     /// The columns that each query ignores, ascending and without repetition.
-    #[cfg(any(feature = "cpu", feature = "remote"))]
+    #[cfg(any(feature = "cpu", feature = "remote", feature = "train"))]
     pub fn ignored(&self) -> Option<&[Vec<usize>]> {
         self.ignored.as_ref().map(|lists| lists.as_slice())
     }
 
     /// The weights of the positives, in the order of their columns, unless all are 1.
-    #[cfg(any(feature = "cpu", feature = "remote"))]
+    #[cfg(any(feature = "cpu", feature = "remote", feature = "train"))]
     pub fn weights(&self) -> Option<&[Vec<f32>]> {
         self.weights.as_ref().map(|lists| lists.as_slice())
     }

@@ -13,16 +13,19 @@ use burn::{
 use super::search::{list, lists_of_epoch, lists_of_scores, lists_of_targets};
 use crate::{Embeddings, Targets, evaluation::RankedList};
 
-/// How many documents of a ranking are kept, as `trec_eval` reads them. More where a metric
+/// How many documents of a ranking are kept, as runs at TREC have them. More where a metric
 /// looks at more.
 const DEPTH: usize = 1000;
 
 /// What a [`RankingMetric`](super::RankingMetric) reads of a batch.
 ///
 /// Ids are whatever names a document: text, or numbers, which are taken as text. Grades are
-/// those of relevance judgements: 0 and below is judged and not relevant. A query without a
-/// judgement does not count, as `trec_eval` skips it; one whose judgements are all 0 counts
-/// as 0.
+/// those of relevance judgements (qrels): 0 and below is judged and not relevant. A query
+/// without a judgement does not count, as `trec_eval` skips it. One whose judgements are all 0
+/// counts as 0, and so does one that found nothing, as with the option `-c` of `trec_eval`.
+///
+/// A score that is NaN is below all others: a model that diverged is ranked by ids. Its loss
+/// says so.
 ///
 /// # Example
 ///
@@ -42,8 +45,8 @@ pub struct RankingInput(Arc<Part>);
 #[derive(Debug)]
 struct Part {
     source: Source,
-    /// What was ranked when a metric asked: the others have the same lists. Those of an epoch
-    /// lie with its first part.
+    /// The lists, once a metric has asked; other metrics reuse them. Those of an epoch are kept
+    /// in its first part.
     ranked: Mutex<Option<Ranked>>,
 }
 
@@ -134,7 +137,11 @@ impl RankingInput {
 
     /// The documents of a batch, judged by the targets of a loss: how well the batch that is
     /// trained on is ranked already. The gain of a positive is its weight. What is ignored is
-    /// not ranked, and a query without a positive does not count.
+    /// not ranked, and a query without a positive does not count. Of equal scores the column
+    /// whose number is greater as text comes first.
+    ///
+    /// The scores of the batch are read, and each row is sorted on the host: for batches of
+    /// some thousand documents.
     ///
     /// # Shapes
     ///
@@ -157,8 +164,9 @@ impl RankingInput {
     /// scored against the documents of all batches, by dot products in no less than f32.
     ///
     /// So a set of documents grows from batch to batch; a fixed one comes in batches without
-    /// queries. A document that comes again counts once. The embeddings stay on their device
-    /// until the epoch ends.
+    /// queries. Of documents that come again the first counts. The embeddings stay on their
+    /// device until the epoch ends, in no less than f32. Then there is a second copy of those
+    /// of the documents, and scores of some 64 MiB at a time.
     ///
     /// # Shapes
     ///
@@ -170,21 +178,23 @@ impl RankingInput {
     /// # Panics
     ///
     /// If ids or judgements differ in number from the embeddings, or queries and documents in
-    /// dimensions, device or type.
+    /// dimensions, device or type, half precision aside. Batches of an epoch that differ in
+    /// dimensions or type are seen, and panic, when it ends.
     pub fn from_embeddings<Id: ToString>(
         queries: Tensor<2>,
         documents: Tensor<2>,
         ids: &[Id],
         judged: &[Vec<(Id, i32)>],
     ) -> Self {
+        let [queries, documents] = [queries, documents].map(|x| widened(x.without_autodiff()));
         let Embeddings {
             queries, documents, ..
         } = Embeddings::new(queries, documents);
         assert_ids(ids.len(), documents.dims()[0]);
         assert_judged(judged.len(), queries.dims()[0]);
         Source::Embedded(Embedded {
-            queries: widened(queries.without_autodiff()),
-            documents: widened(documents.without_autodiff()),
+            queries,
+            documents,
             ids: text(ids),
             grades: grades(judged),
         })
@@ -196,15 +206,20 @@ impl RankingInput {
         Source::Lists(Arc::default()).into()
     }
 
-    /// Sends what the device still keeps back, so that who reads does not wait for it.
+    /// Dispatches what is buffered.
     pub(super) fn flush(&self) -> Result<(), ExecutionError> {
-        let tensor = match &self.0.source {
-            Source::Lists(_) => return Ok(()),
-            Source::Scores(scored) => &scored.scores,
-            Source::Targets { scores, .. } => scores,
-            Source::Embedded(embedded) => &embedded.documents,
-        };
-        tensor.device().flush()
+        let tensors = self.tensors().into_iter();
+        tensors.map(|tensor| tensor.device().flush()).collect()
+    }
+
+    /// What lies on a device.
+    pub(super) fn tensors(&self) -> Vec<&Tensor<2>> {
+        match &self.0.source {
+            Source::Lists(_) => Vec::new(),
+            Source::Scores(scored) => vec![&scored.scores],
+            Source::Targets { scores, .. } => vec![scores],
+            Source::Embedded(embedded) => vec![&embedded.queries, &embedded.documents],
+        }
     }
 
     /// The lists of the batch, of no less than `depth` documents; None if they wait for the
@@ -216,7 +231,9 @@ impl RankingInput {
         let rank: &dyn Fn(usize) -> _ = match &self.0.source {
             Source::Lists(lists) => return Ok(Some(lists.clone())),
             Source::Scores(scored) => &|depth| lists_of_scores(scored, depth),
-            Source::Targets { scores, targets } => &|_| lists_of_targets(scores, targets),
+            Source::Targets { scores, targets } => {
+                &|depth| lists_of_targets(scores, targets, depth)
+            }
             Source::Embedded(_) => return Ok(None),
         };
         self.ranked(std::slice::from_ref(self), depth, rank)

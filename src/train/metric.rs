@@ -23,7 +23,8 @@ const PRECISION: usize = 4;
 /// the queries of all batches. Of embeddings there is a value when the epoch ends, and *N/A*
 /// before. An epoch without a query that was judged is NaN.
 ///
-/// Burn's `Evaluator` never ends an epoch: give it rankings or scores, not embeddings.
+/// Burn's `Evaluator` never ends an epoch: give it rankings or scores. It would keep embeddings
+/// and show nothing. A validation that is stopped has the value of what it had seen.
 ///
 /// # Example
 ///
@@ -173,7 +174,7 @@ impl Numeric for RankingMetric {
 
     fn final_value(&self) -> NumericEntry {
         match self.state.final_value() {
-            // The dashboard draws the values of batches, and none that is final but the first.
+            // The dashboard draws a `Final` only where a curve has no point yet, and a `Value` always.
             NumericEntry::Final(value) if self.ranked => NumericEntry::Value(value),
             value => value,
         }

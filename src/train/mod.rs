@@ -69,7 +69,7 @@
 //! }
 //! ```
 //!
-//! `examples/learner.rs` is a whole program: dashboard, checkpoints of the best nDCG@10, early
+//! `examples/learner`, in the repository, is a whole program: dashboard, checkpoints of the best nDCG@10, early
 //! stopping, and a training that is resumed.
 
 mod input;

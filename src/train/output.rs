@@ -2,7 +2,7 @@
 
 use burn::{
     backend::ExecutionError,
-    tensor::{Bool, Tensor},
+    tensor::{Device, Tensor},
     train::metric::{Adaptor, ItemLazy, LossInput},
 };
 
@@ -13,7 +13,7 @@ use crate::Targets;
 /// `InferenceStep`.
 ///
 /// Burn's `LossMetric` averages the loss over the queries that have a positive, as the losses
-/// of this crate do: a batch weighs as much as it has of them, and one that has none weighs
+/// of this crate do: a batch is weighted by their number, and one that has none weighs
 /// nothing. [`RankingMetric`](super::RankingMetric) reads the [`RankingInput`].
 ///
 /// # Example
@@ -29,7 +29,7 @@ use crate::Targets;
 /// let scores = Tensor::<2>::from_floats([[0.9, 0.1], [0.4, 0.3]], &device);
 /// let targets = Targets::from_groups(&[1, 1], 1, &device)?;
 /// let loss = LsePairLossConfig::new().init().forward(scores.clone(), targets.clone());
-/// // How well the batch itself is ranked: cheap, for the train split.
+/// // How well the batch itself is ranked, for the train split.
 /// let output = RetrievalOutput::new(loss, &targets)
 ///     .with_ranking(RankingInput::from_targets(scores, targets));
 /// # let _ = output;
@@ -46,12 +46,16 @@ pub struct RetrievalOutput {
 #[derive(Clone, Debug)]
 enum Active {
     Counted(usize),
-    /// Those of a mask, `[queries, 1]`, which is read when a metric wants their number.
-    Marked(Tensor<2, Bool>),
+    /// Counted when a metric wants their number.
+    Of(Box<Targets>),
 }
 
 impl RetrievalOutput {
     /// The loss of a batch, and the targets that it was computed with.
+    ///
+    /// If queries have weights, the mean over an epoch is that of the batches' weighted means,
+    /// each by its number of queries. Of another reduction than the mean over the queries that
+    /// have a positive, say the number with [`with_queries`](Self::with_queries).
     ///
     /// # Shapes
     ///
@@ -68,12 +72,21 @@ impl RetrievalOutput {
         );
         let active = match targets.listed_active() {
             Some(active) => Active::Counted(active),
-            None if targets.dims().contains(&0) => Active::Counted(0),
-            None => Active::Marked(targets.positives().any_dim(1)),
+            None => Active::Of(Box::new(targets.clone())),
         };
         Self {
             loss: Some((loss.without_autodiff(), active)),
             ranking: RankingInput::nothing(),
+        }
+    }
+
+    /// With the number of queries that the loss is the mean over: all of them for
+    /// `Reduction::BatchMean`.
+    pub fn with_queries(self, queries: usize) -> Self {
+        let loss = self.loss;
+        Self {
+            loss: loss.map(|(loss, _)| (loss, Active::Counted(queries))),
+            ..self
         }
     }
 
@@ -94,8 +107,7 @@ impl From<RankingInput> for RetrievalOutput {
 }
 
 impl ItemLazy for RetrievalOutput {
-    /// Sends what the device still keeps back. Nothing is read: metrics do that in their own
-    /// thread.
+    /// Dispatches what is buffered. Nothing is read: metrics do that.
     fn sync(self) -> Result<Self, ExecutionError> {
         if let Some((loss, _)) = &self.loss {
             loss.device().flush()?;
@@ -107,13 +119,14 @@ impl ItemLazy for RetrievalOutput {
 
 impl Adaptor<LossInput> for RetrievalOutput {
     fn adapt(&self) -> LossInput {
-        // Burn weighs a loss by its entries, and does not expand to none.
+        // `LossMetric` weighs a loss by its length. No tensor expands to length 0.
         let loss = self.loss.as_ref();
         let weighed = loss.map(|(loss, active)| (loss.clone(), active.count()));
         LossInput::new(match weighed {
             Some((loss, active @ 1..)) => loss.expand([active]),
             Some((loss, _)) => loss.slice([0..0]),
-            None => Tensor::zeros([0], &Default::default()),
+            // Burn's training loop has Flex always.
+            None => Tensor::zeros([0], &Device::flex()),
         })
     }
 }
@@ -129,12 +142,28 @@ impl Active {
     fn count(&self) -> usize {
         match self {
             Self::Counted(active) => *active,
-            Self::Marked(mask) => {
-                let data = mask.clone().try_into_data();
-                data.map_or(1, |data| {
-                    data.iter::<bool>().filter(|active| *active).count()
-                })
-            }
+            Self::Of(targets) => targets.active().unwrap_or(1),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The graph of a step is not kept by what the metrics hold.
+    #[test]
+    fn outputs_leave_the_graph() {
+        let device = Device::flex().autodiff();
+        let targets = Targets::from_groups(&[1], 3, &device).unwrap();
+        let scores = Tensor::<2>::ones([1, 3], &device).require_grad();
+        let loss = scores.clone().mean();
+        assert!(loss.is_autodiff() && scores.is_autodiff());
+        let output = RetrievalOutput::new(loss, &targets)
+            .with_ranking(RankingInput::from_targets(scores, targets));
+        let (loss, _) = output.loss.as_ref().unwrap();
+        assert!(!loss.is_autodiff());
+        let tensors = output.ranking.tensors();
+        assert!(!tensors.is_empty() && tensors.iter().all(|x| !x.is_autodiff()));
     }
 }

@@ -12,7 +12,8 @@ use burn::train::{
 ///
 /// Burn's `MetricEarlyStoppingStrategy` forgets the best epoch when a training is resumed.
 /// This one reads the epochs before from the logs of metrics, so that a training that was
-/// broken off ends where it would have ended.
+/// broken off ends where it would have ended. Delete what was logged after the checkpoint
+/// first, and register the metric for the validation: without a value nothing is stopped.
 ///
 /// # Example
 ///
@@ -71,15 +72,35 @@ impl Patience {
 impl EarlyStoppingStrategy for Patience {
     fn should_stop(&mut self, epoch: usize, store: &EventStoreClient) -> bool {
         let mut best = f64::NAN;
-        let mut best_epoch = 0;
+        let mut best_epoch = None;
         for past in 1..=epoch {
             let value = store.find_metric(&self.metric, past, Aggregate::Mean, &Split::Valid);
-            if let Some(value) = value
-                && self.improves(value, best)
-            {
-                (best, best_epoch) = (value, past);
+            let Some(value) = value else { continue };
+            // The first is the best until another is.
+            if best_epoch.is_none() || self.improves(value, best) {
+                (best, best_epoch) = (value, Some(past));
             }
         }
-        epoch - best_epoch >= self.epochs
+        best_epoch.is_some_and(|best_epoch| epoch - best_epoch >= self.epochs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::RankingMetric;
+
+    #[test]
+    fn what_is_better_depends_on_the_metric() {
+        let metric = RankingMetric::mrr(10);
+        let [highest, lowest] = [Patience::highest(&metric, 1), Patience::lowest(&metric, 1)];
+        for (patience, better, worse) in [(highest, 2.0, 1.0), (lowest, 1.0, 2.0)] {
+            assert!(patience.improves(better, worse));
+            assert!(!patience.improves(worse, better));
+            assert!(!patience.improves(worse, worse));
+            assert!(patience.improves(worse, f64::NAN));
+            assert!(!patience.improves(f64::NAN, worse));
+            assert!(!patience.improves(f64::NAN, f64::NAN));
+        }
     }
 }

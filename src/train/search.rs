@@ -26,7 +26,7 @@ pub fn lists_of_scores(scored: &Scored, depth: usize) -> Lists {
 }
 
 /// The documents of a batch, by their columns, whose gains are the weights of the positives.
-pub fn lists_of_targets(scores: &Tensor<2>, targets: &Targets) -> Lists {
+pub fn lists_of_targets(scores: &Tensor<2>, targets: &Targets, depth: usize) -> Lists {
     let [_, documents] = scores.dims();
     if scores.shape().num_elements() == 0 {
         return Ok(Vec::new());
@@ -49,7 +49,7 @@ pub fn lists_of_targets(scores: &Tensor<2>, targets: &Targets) -> Lists {
             Some(candidates) => candidates[row + document] > 0.0,
             None => true,
         });
-        let ranked = kept.map(|document| gains[document]).collect();
+        let ranked = kept.take(depth).map(|document| gains[document]).collect();
         RankedList::of_gains(ranked, gains.to_vec())
     };
     let rows = gains.chunks(documents).enumerate();
@@ -59,6 +59,11 @@ pub fn lists_of_targets(scores: &Tensor<2>, targets: &Targets) -> Lists {
 
 /// All queries against all documents.
 pub fn lists_of_epoch(parts: &[&Embedded], depth: usize) -> Lists {
+    search(parts, depth, SCORES)
+}
+
+/// So many scores at a time, and no less than those of a query.
+fn search(parts: &[&Embedded], depth: usize, scores: usize) -> Lists {
     let ids = parts.iter().flat_map(|part| &part.ids);
     let ids: Vec<&str> = ids.map(String::as_str).collect();
     let found = parts.iter().filter(|part| !part.ids.is_empty());
@@ -71,7 +76,7 @@ pub fn lists_of_epoch(parts: &[&Embedded], depth: usize) -> Lists {
     let documents = found.map(|part| part.documents.clone().to_device(&device));
     let documents = Tensor::cat(documents.collect(), 0).transpose();
     let ranker = Ranker::new(&ids);
-    let rows = (SCORES / ids.len()).max(1);
+    let rows = (scores / ids.len()).max(1);
     let mut lists = Vec::new();
     for part in parts {
         let queries = part.queries.dims()[0];
@@ -119,4 +124,36 @@ pub fn list<Id: AsRef<str>>(ranked: &[Id], grades: &HashMap<String, i32>) -> Opt
 
 fn numbers(tensor: Tensor<2>) -> Result<Vec<f64>, TensorReadError> {
     Ok(tensor.try_into_data()?.iter::<f64>().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, TensorData};
+
+    /// Whatever is held at a time, and wherever the parts are.
+    #[test]
+    fn portions_of_the_queries_change_nothing() {
+        let device = Device::flex();
+        let rows = |count: usize, salt: usize| {
+            let entries = (0..2 * count).map(|i| ((i * 37 + salt) % 11) as f32);
+            let data = TensorData::new(entries.collect::<Vec<_>>(), [count, 2]);
+            Tensor::<2>::from_data(data, &device)
+        };
+        let part = |queries: usize, documents: std::ops::Range<usize>| Embedded {
+            queries: rows(queries, documents.start + 1),
+            documents: rows(documents.len(), documents.start + 5),
+            ids: documents.map(|id| id.to_string()).collect(),
+            grades: (0..queries)
+                .map(|query| HashMap::from([(query.to_string(), 1), ("4".into(), 2)]))
+                .collect(),
+        };
+        let parts = [part(5, 0..3), part(0, 3..7), part(4, 7..7)];
+        let parts: Vec<&Embedded> = parts.iter().collect();
+        let whole = search(&parts, 5, SCORES).unwrap();
+        assert_eq!(whole.len(), 9);
+        for scores in [1, 7, 14, 20] {
+            assert_eq!(search(&parts, 5, scores).unwrap(), whole, "{scores}");
+        }
+    }
 }

@@ -52,10 +52,15 @@ pub fn sum_gradients<M: Module>(mut gradients: Gradients, replicas: &[M]) -> Gra
 /// A strategy for Burn's training loop: several devices, one batch, and every query scored
 /// against the documents of all devices.
 ///
-/// Gradients are those of the whole batch on one device, up to rounding. Burn's own
-/// strategies for several devices, `MultiDevice` and `DistributedDataParallel`, train another
-/// objective: each device has a batch of its own, whose queries see the documents of that
-/// device only, so there are fewer negatives and lower losses.
+/// Each device has all parameters. For an encoder that draws nothing at random, and whose rows
+/// do not depend on each other, gradients are those of the whole batch on one device, up to
+/// rounding. Burn's own strategies for several devices, `MultiDevice` and
+/// `DistributedDataParallel`, train another objective: each device has a batch of its own,
+/// whose queries see the documents of that device only, so there are fewer negatives and
+/// lower losses.
+///
+/// `SupervisedTraining::gradient_checkpointing` does not reach a strategy of one's own: give
+/// `device.autodiff().gradient_checkpointing()`.
 ///
 /// The first device has the optimizer and does the validation. In each step the model is
 /// copied to the other devices and their gradients come back: `2 w (P - 1)` bytes through the
@@ -138,6 +143,7 @@ pub fn sum_gradients<M: Module>(mut gradients: Gradients, replicas: &[M]) -> Gra
 /// // For `SupervisedTraining::with_training_strategy`.
 /// # let _ = strategy;
 /// ```
+#[doc(alias = "cross-device negatives")]
 #[derive(Clone, Debug)]
 pub struct ShardedStrategy {
     devices: Vec<Device>,

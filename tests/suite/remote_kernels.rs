@@ -244,6 +244,7 @@ fn losses_and_gradients_are_those_of_the_cpu_backend() {
 
 #[test]
 fn scores_of_other_types_are_taken() {
+    let _turn = turn_to_draw();
     let (_server, remote) = start();
     bounded(move || {
         let local = Device::flex().autodiff();

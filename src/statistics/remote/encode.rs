@@ -191,11 +191,16 @@ impl<'a> Reader<'a> {
     pub fn lists(&mut self, entries: impl IntoIterator<Item = i64>) -> Lists {
         let [queries, documents] = [self.length(), self.length()];
         let [has_weights, has_ignored] = [self.flag(), self.flag()];
+        let entries: Vec<i64> = entries.into_iter().collect();
+        // So many at most, before memory is asked for by what a client says.
+        let bound = entries.len() as i64;
         let mut entries = entries.into_iter();
         let mut entry = || entries.next().expect("an entry of the lists");
         let mut take = || -> Vec<Vec<usize>> {
+            assert!(queries as i64 <= bound, "a message: expected counts");
             let counts: Vec<i64> = (0..queries).map(|_| entry()).collect();
             let mut columns = |count: i64| -> Vec<usize> {
+                assert!(count <= bound, "a message: expected {count} columns");
                 let columns = (0..count).map(|_| entry() as usize);
                 columns.collect()
             };

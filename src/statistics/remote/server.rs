@@ -4,7 +4,7 @@ use std::slice::Iter;
 
 use burn::{
     backend::{
-        Flex,
+        Flex, TensorMetadata,
         ir::{BackendIr, CustomOpIr, HandleContainer, TensorIr},
         ops::IntTensorOps,
         tensor::{BoolTensor, FloatTensor, IntTensor},
@@ -136,6 +136,12 @@ impl<'a> Parts<'a> {
     }
 
     fn answer(self, tensor: FloatTensor<Flex>) {
+        assert!(
+            tensor.shape() == self.answer.shape,
+            "a message: expected an answer of shape {:?}, got {:?}",
+            self.answer.shape,
+            tensor.shape()
+        );
         self.handles
             .register_float_tensor::<Flex>(&self.answer.id, tensor);
     }

@@ -80,13 +80,15 @@ fn lists_arrive_as_they_were_sent() {
 
 #[test]
 #[should_panic(expected = "expected columns of 2 documents")]
-fn a_column_that_is_none_is_refused() {
+fn a_column_out_of_range_is_refused() {
     let lists = Lists::from_parts(vec![vec![2]], None, None, 2, &Device::flex());
     let mut writer = Writer::default();
     writer.lists(&lists);
     let scalars = writer.into_scalars();
     Reader::new(&scalars).lists(list_entries(&lists));
 }
+
+const WIDTH_OF_VERSION_1: usize = 13;
 
 #[test]
 fn the_names_of_the_operations_contain_the_version() {
@@ -96,6 +98,11 @@ fn the_names_of_the_operations_contain_the_version() {
         ROW_CEILINGS,
         DRAWN_COLUMNS,
     ];
+    // Another width of the table is another version.
+    assert_eq!(
+        (VERSION, crate::kernels::table::WIDTH),
+        (1, WIDTH_OF_VERSION_1)
+    );
     for name in names {
         let start = format!("burn-multi-positive/{VERSION}/");
         assert!(name.starts_with(&start), "{name}");

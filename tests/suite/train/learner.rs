@@ -398,6 +398,54 @@ fn a_training_that_is_resumed_ends_where_it_would_have_ended() {
     assert_eq!(weights(&loaded), weights(&unbroken.model));
 }
 
+/// On two devices.
+fn sharded(training: SupervisedTraining<Encoder>) -> SupervisedTraining<Encoder> {
+    let strategy = ShardedStrategy::new([device(), device()]);
+    training.with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)))
+}
+
+#[test]
+fn shards_are_resumed_and_lose_patience() {
+    let [whole, broken] = ["whole-shards", "broken-shards"].map(Folder::new);
+    let model = Encoder::new(&device().autodiff());
+    let unbroken = train(&whole.0, [0, 3], model.clone(), 0.05, sharded);
+    train(&broken.0, [0, 1], model.clone(), 0.05, sharded);
+    let resumed = train(&broken.0, [1, 3], model.clone(), 0.05, sharded);
+    assert_eq!(weights(&resumed.model), weights(&unbroken.model));
+
+    let folder = Folder::new("patience-shards");
+    let patient: Options =
+        |training| sharded(training).early_stopping(Patience::highest(&RankingMetric::ndcg(10), 2));
+    train(&folder.0, [0, 9], model, 0.0, patient);
+    assert_eq!(values(&folder.0, "nDCG@10").len(), 3);
+}
+
+/// A stop between batches: no checkpoint, and no further batch.
+#[test]
+fn shards_stop_when_they_are_told() {
+    let folder = Folder::new("stopped-shards");
+    let model = Encoder::new(&device().autodiff());
+    let stopped: Options = |training| {
+        let training = sharded(training);
+        training.interrupter().stop(Some("enough"));
+        training
+    };
+    let result = train(&folder.0, [0, 3], model, 0.05, stopped);
+    let reason = result.interrupted.expect("a stop").reason;
+    assert_eq!(reason.as_deref(), Some("enough"));
+    assert!(!folder.0.join("checkpoint/model-1.bpk").exists());
+    // One batch was trained on.
+    let losses = folder.0.join("train/epoch-1/Loss.log");
+    let losses = std::fs::read_to_string(losses).unwrap();
+    assert_eq!(
+        losses
+            .lines()
+            .filter(|line| !line.ends_with("final"))
+            .count(),
+        1
+    );
+}
+
 /// Nothing is learned, so the first epoch stays the best.
 #[test]
 fn patience_ends_also_when_a_training_is_resumed() {
@@ -416,17 +464,13 @@ fn patience_ends_also_when_a_training_is_resumed() {
             "{done} epochs before"
         );
     }
-    // A loss that falls is lower each time.
-    let folder = Folder::new("patience-lowest");
+    // A metric that nobody registered stops nothing.
+    let folder = Folder::new("patience-nothing");
     let model = Encoder::new(&device().autodiff());
-    let impatient: Options = |training| {
-        training
-            .metric_valid_numeric(LossMetric::new())
-            .early_stopping(Patience::lowest(&LossMetric::new(), 1))
-    };
-    train(&folder.0, [0, 3], model, 0.05, impatient);
-    // The validation has no loss at all: nothing ever improves.
-    assert_eq!(values(&folder.0, "nDCG@10").len(), 1);
+    let blind: Options =
+        |training| training.early_stopping(Patience::highest(&RankingMetric::mrr(7), 1));
+    train(&folder.0, [0, 3], model, 0.05, blind);
+    assert_eq!(values(&folder.0, "nDCG@10").len(), 3);
 }
 
 #[test]
