@@ -114,7 +114,7 @@ pub struct TrainLoader {
 
 impl TrainLoader {
     /// A loader that begins after so many epochs.
-    pub fn new(data: Arc<Data>, seed: u64, epochs: usize) -> Arc<dyn DataLoader<TrainBatch>> {
+    pub fn over(data: Arc<Data>, seed: u64, epochs: usize) -> Arc<dyn DataLoader<TrainBatch>> {
         Arc::new(Self {
             data,
             seed,
@@ -156,7 +156,7 @@ impl DataLoader<TrainBatch> for TrainLoader {
 
     /// Texts are on no device: the model brings them to its own.
     fn to_device(&self, _device: &Device) -> Arc<dyn DataLoader<TrainBatch>> {
-        Self::new(
+        Self::over(
             self.data.clone(),
             self.seed,
             self.epoch.load(Ordering::SeqCst),
@@ -209,7 +209,7 @@ impl ValidBatch {
 pub struct ValidLoader(Arc<Data>);
 
 impl ValidLoader {
-    pub fn new(data: Arc<Data>) -> Arc<dyn DataLoader<ValidBatch>> {
+    pub fn over(data: Arc<Data>) -> Arc<dyn DataLoader<ValidBatch>> {
         Arc::new(Self(data))
     }
 }
@@ -243,7 +243,7 @@ impl DataLoader<ValidBatch> for ValidLoader {
     }
 
     fn to_device(&self, _device: &Device) -> Arc<dyn DataLoader<ValidBatch>> {
-        Self::new(self.0.clone())
+        Self::over(self.0.clone())
     }
 
     fn slice(&self, _start: usize, _end: usize) -> Arc<dyn DataLoader<ValidBatch>> {

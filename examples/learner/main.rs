@@ -165,8 +165,8 @@ fn train_in(
         .build();
     let mut training = SupervisedTraining::new(
         out,
-        TrainLoader::new(data.clone(), args.seed, done),
-        ValidLoader::new(data.clone()),
+        TrainLoader::over(data.clone(), args.seed, done),
+        ValidLoader::over(data.clone()),
     )
     .metric_train_numeric(LossMetric::new())
     .metric_valid_numeric(RankingMetric::mrr(10))

@@ -50,6 +50,8 @@ struct Part {
     ranked: Mutex<Option<Ranked>>,
 }
 
+// There is one for each batch: what its variants differ in size does not matter.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 enum Source {
     Lists(Arc<Vec<RankedList>>),
@@ -208,8 +210,8 @@ impl RankingInput {
 
     /// Dispatches what is buffered.
     pub(super) fn flush(&self) -> Result<(), ExecutionError> {
-        let tensors = self.tensors().into_iter();
-        tensors.map(|tensor| tensor.device().flush()).collect()
+        let mut tensors = self.tensors().into_iter();
+        tensors.try_for_each(|tensor| tensor.device().flush())
     }
 
     /// What lies on a device.

@@ -124,9 +124,8 @@ impl Adaptor<LossInput> for RetrievalOutput {
         let weighed = loss.map(|(loss, active)| (loss.clone(), active.count()));
         LossInput::new(match weighed {
             Some((loss, active @ 1..)) => loss.expand([active]),
-            Some((loss, _)) => loss.slice([0..0]),
             // Burn's training loop has Flex always.
-            None => Tensor::zeros([0], &Device::flex()),
+            _ => Tensor::zeros([0], &Device::flex()),
         })
     }
 }

@@ -88,11 +88,11 @@ struct Batch {
 impl Batch {
     fn features(&self, device: &Device) -> [Tensor<2>; 2] {
         let select = |all: Tensor<2>, places: &[usize]| match places {
-            [] => all.slice([0..0]),
+            [] => all.slice(0..0),
             places => Tensor::cat(
                 places
                     .iter()
-                    .map(|&place| all.clone().slice([place..place + 1]))
+                    .map(|&place| all.clone().slice(place..place + 1))
                     .collect(),
                 0,
             ),
@@ -187,7 +187,7 @@ struct Loader {
 }
 
 impl Loader {
-    fn new(train: bool, epochs: usize, breaks: bool) -> Arc<dyn DataLoader<Batch>> {
+    fn over(train: bool, epochs: usize, breaks: bool) -> Arc<dyn DataLoader<Batch>> {
         let epoch = AtomicUsize::new(epochs);
         Arc::new(Self {
             train,
@@ -219,7 +219,7 @@ impl DataLoader<Batch> for Loader {
     }
 
     fn to_device(&self, _: &Device) -> Arc<dyn DataLoader<Batch>> {
-        Self::new(self.train, self.epoch.load(Ordering::SeqCst), self.breaks)
+        Self::over(self.train, self.epoch.load(Ordering::SeqCst), self.breaks)
     }
 
     fn slice(&self, _: usize, _: usize) -> Arc<dyn DataLoader<Batch>> {
@@ -276,8 +276,8 @@ fn train(
 ) -> LearningResult<Encoder> {
     let training = SupervisedTraining::new(
         folder,
-        Loader::new(true, done, false),
-        Loader::new(false, 0, false),
+        Loader::over(true, done, false),
+        Loader::over(false, 0, false),
     );
     let mut training = options(
         training
@@ -351,7 +351,7 @@ fn losses_are_averaged_over_queries() {
     // Nothing is learned, so each batch can be asked again.
     train(&folder.0, [0, 1], model.clone(), 0.0, |training| training);
     let (mut sum, mut active) = (0.0, 0);
-    for batch in Loader::new(true, 0, false).iter() {
+    for batch in Loader::over(true, 0, false).iter() {
         let batch = batch.unwrap();
         let home = model.weights.device();
         let [queries, documents] = batch.features(&home).map(|x| model.embed(x));
@@ -520,8 +520,8 @@ fn shards_of_devices_train_as_one_device_does() {
         let folder = Folder::new(&format!("sharded-{index}"));
         let training = SupervisedTraining::new(
             &folder.0,
-            Loader::new(true, 0, false),
-            Loader::new(false, 0, false),
+            Loader::over(true, 0, false),
+            Loader::over(false, 0, false),
         );
         let what = format!("{devices:?}");
         let strategy = ShardedStrategy::new(devices);
@@ -554,8 +554,8 @@ fn shards_accumulate_the_gradients_of_one_device() {
         let folder = Folder::new(&format!("accumulate-{name}"));
         let mut training = SupervisedTraining::new(
             &folder.0,
-            Loader::new(true, 0, false),
-            Loader::new(false, 0, false),
+            Loader::over(true, 0, false),
+            Loader::over(false, 0, false),
         )
         .metric_valid_numeric(RankingMetric::ndcg(10))
         .grads_accumulation(2)
@@ -589,8 +589,8 @@ fn a_batch_that_cannot_be_read_ends_the_training() {
         let [train, valid] = breaks;
         let training = SupervisedTraining::new(
             &folder.0,
-            Loader::new(true, 0, train),
-            Loader::new(false, 0, valid),
+            Loader::over(true, 0, train),
+            Loader::over(false, 0, valid),
         );
         let strategy = ShardedStrategy::new([device()]);
         let result = training

@@ -100,15 +100,10 @@ fn scores_rankings_and_embeddings_are_measured_as_trec_eval_does() {
             })
             .collect();
         let fixed = [
-            RankingInput::from_embeddings(
-                queries.clone().slice([0..0]),
-                documents.clone(),
-                ids,
-                &[],
-            ),
+            RankingInput::from_embeddings(queries.clone().slice(0..0), documents.clone(), ids, &[]),
             RankingInput::from_embeddings(
                 queries.clone(),
-                documents.clone().slice([0..0]),
+                documents.clone().slice(0..0),
                 &[],
                 &judged,
             ),
@@ -136,7 +131,7 @@ fn a_growing_set_is_ranked_when_the_epoch_ends() {
     let [near, far] = [2.0, 1.0].map(|score| matrix(&[vec![score]], 1));
     let judged = [vec![("far", 1)]];
     let first = RankingInput::from_embeddings(queries.clone(), far, &["far"], &judged);
-    let second = RankingInput::from_embeddings(queries.slice([0..0]), near.clone(), &["near"], &[]);
+    let second = RankingInput::from_embeddings(queries.slice(0..0), near.clone(), &["near"], &[]);
     let mut metric = RankingMetric::mrr(10);
     let entry = metric.update(&first, &metadata()).unwrap();
     assert!(entry.is_not_available());
@@ -153,7 +148,7 @@ fn a_growing_set_is_ranked_when_the_epoch_ends() {
     assert_eq!(epoch_of(&mut metric, std::slice::from_ref(&first)), 1.0);
     assert_eq!(epoch_of(&mut metric, &[first.clone(), second]), 0.5);
     // Again, with the same embeddings of another id.
-    let again = RankingInput::from_embeddings(near.clone().slice([0..0]), near, &["far"], &[]);
+    let again = RankingInput::from_embeddings(near.clone().slice(0..0), near, &["far"], &[]);
     assert_eq!(epoch_of(&mut metric, &[first, again]), 1.0);
 }
 
@@ -195,7 +190,7 @@ fn an_epoch_without_judgements_is_not_a_number() {
 #[test]
 fn queries_without_documents_count_as_zero() {
     let queries = matrix(&[vec![1.0, 2.0]], 2);
-    let documents = queries.clone().slice([0..0]);
+    let documents = queries.clone().slice(0..0);
     let judged = [vec![("a".to_string(), 1)]];
     let input = RankingInput::from_embeddings(queries, documents, &[], &judged);
     assert_eq!(epoch(Measure::Ndcg(10), &[input]), 0.0);
