@@ -1,14 +1,16 @@
 //! Training on several devices whose queries see the documents of all.
 
+use std::sync::Arc;
+
 use burn::{
-    data::dataloader::Progress,
+    data::dataloader::{DataLoader, Progress},
     module::Module,
     optim::{GradientsAccumulator, GradientsParams},
     tensor::{Device, Gradients},
     train::{
-        EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent, LearnerModel,
-        SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainOutput,
-        TrainStep, TrainingComponents, TrainingItem, ValidLoader,
+        EventProcessorError, EventProcessorTraining, InferenceStep, Interrupter, Learner,
+        LearnerEvent, LearnerModel, SupervisedLearningStrategy, SupervisedTrainingEventProcessor,
+        TrainLoader, TrainOutput, TrainStep, TrainingComponents, TrainingItem, ValidLoader,
     },
 };
 
@@ -234,46 +236,24 @@ impl<M: ShardedStep> Run<'_, M> {
             epoch_number: epoch,
             total_items: self.train.num_items(),
         };
-        self.interrupter
-            .fail_on_error(self.events.process_train(start));
+        self.check(|events| events.process_train(start));
         let mut sum = GradientsAccumulator::new();
         let mut summed = 0;
-        let loader = self.train.clone();
-        let mut batches = loader.iter();
-        let mut step = 0;
-        while let Some(batch) = batches.next() {
-            let batch = match batch {
-                Ok(batch) => batch,
-                Err(error) => {
-                    self.interrupter.fail(error);
-                    break;
-                }
-            };
-            step += 1;
-            let progress = batches.progress();
-            let output = M::sharded_step(&self.strategy.replicas(&learner.model()), batch);
+        self.each_batch(self.train.clone(), |run, batch, step, progress| {
+            let replicas = run.strategy.replicas(&learner.model());
+            let output = M::sharded_step(&replicas, batch);
             sum.accumulate(&learner.model(), output.grads);
             summed += 1;
-            if summed >= self.accumulation.unwrap_or(1) || progress.is_completed() {
+            if summed >= run.accumulation.unwrap_or(1) || progress.is_completed() {
                 learner.lr_step();
                 learner.optimizer_step(sum.grads());
                 summed = 0;
             }
-            let item = TrainingItem::new(
-                output.item,
-                progress,
-                Some(step),
-                Some(learner.lr_current()),
-            );
-            let event = LearnerEvent::ProcessedItem(item);
-            self.interrupter
-                .fail_on_error(self.events.process_train(event));
-            if self.interrupter.should_stop() {
-                break;
-            }
-        }
-        let end = self.events.process_train(LearnerEvent::EndSplit(epoch));
-        self.interrupter.fail_on_error(end);
+            let rate = Some(learner.lr_current());
+            let item = TrainingItem::new(output.item, progress, Some(step), rate);
+            run.check(|events| events.process_train(LearnerEvent::ProcessedItem(item)));
+        });
+        self.check(|events| events.process_train(LearnerEvent::EndSplit(epoch)));
     }
 
     fn validate(&mut self, model: &M, epoch: usize) {
@@ -281,41 +261,46 @@ impl<M: ShardedStep> Run<'_, M> {
             epoch_number: epoch,
             total_items: self.valid.num_items(),
         };
-        self.interrupter
-            .fail_on_error(self.events.process_valid(start));
-        let loader = self.valid.clone();
+        self.check(|events| events.process_valid(start));
+        self.each_batch(self.valid.clone(), |run, batch, step, progress| {
+            let output = InferenceStep::step(model, batch);
+            let item = TrainingItem::new(output, progress, Some(step), None);
+            run.check(|events| events.process_valid(LearnerEvent::ProcessedItem(item)));
+        });
+        self.check(|events| events.process_valid(LearnerEvent::EndSplit(epoch)));
+        self.check(|events| events.process_train(LearnerEvent::EndEpoch(epoch)));
+        // Checkpoints and early stopping read what the metrics wrote.
+        self.check(|events| events.flush());
+    }
+
+    /// The batches of an epoch, with their numbers, until one cannot be read or the training is
+    /// to stop.
+    fn each_batch<B>(
+        &mut self,
+        loader: Arc<dyn DataLoader<B>>,
+        mut step: impl FnMut(&mut Self, B, usize, Progress),
+    ) {
         let mut batches = loader.iter();
-        let mut step = 0;
-        while let Some(batch) = batches.next() {
-            let batch = match batch {
-                Ok(batch) => batch,
-                Err(error) => {
-                    self.interrupter.fail(error);
-                    break;
-                }
-            };
-            step += 1;
-            let progress: Progress = batches.progress();
-            let item = TrainingItem::new(
-                InferenceStep::step(model, batch),
-                progress,
-                Some(step),
-                None,
-            );
-            let event = LearnerEvent::ProcessedItem(item);
-            self.interrupter
-                .fail_on_error(self.events.process_valid(event));
+        for number in 1.. {
+            match batches.next() {
+                Some(Ok(batch)) => step(self, batch, number, batches.progress()),
+                Some(Err(error)) => self.interrupter.fail(error),
+                None => break,
+            }
             if self.interrupter.should_stop() {
                 break;
             }
         }
-        for end in [
-            self.events.process_valid(LearnerEvent::EndSplit(epoch)),
-            self.events.process_train(LearnerEvent::EndEpoch(epoch)),
-            // Checkpoints and early stopping read what the metrics wrote.
-            self.events.flush(),
-        ] {
-            self.interrupter.fail_on_error(end);
-        }
+    }
+
+    /// Ends the training if an event cannot be processed.
+    fn check(
+        &mut self,
+        process: impl FnOnce(
+            &mut SupervisedTrainingEventProcessor<M>,
+        ) -> Result<(), EventProcessorError>,
+    ) {
+        let processed = process(&mut self.events);
+        self.interrupter.fail_on_error(processed);
     }
 }

@@ -240,8 +240,8 @@ fn steps_are_those_of_one_device() {
     });
 }
 
-/// A server that is killed while a step is under way: every read fails, nothing before it does, and what was saved is
-/// enough for new servers.
+/// A server that is killed before it has done its part of a step: every read fails, nothing before it does, and what was
+/// saved is enough for new servers.
 #[test]
 fn training_that_lost_a_server_goes_on_after_its_last_checkpoint() {
     const STEPS: usize = 6;
@@ -256,10 +256,9 @@ fn training_that_lost_a_server_goes_on_after_its_last_checkpoint() {
         let mut losses: Vec<f64> = (0..SAVED).map(|_| training.step()).collect();
         training.save(place);
         training.step();
-        // The forward pass is told to the servers and not waited for.
-        let (loss, replicas) = training.loss();
         other.kill();
-        // No operation says that the server is gone.
+        // No operation says that the server is gone: a step is told to the servers and not waited for.
+        let (loss, replicas) = training.loss();
         training.learn(&loss, &replicas);
         let error = loss.try_into_scalar::<f32>().unwrap_err();
         let error = format!("{error:?}");
