@@ -26,6 +26,8 @@
 //!     encoder: Linear,
 //! }
 //!
+//! // Burn's `DataLoaderBuilder` wants batches that are `Clone` and `Debug`.
+//! #[derive(Clone, Debug)]
 //! struct TrainBatch {
 //!     queries: Tensor<2>,
 //!     documents: Tensor<2>,
@@ -34,6 +36,7 @@
 //!
 //! /// Some of the queries of the validation set and some of its documents; a batch may have
 //! /// none of either.
+//! #[derive(Clone, Debug)]
 //! struct ValidBatch {
 //!     queries: Tensor<2>,
 //!     documents: Tensor<2>,
