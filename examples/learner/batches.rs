@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -107,6 +108,7 @@ impl TrainBatch {
 /// training that is resumed sees what it would have seen.
 pub struct TrainLoader {
     data: Arc<Data>,
+    queries: Range<usize>,
     seed: u64,
     /// The epochs that were begun.
     epoch: AtomicUsize,
@@ -116,10 +118,21 @@ impl TrainLoader {
     /// A loader that begins after so many epochs.
     pub fn over(data: Arc<Data>, seed: u64, epochs: usize) -> Arc<dyn DataLoader<TrainBatch>> {
         Arc::new(Self {
+            queries: 0..data.train.len(),
             data,
             seed,
             epoch: AtomicUsize::new(epochs),
         })
+    }
+
+    /// The same of other queries.
+    fn of(&self, queries: Range<usize>) -> Self {
+        Self {
+            data: self.data.clone(),
+            queries,
+            seed: self.seed,
+            epoch: AtomicUsize::new(self.epoch.load(Ordering::SeqCst)),
+        }
     }
 }
 
@@ -127,7 +140,7 @@ impl DataLoader<TrainBatch> for TrainLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<TrainBatch> + 'a> {
         let epoch = self.epoch.fetch_add(1, Ordering::SeqCst) as u64;
         let mut rng = StdRng::seed_from_u64(self.seed.wrapping_mul(1 << 20).wrapping_add(epoch));
-        let mut queries: Vec<usize> = (0..self.data.train.len()).collect();
+        let mut queries: Vec<usize> = self.queries.clone().collect();
         queries.shuffle(&mut rng);
         let mut batches = Vec::new();
         for (index, queries) in queries.chunks(QUERIES).enumerate() {
@@ -151,28 +164,24 @@ impl DataLoader<TrainBatch> for TrainLoader {
     }
 
     fn num_items(&self) -> usize {
-        self.data.train.len()
+        self.queries.len()
     }
 
     /// Texts are on no device: the model brings them to its own.
     fn to_device(&self, _device: &Device) -> Arc<dyn DataLoader<TrainBatch>> {
-        Self::over(
-            self.data.clone(),
-            self.seed,
-            self.epoch.load(Ordering::SeqCst),
-        )
+        Arc::new(self.of(self.queries.clone()))
     }
 
-    fn slice(&self, _start: usize, _end: usize) -> Arc<dyn DataLoader<TrainBatch>> {
-        unimplemented!("a strategy that cuts the queries apart: shards keep them together")
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<TrainBatch>> {
+        Arc::new(self.of(part(&self.queries, start, end)))
     }
 }
 
 /// Some documents or some queries of the validation.
 pub struct ValidBatch {
     data: Arc<Data>,
-    queries: std::ops::Range<usize>,
-    documents: std::ops::Range<usize>,
+    queries: Range<usize>,
+    documents: Range<usize>,
 }
 
 impl ValidBatch {
@@ -206,49 +215,54 @@ impl ValidBatch {
 }
 
 /// All documents, and then the queries of the validation.
-pub struct ValidLoader(Arc<Data>);
+pub struct ValidLoader {
+    data: Arc<Data>,
+    /// Places among documents and queries, one behind the other.
+    items: Range<usize>,
+}
 
 impl ValidLoader {
     pub fn over(data: Arc<Data>) -> Arc<dyn DataLoader<ValidBatch>> {
-        Arc::new(Self(data))
+        let items = 0..data.documents.len() + data.valid.len();
+        Arc::new(Self { data, items })
     }
 }
 
 impl DataLoader<ValidBatch> for ValidLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<ValidBatch> + 'a> {
-        let parts = |all: usize| {
-            (0..all)
-                .step_by(DOCUMENTS)
-                .map(move |start| start..all.min(start + DOCUMENTS))
+        let batch = |start: usize| {
+            let end = self.items.end.min(start + DOCUMENTS);
+            let documents = self.data.documents.len();
+            let batch = ValidBatch {
+                data: self.data.clone(),
+                documents: start.min(documents)..end.min(documents),
+                queries: start.max(documents) - documents..end.max(documents) - documents,
+            };
+            (end - start, batch)
         };
-        let documents = parts(self.0.documents.len()).map(|documents| (0..0, documents));
-        let queries = parts(self.0.valid.len()).map(|queries| (queries, 0..0));
-        let batch = |(queries, documents): (std::ops::Range<usize>, std::ops::Range<usize>)| {
-            let items = queries.len() + documents.len();
-            let data = self.0.clone();
-            (
-                items,
-                ValidBatch {
-                    data,
-                    queries,
-                    documents,
-                },
-            )
-        };
-        Batches::over(documents.chain(queries).map(batch).collect())
+        let starts = self.items.clone().step_by(DOCUMENTS);
+        Batches::over(starts.map(batch).collect())
     }
 
     fn num_items(&self) -> usize {
-        self.0.documents.len() + self.0.valid.len()
+        self.items.len()
     }
 
     fn to_device(&self, _device: &Device) -> Arc<dyn DataLoader<ValidBatch>> {
-        Self::over(self.0.clone())
+        self.slice(0, self.items.len())
     }
 
-    fn slice(&self, _start: usize, _end: usize) -> Arc<dyn DataLoader<ValidBatch>> {
-        unimplemented!("a validation that is cut apart")
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<ValidBatch>> {
+        Arc::new(Self {
+            data: self.data.clone(),
+            items: part(&self.items, start, end),
+        })
     }
+}
+
+/// The items from `start` to `end` of a range.
+fn part(range: &Range<usize>, start: usize, end: usize) -> Range<usize> {
+    range.start + start..range.end.min(range.start + end)
 }
 
 /// Batches that are there already, and the items that each has.
@@ -281,5 +295,66 @@ impl<B> Iterator for Batches<B> {
 impl<B> DataLoaderIterator<B> for Batches<B> {
     fn progress(&self) -> Progress {
         Progress::new(self.done, self.all, Some("items".into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data() -> Arc<Data> {
+        Arc::new(Data::new(Collection::generate()))
+    }
+
+    #[test]
+    fn slices_have_every_query_once() {
+        let data = data();
+        let [train, _] = data.sizes();
+        let loader = TrainLoader::over(data, 1, 0);
+        let slices = [loader.slice(0, 300), loader.slice(300, train)];
+        let queries = slices
+            .iter()
+            .flat_map(|slice| slice.iter().collect::<Vec<_>>());
+        let mut queries: Vec<usize> = queries.flat_map(|batch| batch.unwrap().queries).collect();
+        queries.sort_unstable();
+        assert_eq!(queries, (0..train).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn slices_of_the_validation_have_every_item_once() {
+        let data = data();
+        let all = data.documents.len();
+        let [_, valid] = data.sizes();
+        let loader = ValidLoader::over(data);
+        let cut = all + 10;
+        let slices = [loader.slice(0, cut), loader.slice(cut, loader.num_items())];
+        let (mut documents, mut queries) = (Vec::new(), Vec::new());
+        for batch in slices
+            .iter()
+            .flat_map(|slice| slice.iter().collect::<Vec<_>>())
+        {
+            let batch = batch.unwrap();
+            documents.extend(batch.documents);
+            queries.extend(batch.queries);
+        }
+        assert_eq!(documents, (0..all).collect::<Vec<_>>());
+        assert_eq!(queries, (0..valid).collect::<Vec<_>>());
+    }
+
+    /// Whatever came before, an epoch has the same batches.
+    #[test]
+    fn an_epoch_depends_on_its_number_alone() {
+        let data = data();
+        let documents = |loader: &Arc<dyn DataLoader<TrainBatch>>| -> Vec<Vec<usize>> {
+            loader
+                .iter()
+                .map(|batch| batch.unwrap().documents)
+                .collect()
+        };
+        let from_start = TrainLoader::over(data.clone(), 1, 0);
+        let first = documents(&from_start);
+        let second = documents(&from_start);
+        assert_ne!(first, second);
+        assert_eq!(documents(&TrainLoader::over(data, 1, 1)), second);
     }
 }

@@ -1,6 +1,7 @@
 //! Whole trainings: what they measure, save and resume, and that shards are one device.
 
 use std::{
+    ops::Range,
     path::Path,
     sync::{
         Arc,
@@ -184,6 +185,8 @@ struct Loader {
     train: bool,
     epoch: AtomicUsize,
     breaks: bool,
+    /// Places in the order of an epoch.
+    places: Range<usize>,
 }
 
 impl Loader {
@@ -193,11 +196,13 @@ impl Loader {
             train,
             epoch,
             breaks,
+            places: 0..QUERIES,
         })
     }
 }
 
 struct Batches {
+    places: Range<usize>,
     next: usize,
     epoch: usize,
     train: bool,
@@ -207,7 +212,8 @@ struct Batches {
 impl DataLoader<Batch> for Loader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Batch> + 'a> {
         Box::new(Batches {
-            next: 0,
+            places: self.places.clone(),
+            next: self.places.start,
             epoch: self.epoch.fetch_add(1, Ordering::SeqCst),
             train: self.train,
             breaks: self.breaks,
@@ -215,15 +221,21 @@ impl DataLoader<Batch> for Loader {
     }
 
     fn num_items(&self) -> usize {
-        QUERIES
+        self.places.len()
     }
 
     fn to_device(&self, _: &Device) -> Arc<dyn DataLoader<Batch>> {
-        Self::over(self.train, self.epoch.load(Ordering::SeqCst), self.breaks)
+        self.slice(0, self.places.len())
     }
 
-    fn slice(&self, _: usize, _: usize) -> Arc<dyn DataLoader<Batch>> {
-        unimplemented!("a strategy that cuts batches")
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Batch>> {
+        let first = self.places.start;
+        Arc::new(Self {
+            train: self.train,
+            epoch: AtomicUsize::new(self.epoch.load(Ordering::SeqCst)),
+            breaks: self.breaks,
+            places: first + start..self.places.end.min(first + end),
+        })
     }
 }
 
@@ -232,19 +244,18 @@ impl Iterator for Batches {
 
     fn next(&mut self) -> Option<Self::Item> {
         let first = self.next;
-        self.next += BATCH;
-        if first >= QUERIES {
+        if first >= self.places.end {
             return None;
         }
+        self.next = self.places.end.min(first + BATCH);
+        let places = first..self.next;
         if self.breaks && first > 0 {
             let error = std::io::Error::other("the file ends here");
             return Some(Err(DatasetError::new(error)));
         }
         let queries: Vec<usize> = match self.train {
-            true => (first..first + BATCH)
-                .map(|i| (i * 5 + self.epoch) % QUERIES)
-                .collect(),
-            false => (first..first + BATCH).collect(),
+            true => places.map(|i| (i * 5 + self.epoch) % QUERIES).collect(),
+            false => places.collect(),
         };
         let documents = match self.train {
             true => {
@@ -252,7 +263,7 @@ impl Iterator for Batches {
                 ids.push(DOCUMENTS - 1);
                 ids
             }
-            false => (first * DOCUMENTS / QUERIES..(first + BATCH) * DOCUMENTS / QUERIES).collect(),
+            false => (first * DOCUMENTS / QUERIES..self.next * DOCUMENTS / QUERIES).collect(),
         };
         Some(Ok(Batch { queries, documents }))
     }
@@ -260,7 +271,8 @@ impl Iterator for Batches {
 
 impl DataLoaderIterator<Batch> for Batches {
     fn progress(&self) -> Progress {
-        Progress::new(self.next.min(QUERIES), QUERIES, Some("items".into()))
+        let done = self.next - self.places.start;
+        Progress::new(done, self.places.len(), Some("items".into()))
     }
 }
 
