@@ -7,7 +7,7 @@ use crate::{
 };
 use burn::{
     backend::Flex,
-    server::{IrohIdentity, RemoteServer, telemetry::TelemetryProbe},
+    server::{IrohIdentity, RemoteServer},
     tensor::{DType, Device, Int, Tensor, TensorData},
 };
 use burn_multi_positive::{
@@ -18,7 +18,6 @@ use burn_multi_positive::{
     remote::{KernelsError, serve_kernels, use_kernels},
     statistics::{Request, Statistic, Statistics},
 };
-use std::{fmt, fs, thread, time::Instant};
 
 /// Serves two devices of this machine, and says where.
 fn serve(prepare: impl FnOnce(RemoteServer) -> RemoteServer) {
@@ -421,123 +420,4 @@ fn a_server_of_another_version_is_refused_and_composes() {
 fn a_device_of_this_machine_is_refused() {
     let device = Device::flex().autodiff();
     assert_eq!(use_kernels(&device), Err(KernelsError::NotRemote));
-}
-
-/// Packets and bytes over the loopback interface, headers included.
-fn loopback() -> [u64; 2] {
-    let table = fs::read_to_string("/proc/net/dev").expect("what Linux counts");
-    let line = table
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("lo:"));
-    let line = line.expect("a loopback interface");
-    let numbers: Vec<u64> = line
-        .split_whitespace()
-        .map(|number| number.parse().expect("a number"))
-        .collect();
-    [numbers[1], numbers[0]]
-}
-
-/// Seconds, packets and bytes of forward and backward, until their results are there.
-fn measured_step(device: &Device, targets: &Targets) -> [f64; 3] {
-    let loss_fn = LsePairLossConfig::new().with_temperature(0.05).init();
-    let scores = matrix([256, 2048], 1, device, DType::F32);
-    let scores = scores.detach().require_grad();
-    // What is measured begins with scores on the server.
-    device.sync().expect("a device");
-    let (start, before) = (Instant::now(), loopback());
-    let loss = loss_fn.forward(scores.clone(), targets.clone());
-    let gradient = scores.grad(&loss.backward()).expect("a gradient");
-    let loss = loss.into_scalar::<f32>();
-    device.sync().expect("a device");
-    let (seconds, after) = (start.elapsed().as_secs_f64(), loopback());
-    assert!(loss > 0.0 && gradient.dims() == [256, 2048]);
-    let [packets, bytes] = [0, 1].map(|i| (after[i] - before[i]) as f64);
-    [seconds, packets, bytes]
-}
-
-/// What many steps take: seconds, the median and the least; packets and bytes, the medians.
-struct Measured {
-    seconds: [f64; 2],
-    packets: f64,
-    bytes: f64,
-}
-
-impl Measured {
-    fn new(device: &Device, targets: &Targets) -> Self {
-        const STEPS: usize = 51;
-        let steps: Vec<_> = (0..STEPS).map(|_| measured_step(device, targets)).collect();
-        let [seconds, packets, bytes] = [0, 1, 2].map(|i| {
-            let mut numbers: Vec<f64> = steps.iter().map(|step| step[i]).collect();
-            numbers.sort_by(f64::total_cmp);
-            numbers
-        });
-        Self {
-            seconds: [seconds[STEPS / 2], seconds[0]],
-            packets: packets[STEPS / 2],
-            bytes: bytes[STEPS / 2],
-        }
-    }
-}
-
-impl fmt::Display for Measured {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [median, least] = self.seconds.map(|seconds| 1e3 * seconds);
-        let Self { packets, bytes, .. } = self;
-        write!(
-            f,
-            "{median:.2} ms, at least {least:.2}, {packets} packets, {bytes} bytes"
-        )
-    }
-}
-
-fn mask_and_ids(device: &Device) -> [(&'static str, Targets); 2] {
-    let device = &device.clone().without_autodiff();
-    let mask = matrix([256, 2048], 2, device, DType::F32).greater_scalar(0.99);
-    let documents: Vec<usize> = (0..2048).collect();
-    let relevant: Vec<Vec<usize>> = (0..256).map(|q| (q * 8..q * 8 + 4).collect()).collect();
-    let ids = Targets::from_ids(&relevant, &documents, device).unwrap();
-    [("mask", mask.into()), ("ids", ids)]
-}
-
-/// The table of docs/scaling.md: run it alone, with `--ignored --nocapture`.
-#[test]
-#[ignore = "measures"]
-fn measure() {
-    let server = server::start("remote_kernels::server_with_kernels", "");
-    let composed = connect(&server.said, 1).autodiff();
-    let kernels = connect(&server.said, 0).autodiff();
-    use_kernels(&kernels).unwrap();
-
-    // Operations are counted by a server in this process.
-    let (probe, mut events) = TelemetryProbe::channel(1 << 16);
-    let (transport, address) = transport(IrohIdentity::random(), free_port());
-    thread::spawn(move || {
-        let server = RemoteServer::new([Device::flex(), Device::flex()]);
-        let server = serve_kernels(server).with_telemetry(probe);
-        server.serve(transport).unwrap();
-    });
-    let counted = [connect(&address, 1), connect(&address, 0)].map(Device::autodiff);
-    use_kernels(&counted[1]).unwrap();
-
-    let local = Device::flex().autodiff();
-    for (form, targets) in mask_and_ids(&local) {
-        eprintln!("{form}, this process: {}", Measured::new(&local, &targets));
-    }
-    let ways = [("composed", &composed), ("kernels", &kernels)];
-    for ((way, device), counted) in ways.into_iter().zip(&counted) {
-        for index in 0..2 {
-            let (form, targets) = &mask_and_ids(device)[index];
-            let measured = Measured::new(device, targets);
-
-            let (_, targets) = &mask_and_ids(counted)[index];
-            let mut seen = Vec::new();
-            measured_step(counted, targets);
-            counted.sync().unwrap();
-            events.drain_into(&mut seen);
-            seen.clear();
-            measured_step(counted, targets);
-            events.drain_into(&mut seen);
-            eprintln!("{form}, {way}: {measured}, {} messages", seen.len());
-        }
-    }
 }
