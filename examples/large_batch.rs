@@ -6,9 +6,10 @@
 //! cargo run --release --example large_batch -- --queries 32768 --limit 4096
 //! ```
 //!
-//! Each step runs in a process of its own, and on Linux with a limit to its address space (`--limit`, MiB),
-//! so that a step that does not fit fails instead of swapping. Memory is read from `/proc/self/status`, which
-//! sees what the backend allocates on a CPU; elsewhere, and for GPUs, it is not reported.
+//! Each step runs in a process of its own, and on Linux with a limit to its address space
+//! (`--limit`, MiB), so that a step that does not fit fails instead of swapping. Memory is read
+//! from `/proc/self/status`, which sees what the backend allocates on a CPU; elsewhere, and for
+//! GPUs, it is not reported.
 
 use std::{
     error::Error,
