@@ -72,8 +72,8 @@
 //! }
 //! ```
 //!
-//! `examples/learner`, in the repository, is a whole program: dashboard, checkpoints of the best nDCG@10, early
-//! stopping, and a training that is resumed.
+//! `examples/learner`, in the repository, is a whole program: dashboard, checkpoints of
+//! the best nDCG@10, early stopping, and a training that is resumed.
 
 mod input;
 mod metric;

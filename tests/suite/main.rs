@@ -1,11 +1,15 @@
-//! One suite for every device: `BURN_DEVICE=flex|ndarray|wgpu|cuda cargo test --features .. --test suite`.
+//! One suite for every device:
+//! `BURN_DEVICE=flex|ndarray|wgpu|cuda cargo test --features .. --test suite`.
 //!
-//! `oracle` is the reference, `golden` values that share no code with it, `gradients` and `laws` what follows from the
-//! definitions, `embeddings` the same for losses that start from embeddings, `cache`, `bank` and `devices` what goes
-//! beyond one pass and one device, `remote` and `remote_kernels` the devices of other processes, `contract`, `panics` and `targets` what the
-//! crate promises, `default_dtypes` that it does so whatever the device's default types, `extremes`, `confident`,
-//! `robustness`, `half_embeddings` and `large_gradients` that it does so at the ends of what it takes, `options`
-//! weights and what else the losses can be told.
+//! `oracle` is the reference, `golden` values that share no code with it, `gradients` and
+//! `laws` what follows from the definitions, `embeddings` the same for losses that start
+//! from embeddings, `cache`, `bank` and `devices` what goes beyond one pass and one
+//! device, `remote` and `remote_kernels` the devices of other processes, `contract`,
+//! `panics` and `targets` what the crate promises, `default_dtypes` that it does so
+//! whatever the device's default types, `extremes`, `confident`, `robustness`,
+//! `half_embeddings` and `large_gradients` that it does so at the ends of what it takes,
+//! `options` weights and what else the losses can be told. `rankings` and `train` are about
+//! metrics, and about Burn's training loop.
 
 mod bank;
 mod batch;

@@ -1,5 +1,6 @@
-//! Devices of other processes, over Burn's remote backend: losses, gradients and weights are those of one device, and
-//! training that lost a server goes on after its last checkpoint.
+//! Devices of other processes, over Burn's remote backend: losses, gradients and weights
+//! are those of one device, and training that lost a server goes on after its last
+//! checkpoint.
 
 use crate::{
     batch::Criterion,
@@ -134,8 +135,8 @@ struct Training {
 }
 
 impl Training {
-    /// From the same weights each time. They are drawn where they are first used, and a server has random numbers of its
-    /// own: so they are used here.
+    /// From the same weights each time. They are drawn where they are first used, and a
+    /// server has random numbers of its own: so they are used here.
     fn new(devices: &[Device]) -> Self {
         let here = device().autodiff();
         here.seed(3);
@@ -240,8 +241,8 @@ fn steps_are_those_of_one_device() {
     });
 }
 
-/// A server that is killed before it has done its part of a step: every read fails, nothing before it does, and what was
-/// saved is enough for new servers.
+/// A server that is killed before it has done its part of a step: every read fails,
+/// nothing before it does, and what was saved is enough for new servers.
 #[test]
 fn training_that_lost_a_server_goes_on_after_its_last_checkpoint() {
     const STEPS: usize = 6;
@@ -257,7 +258,8 @@ fn training_that_lost_a_server_goes_on_after_its_last_checkpoint() {
         training.save(place);
         training.step();
         other.kill();
-        // No operation says that the server is gone: a step is told to the servers and not waited for.
+        // No operation says that the server is gone: a step is told to the servers and
+        // not waited for.
         let (loss, replicas) = training.loss();
         training.learn(&loss, &replicas);
         let error = loss.try_into_scalar::<f32>().unwrap_err();

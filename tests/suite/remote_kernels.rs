@@ -1,5 +1,5 @@
-//! Kernels on devices of other processes: losses and gradients are those of Burn's CPU backend, bit for bit where the
-//! same kernel computes them.
+//! Kernels on devices of other processes: losses and gradients are those of Burn's CPU
+//! backend, bit for bit where the same kernel computes them.
 
 use crate::{
     device::turn_to_draw,

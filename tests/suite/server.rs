@@ -19,7 +19,8 @@ use std::{
 /// Names a process that is to serve.
 const SERVER: &str = "SUITE_SERVER";
 
-/// Some times what a test takes on two busy cores; a server that is killed is missed for 30 seconds.
+/// Some times what a test takes on two busy cores; a server that is killed is missed for
+/// 30 seconds.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// How long a server may take to say where it is.
