@@ -37,7 +37,7 @@ impl<R: Real> Bend<R> {
 
     #[inline(always)]
     fn factor(self, score: R) -> R {
-        let factor = score.mul_add::<false>(self.rate, self.offset);
+        let factor = score.mul(self.rate).add(self.offset);
         if factor < self.floor {
             self.floor
         } else {
@@ -60,7 +60,8 @@ impl<R: Real> Bend<R> {
     pub fn slope(self, score: R) -> R {
         let slope = score
             .add(self.shift)
-            .mul_add::<false>(self.share, self.factor(score));
+            .mul(self.share)
+            .add(self.factor(score));
         if score == R::NEG_INFINITY {
             R::from_f64(1.0)
         } else {

@@ -1,8 +1,11 @@
 //! The types that scores are stored in, and the types that their statistics are computed in.
 
-use half::{bf16, f16, slice::HalfFloatSliceExt};
+use half::{bf16, f16};
 
-use super::real::Real;
+use super::{
+    real::{Lanes, Real},
+    simd::{HalfVector, Simd, Vector},
+};
 
 /// A type that scores are stored in.
 pub trait Element: Copy + Send + Sync {
@@ -13,14 +16,11 @@ pub trait Element: Copy + Send + Sync {
 
     fn from_real(x: Self::Real) -> Self;
 
-    /// `from`, widened: in `buffer`, or itself where nothing needs to be done.
-    fn load<'a>(from: &'a [Self], buffer: &'a mut [Self::Real]) -> &'a [Self::Real];
+    /// A vector of the first entries.
+    fn load<S: Simd>(from: &[Self]) -> Lanes<S, Self::Real>;
 
-    /// Where to compute what goes to `to`: in `buffer`, or in `to` where nothing needs to be done.
-    fn target<'a>(to: &'a mut [Self], buffer: &'a mut [Self::Real]) -> &'a mut [Self::Real];
-
-    /// Brings what was computed in the [`target`](Self::target) to `to`.
-    fn store(to: &mut [Self], buffer: &[Self::Real]);
+    /// Writes a vector to the first entries.
+    fn store<S: Simd>(x: Lanes<S, Self::Real>, to: &mut [Self]);
 }
 
 macro_rules! full {
@@ -39,17 +39,14 @@ macro_rules! full {
             }
 
             #[inline(always)]
-            fn load<'a>(from: &'a [Self], _: &'a mut [$t]) -> &'a [$t] {
-                from
+            fn load<S: Simd>(from: &[$t]) -> Lanes<S, $t> {
+                Vector::load(from)
             }
 
             #[inline(always)]
-            fn target<'a>(to: &'a mut [Self], _: &'a mut [$t]) -> &'a mut [$t] {
-                to
+            fn store<S: Simd>(x: Lanes<S, $t>, to: &mut [$t]) {
+                x.store(to);
             }
-
-            #[inline(always)]
-            fn store(_: &mut [Self], _: &[$t]) {}
         }
     };
 }
@@ -58,7 +55,7 @@ full!(f32);
 full!(f64);
 
 macro_rules! half {
-    ($t:ident) => {
+    ($t:ident, $load:ident, $store:ident) => {
         impl Element for $t {
             type Real = f32;
 
@@ -73,24 +70,17 @@ macro_rules! half {
             }
 
             #[inline(always)]
-            fn load<'a>(from: &'a [Self], buffer: &'a mut [f32]) -> &'a [f32] {
-                from.convert_to_f32_slice(&mut buffer[..from.len()]);
-                &buffer[..from.len()]
+            fn load<S: Simd>(from: &[$t]) -> S::F32 {
+                HalfVector::$load(from)
             }
 
             #[inline(always)]
-            fn target<'a>(to: &'a mut [Self], buffer: &'a mut [f32]) -> &'a mut [f32] {
-                &mut buffer[..to.len()]
-            }
-
-            #[inline(always)]
-            fn store(to: &mut [Self], buffer: &[f32]) {
-                let buffer = &buffer[..to.len()];
-                to.convert_from_f32_slice(buffer);
+            fn store<S: Simd>(x: S::F32, to: &mut [$t]) {
+                x.$store(to);
             }
         }
     };
 }
 
-half!(f16);
-half!(bf16);
+half!(f16, load_f16, store_f16);
+half!(bf16, load_bf16, store_bf16);

@@ -3,9 +3,8 @@
 use rayon::prelude::*;
 
 use super::{
-    chunk::CHUNK,
+    chunk::{CHUNK, FindExtremes},
     element::Element,
-    isa::{Isa, Kernel},
     judgements::Judgements,
     matrix::Matrix,
     real::Real,
@@ -24,18 +23,18 @@ pub fn false_negatives<E: Element>(
     judgements: Judgements<E::Real>,
     rule: FalseNegatives,
 ) -> Vec<Vec<usize>> {
-    let isa = Isa::best();
     let ceilings = ceilings(scores, judgements, rule);
     let find = |scratch: &mut Scratch<E>, query: usize| {
         let mut found = Vec::new();
-        isa.run(Find {
+        Find {
             first: 0,
             scores: scores.row(query),
             row: judgements.row(query),
             ceiling: ceilings[query],
             scratch,
             found: &mut found,
-        });
+        }
+        .run();
         found.shrink_to_fit();
         found
     };
@@ -44,12 +43,11 @@ pub fn false_negatives<E: Element>(
 }
 
 /// The same of the products of embeddings, of which a block is held for each thread.
-pub fn false_negatives_of_embeddings<R: Element<Real = R> + Real>(
+pub fn false_negatives_of_embeddings<R: Real>(
     embeddings: Embeddings<R>,
     judgements: Judgements<R>,
     rule: FalseNegatives,
 ) -> Vec<Vec<usize>> {
-    let isa = Isa::best();
     let ceilings = tiles::ceilings(embeddings, judgements, None, rule);
     let [queries, documents] = embeddings.counts();
     let find = |(scratch, scores): &mut (Scratch<R>, Vec<R>), strip: std::ops::Range<usize>| {
@@ -61,14 +59,15 @@ pub fn false_negatives_of_embeddings<R: Element<Real = R> + Real>(
             let rows = scores.chunks_exact(width).zip(&mut found).enumerate();
             for (index, (scores, found)) in rows {
                 let query = strip.start + index;
-                isa.run(Find {
+                Find {
                     first: columns.start,
                     scores,
                     row: judgements.row(query),
                     ceiling: ceilings[query],
                     scratch,
                     found,
-                });
+                }
+                .run();
             }
         }
         found.iter_mut().for_each(Vec::shrink_to_fit);
@@ -89,31 +88,23 @@ struct Find<'a, E: Element> {
     found: &'a mut Vec<usize>,
 }
 
-impl<E: Element> Kernel for Find<'_, E> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        let Scratch { excluded, wide, .. } = self.scratch;
+impl<E: Element> Find<'_, E> {
+    fn run(self) {
+        let Scratch { isa, excluded, .. } = self.scratch;
         for (index, scores) in self.scores.chunks(CHUNK).enumerate() {
-            let scores = E::load(scores, wide);
-            let high = |&score: &E::Real| score > self.ceiling;
-            // Few are that high: most chunks are passed over at once.
-            if scores
-                .iter()
-                .fold(0, |any, score| any | u8::from(high(score)))
-                == 0
-            {
-                continue;
-            }
             let start = self.first + index * CHUNK;
-            let excluded = self
-                .row
-                .excluded(start..start + scores.len(), scores, excluded);
-            let pairs = scores.iter().zip(excluded).enumerate();
-            let suspects = pairs.filter(|(_, (score, excluded))| **excluded == 0 && high(score));
-            self.found
-                .extend(suspects.map(|(column, _)| start + column));
+            let columns = start..start + scores.len();
+            let excluded = self.row.excluded(*isa, columns, scores, excluded);
+            let extremes = isa.run(FindExtremes { scores, excluded });
+            let is_high = |score: E::Real| score > self.ceiling;
+            // Few are that high: most chunks are passed over at once.
+            if is_high(extremes.max) {
+                let pairs = scores.iter().zip(excluded).enumerate();
+                let suspects = pairs
+                    .filter(|(_, (score, excluded))| **excluded == 0 && is_high(score.widen()));
+                self.found
+                    .extend(suspects.map(|(column, _)| start + column));
+            }
         }
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! [`rows`] spreads the queries over the threads where the scores are given, [`tiles`] the scores
 //! where embeddings are; [`summary`] and [`slope`] have the formulas of one query, forward and
-//! backward, [`chunk`] the loops over its scores, [`real`] and [`element`] the arithmetic and the
-//! storage types, and [`isa`] chooses the instruction set. [`judgements`] says who is positive.
+//! backward, [`chunk`] the loops over its scores, [`exponential`] their powers, [`real`] and
+//! [`element`] are the types of numbers and their storage, [`simd`] has their vectors, and
+//! [`isa`] chooses the instruction set. [`judgements`] says who is positive.
 
 mod chunk;
 mod curve;
 mod element;
+mod exponential;
 mod false_negatives;
 mod isa;
 mod judgements;
@@ -17,6 +19,8 @@ mod product;
 mod real;
 mod row;
 mod rows;
+mod share;
+mod simd;
 mod slope;
 mod summary;
 pub mod tiles;

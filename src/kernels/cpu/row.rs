@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use super::{
-    chunk::{self, CHUNK},
+    chunk::{self, CHUNK, Find},
     curve::Bend,
     element::Element,
+    isa::Isa,
     positives::Positive,
     real::Real,
 };
@@ -42,16 +43,23 @@ pub enum RowRelevance<'a> {
 
 impl RowRelevance<'_> {
     /// For at most [`CHUNK`] columns, 0 where the document is neither relevant nor ignored.
-    #[inline(always)]
-    fn mask<'a>(&'a self, columns: Range<usize>, buffer: &'a mut [u8; CHUNK]) -> &'a [u8] {
+    fn mask<'a>(
+        &'a self,
+        isa: Isa,
+        columns: Range<usize>,
+        buffer: &'a mut [u8; CHUNK],
+    ) -> &'a [u8] {
         let buffer = &mut buffer[..columns.len()];
         match *self {
             Self::Mask(mask) => return &mask[columns],
-            Self::Labels { query, documents } => {
-                for (relevant, &label) in buffer.iter_mut().zip(&documents[columns]) {
-                    *relevant = u8::from(label == query);
-                }
-            }
+            Self::Labels { query, documents } => isa.vectorize(
+                #[inline(always)]
+                || {
+                    for (relevant, &label) in buffer.iter_mut().zip(&documents[columns]) {
+                        *relevant = u8::from(label == query);
+                    }
+                },
+            ),
             Self::Columns {
                 positives, ignored, ..
             } => {
@@ -74,24 +82,34 @@ pub fn within<'a>(columns: &'a [usize], range: &Range<usize>) -> &'a [usize] {
 }
 
 impl<R: Real> Row<'_, R> {
+    /// How far behind an entry of the mask that of the next query is expected.
+    pub fn ahead(self) -> usize {
+        match self.relevance {
+            RowRelevance::Mask(mask) => mask.len(),
+            _ => 0,
+        }
+    }
+
     /// Collects those of `columns` that are positives.
-    #[inline(always)]
-    fn positives(self, columns: Range<usize>, buffer: &mut [u8; CHUNK], found: &mut Vec<usize>) {
+    fn positives(
+        self,
+        isa: Isa,
+        columns: Range<usize>,
+        buffer: &mut [u8; CHUNK],
+        found: &mut Vec<usize>,
+    ) {
         found.clear();
         if let RowRelevance::Columns { positives, .. } = self.relevance {
             found.extend(within(positives, &columns));
         } else {
             for start in columns.clone().step_by(CHUNK) {
                 let end = columns.end.min(start + CHUNK);
-                let relevant = self.relevance.mask(start..end, buffer);
-                for (index, block) in relevant.chunks(64).enumerate() {
-                    // Positives are few: most blocks are passed over at once.
-                    if block.iter().fold(0, |any, &relevant| any | relevant) == 0 {
-                        continue;
-                    }
-                    let relevant = block.iter().enumerate().filter(|(_, mask)| **mask != 0);
-                    found.extend(relevant.map(|(offset, _)| start + index * 64 + offset));
-                }
+                let relevant = self.relevance.mask(isa, start..end, buffer);
+                isa.run(Find {
+                    bytes: relevant,
+                    first: start,
+                    found,
+                });
             }
         }
         if let Some(candidates) = self.candidates {
@@ -133,9 +151,8 @@ impl<R: Real> Row<'_, R> {
     }
 
     /// Collects the columns of the positives that stay.
-    #[inline(always)]
-    pub fn chosen_positives(self, documents: usize, found: &mut Vec<usize>) {
-        self.positives(0..documents, &mut [0; CHUNK], found);
+    pub fn chosen_positives(self, isa: Isa, documents: usize, found: &mut Vec<usize>) {
+        self.positives(isa, 0..documents, &mut [0; CHUNK], found);
         if let Some(chosen) = self.chosen {
             found.retain(|&column| column as i64 == chosen);
         }
@@ -144,7 +161,7 @@ impl<R: Real> Row<'_, R> {
     /// The column that a draw means; none if there is no positive.
     pub fn drawn(self, documents: usize, draw: f32) -> Option<usize> {
         let mut columns = Vec::new();
-        self.positives(0..documents, &mut [0; CHUNK], &mut columns);
+        self.positives(Isa::best(), 0..documents, &mut [0; CHUNK], &mut columns);
         let place = match self.has_weights() {
             true => {
                 let weights = columns.iter().map(|&column| self.positive_weight(column));
@@ -191,32 +208,41 @@ impl<R: Real> Row<'_, R> {
     }
 
     /// For at most [`CHUNK`] columns and their scores, 0 where the document is a negative.
-    #[inline(always)]
-    pub fn excluded<'a>(
+    pub fn excluded<'a, E: Element<Real = R>>(
         &'a self,
+        isa: Isa,
         columns: Range<usize>,
-        scores: &[R],
+        scores: &[E],
         buffers: &'a mut Excluded,
     ) -> &'a [u8] {
-        let relevant = self.relevance.mask(columns.clone(), &mut buffers.relevant);
+        let relevant = self
+            .relevance
+            .mask(isa, columns.clone(), &mut buffers.relevant);
         if self.candidates.is_none() && self.weights.is_none() && self.ceiling.is_none() {
             return relevant;
         }
         let excluded = &mut buffers.excluded[..columns.len()];
         match self.candidates {
             Some(candidates) => {
-                let pairs = relevant.iter().zip(&candidates[columns.clone()]);
-                for (excluded, (relevant, candidate)) in excluded.iter_mut().zip(pairs) {
-                    *excluded = u8::from(*relevant != 0) | u8::from(*candidate == 0);
-                }
+                let candidates = &candidates[columns.clone()];
+                isa.vectorize(
+                    #[inline(always)]
+                    || {
+                        let pairs = relevant.iter().zip(candidates);
+                        for (excluded, (relevant, candidate)) in excluded.iter_mut().zip(pairs) {
+                            *excluded = u8::from(*relevant != 0) | u8::from(*candidate == 0);
+                        }
+                    },
+                );
             }
             None => excluded.copy_from_slice(relevant),
         }
         if let Some(weights) = self.weights {
-            chunk::exclude(excluded, &weights[columns], |weight| weight == R::default());
+            let weights = &weights[columns];
+            chunk::exclude(isa, excluded, weights, |weight| weight == R::default());
         }
         if let Some(ceiling) = self.ceiling {
-            chunk::exclude(excluded, scores, |score| score > ceiling);
+            chunk::exclude(isa, excluded, scores, |score| score > ceiling);
         }
         excluded
     }
@@ -230,11 +256,11 @@ pub struct Excluded {
 
 /// Buffers that are reused from row to row.
 pub struct Scratch<E: Element> {
+    pub isa: Isa,
     /// The columns of the positives.
     columns: Vec<usize>,
     pub positives: Vec<Positive>,
     pub excluded: Excluded,
-    pub scores: [E; CHUNK],
     pub wide: [E::Real; CHUNK],
     /// What a curve makes of them.
     pub bent: [E::Real; CHUNK],
@@ -243,26 +269,30 @@ pub struct Scratch<E: Element> {
 
 impl<E: Element> Default for Scratch<E> {
     fn default() -> Self {
+        Self::on(Isa::best())
+    }
+}
+
+impl<E: Element> Scratch<E> {
+    /// For kernels in an instruction set.
+    pub fn on(isa: Isa) -> Self {
         let zero = E::Real::default();
         Self {
+            isa,
             columns: Vec::new(),
             positives: Vec::new(),
             excluded: Excluded {
                 relevant: [0; CHUNK],
                 excluded: [0; CHUNK],
             },
-            scores: [E::from_real(zero); CHUNK],
             wide: [zero; CHUNK],
             bent: [zero; CHUNK],
             gradient: [zero; CHUNK],
         }
     }
-}
 
-impl<E: Element> Scratch<E> {
     /// Collects the positives among the documents from `first` on, with what the curve makes of
     /// their scores; whether there are any, chosen or not.
-    #[inline(always)]
     pub fn collect(
         &mut self,
         row: Row<E::Real>,
@@ -272,7 +302,7 @@ impl<E: Element> Scratch<E> {
     ) -> bool {
         let columns = &mut self.columns;
         let range = first..first + scores.len();
-        row.positives(range, &mut self.excluded.relevant, columns);
+        row.positives(self.isa, range, &mut self.excluded.relevant, columns);
         let any = !columns.is_empty();
         if let Some(chosen) = row.chosen {
             columns.retain(|&column| column as i64 == chosen);

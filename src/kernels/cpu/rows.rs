@@ -3,22 +3,16 @@
 use rayon::prelude::*;
 
 use super::{
-    element::Element,
-    isa::{Isa, Kernel},
-    judgements::Judgements,
-    matrix::Matrix,
-    real::Real,
-    row::{Row, Scratch},
-    slope::Backward,
-    summary::Forward,
+    element::Element, isa::Isa, judgements::Judgements, matrix::Matrix, real::Real, row::Scratch,
+    share::share, slope::Backward, summary::Forward,
 };
 use crate::kernels::{
     ceiling::FalseNegatives,
     table::{Request, WIDTH},
 };
 
-/// Scores per task below which a thread costs more than it brings.
-const SCORES_PER_TASK: usize = 1 << 14;
+/// Scores that a thread takes at a time: a few microseconds of work.
+const SCORES_PER_PART: usize = 1 << 15;
 
 /// The table of statistics, a row of [`WIDTH`] for each query.
 pub fn forward<E: Element>(
@@ -37,15 +31,22 @@ fn forward_on<E: Element>(
 ) -> Vec<E::Real> {
     let [queries, documents] = scores.shape();
     let mut table = vec![E::Real::default(); queries * WIDTH];
-    for_rows(&mut table, WIDTH, documents, |scratch, query, table| {
-        isa.run(Forward {
-            scores: scores.row(query),
-            row: judgements.row(query),
-            request,
-            table,
-            scratch,
-        });
-    });
+    for_rows(
+        isa,
+        &mut table,
+        WIDTH,
+        documents,
+        |scratch, query, table| {
+            Forward {
+                scores: scores.row(query),
+                row: judgements.row(query),
+                request,
+                table,
+                scratch,
+            }
+            .run();
+        },
+    );
     table
 }
 
@@ -80,8 +81,8 @@ fn backward_on<E: Element>(
     out: &mut [E],
 ) {
     let documents = out.len() / (table.len() / WIDTH).max(1);
-    for_rows(out, documents, documents, |scratch, query, out| {
-        isa.run(Backward {
+    for_rows(isa, out, documents, documents, |scratch, query, out| {
+        Backward {
             scores: scores.map(|scores| scores.row(query)),
             row: judgements.row(query),
             request,
@@ -89,7 +90,8 @@ fn backward_on<E: Element>(
             upstream: &upstream[query * WIDTH..][..WIDTH],
             out,
             scratch,
-        });
+        }
+        .run();
     });
 }
 
@@ -102,35 +104,19 @@ pub fn ceilings<E: Element>(
     let isa = Isa::best();
     let [queries, documents] = scores.shape();
     let mut ceilings = vec![E::Real::default(); queries];
-    for_rows(&mut ceilings, 1, documents, |scratch, query, ceiling| {
-        ceiling[0] = isa.run(Ceiling {
-            scores: scores.row(query),
-            row: judgements.row(query),
-            rule,
-            scratch,
-        });
-    });
+    for_rows(
+        isa,
+        &mut ceilings,
+        1,
+        documents,
+        |scratch, query, ceiling| {
+            scratch.collect(judgements.row(query), 0, scores.row(query), None);
+            let positives = scratch.positives.iter();
+            let scores = positives.map(|positive| positive.score);
+            ceiling[0] = E::Real::from_f64(rule.ceiling(scores));
+        },
+    );
     ceilings
-}
-
-/// The ceiling of the negatives of one query.
-struct Ceiling<'a, E: Element> {
-    scores: &'a [E],
-    row: Row<'a, E::Real>,
-    rule: FalseNegatives,
-    scratch: &'a mut Scratch<E>,
-}
-
-impl<E: Element> Kernel for Ceiling<'_, E> {
-    type Output = E::Real;
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) -> E::Real {
-        self.scratch.collect(self.row, 0, self.scores, None);
-        let positives = self.scratch.positives.iter();
-        let scores = positives.map(|positive| positive.score);
-        E::Real::from_f64(self.rule.ceiling(scores))
-    }
 }
 
 /// The columns of the drawn positives, given a [draw](crate::kernels::draw) for each query; -1
@@ -149,6 +135,7 @@ pub fn drawn_columns<R: Real>(
 
 /// Calls `each` with buffers, the query, and its `width` entries of `out`.
 fn for_rows<T: Send, E: Element>(
+    isa: Isa,
     out: &mut [T],
     width: usize,
     documents: usize,
@@ -157,20 +144,17 @@ fn for_rows<T: Send, E: Element>(
     if width == 0 {
         return;
     }
-    let queries = out.len() / width;
-    if queries * documents < 2 * SCORES_PER_TASK {
-        let mut scratch = Scratch::default();
-        for (query, out) in out.chunks_mut(width).enumerate() {
-            each(&mut scratch, query, out);
-        }
-    } else {
-        out.par_chunks_mut(width)
-            .enumerate()
-            .with_min_len(SCORES_PER_TASK.div_ceil(documents.max(1)))
-            .for_each_init(Scratch::default, |scratch, (query, out)| {
-                each(scratch, query, out)
-            });
-    }
+    let rows = SCORES_PER_PART.div_ceil(documents.max(1));
+    let parts = out.chunks_mut(rows * width).enumerate();
+    share(
+        parts,
+        || Scratch::on(isa),
+        |scratch, (part, out)| {
+            for (row, out) in out.chunks_mut(width).enumerate() {
+                each(scratch, part * rows + row, out);
+            }
+        },
+    );
 }
 
 #[cfg(test)]

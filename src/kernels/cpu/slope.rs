@@ -1,10 +1,9 @@
 //! The gradient of the scores of one query.
 
 use super::{
-    chunk::{self, CHUNK, Logit, Scale},
+    chunk::{self, AddSigmoid, CHUNK, Logit, Narrow, Scale, Softmax, Widen},
     curve::Bend,
     element::Element,
-    isa::Kernel,
     positives::{Positive, Positives, Power, logit, relative, sigmoid},
     real::Real,
     row::{Row, Scratch},
@@ -24,11 +23,8 @@ pub struct Backward<'a, E: Element> {
     pub scratch: &'a mut Scratch<E>,
 }
 
-impl<E: Element> Kernel for Backward<'_, E> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
+impl<E: Element> Backward<'_, E> {
+    pub fn run(self) {
         let scores = self.scores.unwrap_or(self.out);
         let curve = self.request.curve();
         if !self.scratch.collect(self.row, 0, scores, curve) {
@@ -52,7 +48,7 @@ impl<E: Element> Kernel for Backward<'_, E> {
             }
         };
         let slope = slope.with_hardest(hardest);
-        slope.write_collected::<FMA, E>(self.scores, self.out, 0, self.row, self.scratch);
+        slope.write_collected(self.scores, self.out, 0, self.row, self.scratch);
     }
 }
 
@@ -65,8 +61,8 @@ pub struct Slope<'a, R> {
     power: Power,
     /// Scores as negatives have them, relative to the reference.
     scale: Scale<R>,
-    /// Log-sum-exp over the negatives.
-    log_sum: R,
+    /// What the exponential of a negative is multiplied by.
+    factor: R,
     positives: &'a Positives,
     hardest_column: Option<usize>,
     reference: f64,
@@ -85,14 +81,13 @@ pub struct Slope<'a, R> {
 }
 
 impl<'a, R: Real> Slope<'a, R> {
-    #[inline(always)]
     pub fn new(request: Request, table: &[R], upstream: &[R], positives: &'a Positives) -> Self {
         let upstream = |statistic: Statistic| match request.computes(statistic) {
             true => upstream[statistic as usize].to_f64() / request.temperature(),
             false => 0.0,
         };
         let reference = table[REFERENCE].to_f64();
-        let log_sum = table[Statistic::Negatives as usize];
+        let log_sum = table[Statistic::Negatives as usize].to_f64();
         let mut slope = Self {
             request,
             temperature: request.temperature(),
@@ -100,12 +95,12 @@ impl<'a, R: Real> Slope<'a, R> {
                 .curve()
                 .map(|curve| Bend::new(curve, curve.negative)),
             power: Power::of(request),
-            scale: Scale::new(table[REFERENCE], request.negative_temperature()),
-            log_sum,
+            scale: Scale::new(table[REFERENCE], request.negative_temperature(), 1.0),
+            factor: R::default(),
             positives,
             hardest_column: None,
             reference,
-            level: log_sum.to_f64() + request.hardness() * reference,
+            level: log_sum + request.hardness() * reference,
             negatives: upstream(Statistic::Negatives),
             hardest: upstream(Statistic::HardestNegative),
             mean: upstream(Statistic::PositiveMean),
@@ -127,6 +122,9 @@ impl<'a, R: Real> Slope<'a, R> {
             let pushes = positives.each.iter().map(|&positive| slope.push(positive));
             slope.negatives += pushes.sum::<f64>();
         }
+        let factor = slope.negatives * (-log_sum).exp();
+        slope.factor = R::from_f64(factor);
+        slope.scale = Scale::new(table[REFERENCE], request.negative_temperature(), factor);
         slope
     }
 
@@ -145,8 +143,7 @@ impl<'a, R: Real> Slope<'a, R> {
     }
 
     /// Writes the gradient of the documents from `first` on in the place of their scores.
-    #[inline(always)]
-    pub fn write<const FMA: bool, E: Element<Real = R>>(
+    pub fn write<E: Element<Real = R>>(
         &self,
         first: usize,
         scores: &mut [E],
@@ -154,12 +151,11 @@ impl<'a, R: Real> Slope<'a, R> {
         scratch: &mut Scratch<E>,
     ) {
         scratch.collect(row, first, scores, self.request.curve());
-        self.write_collected::<FMA, E>(None, scores, first, row, scratch);
+        self.write_collected(None, scores, first, row, scratch);
     }
 
     /// Writes the gradient of the documents from `first` on, whose positives are collected.
-    #[inline(always)]
-    fn write_collected<const FMA: bool, E: Element<Real = R>>(
+    fn write_collected<E: Element<Real = R>>(
         &self,
         scores: Option<&[E]>,
         out: &mut [E],
@@ -177,7 +173,7 @@ impl<'a, R: Real> Slope<'a, R> {
             let slope = self.bend.map_or(1.0, |bend| bend.slope(score).to_f64());
             (column, self.hardest * slope)
         });
-        self.write_negatives::<FMA, E>(scores, out, first, row, scratch);
+        self.write_negatives(scores, out, first, row, scratch);
         let mut add = |column: usize, gradient: f64| {
             let out = &mut out[column - first];
             *out = E::from_real(R::from_f64(out.widen().to_f64() + gradient));
@@ -191,8 +187,7 @@ impl<'a, R: Real> Slope<'a, R> {
     }
 
     /// Writes the part of the sums over the negatives, and 0 everywhere else.
-    #[inline(always)]
-    fn write_negatives<const FMA: bool, E: Element<Real = R>>(
+    fn write_negatives<E: Element<Real = R>>(
         &self,
         scores: Option<&[E]>,
         out: &mut [E],
@@ -203,50 +198,69 @@ impl<'a, R: Real> Slope<'a, R> {
         if self.negatives == 0.0 && self.binary == 0.0 {
             return out.fill(E::from_real(R::default()));
         }
-        let factor = R::from_f64(self.negatives);
-        let logit = Logit::new(self.request);
+        let isa = scratch.isa;
         for (index, out) in out.chunks_mut(CHUNK).enumerate() {
             let start = index * CHUNK;
-            let scores = match scores {
-                Some(scores) => &scores[start..start + out.len()],
-                None => {
-                    scratch.scores[..out.len()].copy_from_slice(out);
-                    &scratch.scores[..out.len()]
-                }
-            };
-            let scores = E::load(scores, &mut scratch.wide);
             let columns = first + start..first + start + out.len();
-            let excluded = row.excluded(columns.clone(), scores, &mut scratch.excluded);
-            let target = E::target(out, &mut scratch.gradient);
+            let scores = scores.map(|scores| &scores[start..start + out.len()]);
+            let excluded = &mut scratch.excluded;
+            let excluded = row.excluded(isa, columns.clone(), scores.unwrap_or(out), excluded);
+            if self.binary == 0.0 && row.weights.is_none() && self.bend.is_none() {
+                let (scale, factor) = (self.scale, self.factor);
+                isa.run(Softmax {
+                    scores,
+                    excluded,
+                    scale,
+                    factor,
+                    ahead: row.ahead(),
+                    out,
+                });
+                continue;
+            }
+            let [wide, bent, gradient] =
+                [&mut scratch.wide, &mut scratch.bent, &mut scratch.gradient]
+                    .map(|buffer| &mut buffer[..out.len()]);
+            isa.run(Widen {
+                scores: scores.unwrap_or(out),
+                out: wide,
+            });
             let values = match self.bend {
                 Some(bend) => {
-                    chunk::bend(scores, bend, &mut scratch.bent);
-                    &scratch.bent[..scores.len()]
+                    chunk::bend(isa, wide, bend, bent);
+                    &*bent
                 }
-                None => scores,
+                None => &*wide,
             };
             match self.negatives == 0.0 {
-                true => target.fill(R::default()),
-                false => chunk::softmax::<FMA, R>(
-                    values,
+                true => gradient.fill(R::default()),
+                false => isa.run(Softmax {
+                    scores: Some(values),
                     excluded,
-                    self.scale,
-                    self.log_sum,
-                    factor,
-                    target,
-                ),
+                    scale: self.scale,
+                    factor: self.factor,
+                    ahead: row.ahead(),
+                    out: gradient,
+                }),
             }
             if self.binary != 0.0 {
-                let factor = R::from_f64(self.binary);
-                chunk::add_sigmoid::<FMA, R>(values, excluded, logit, factor, target);
+                isa.run(AddSigmoid {
+                    scores: values,
+                    excluded,
+                    logit: Logit::new(self.request),
+                    factor: R::from_f64(self.binary),
+                    out: gradient,
+                });
             }
             if let Some(weights) = row.weights {
-                chunk::weigh(excluded, &weights[columns], target);
+                chunk::weigh(isa, excluded, &weights[columns], gradient);
             }
             if let Some(bend) = self.bend {
-                chunk::unbend(scores, excluded, bend, target);
+                chunk::unbend(isa, wide, excluded, bend, gradient);
             }
-            E::store(out, &scratch.gradient);
+            isa.run(Narrow {
+                gradients: gradient,
+                out,
+            });
         }
     }
 

@@ -1,10 +1,13 @@
 //! The statistics of one query.
 
 use super::{
-    chunk::{self, CHUNK, Logit, Scale},
+    chunk::{
+        self, CHUNK, Count, Extremes, FindExtremes, Logit, Scale, SumExp, SumSoftplus,
+        WeightedSumExp, Widen,
+    },
     curve::Bend,
     element::Element,
-    isa::Kernel,
+    isa::Isa,
     positives::{Positives, relative, softplus},
     real::Real,
     row::{Row, Scratch},
@@ -22,17 +25,14 @@ pub struct Forward<'a, E: Element> {
     pub scratch: &'a mut Scratch<E>,
 }
 
-impl<E: Element> Kernel for Forward<'_, E> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
+impl<E: Element> Forward<'_, E> {
+    pub fn run(self) {
         let mut summary = Summary::default();
         // The scores of a query without positives are not looked at.
         let curve = self.request.curve();
         if self.scratch.collect(self.row, 0, self.scores, curve) {
             summary.active = true;
-            summary.add_collected::<FMA, E>(0, self.scores, self.row, self.request, self.scratch);
+            summary.add_collected(0, self.scores, self.row, self.request, self.scratch);
         }
         summary.write(self.request, self.table);
     }
@@ -58,8 +58,7 @@ impl<R: Real> Default for Summary<R> {
 
 impl<R: Real> Summary<R> {
     /// Adds the documents from `first` on.
-    #[inline(always)]
-    pub fn add<const FMA: bool, E: Element<Real = R>>(
+    pub fn add<E: Element<Real = R>>(
         &mut self,
         first: usize,
         scores: &[E],
@@ -68,11 +67,10 @@ impl<R: Real> Summary<R> {
         scratch: &mut Scratch<E>,
     ) {
         self.active |= scratch.collect(row, first, scores, request.curve());
-        self.add_collected::<FMA, E>(first, scores, row, request, scratch);
+        self.add_collected(first, scores, row, request, scratch);
     }
 
-    #[inline(always)]
-    fn add_collected<const FMA: bool, E: Element<Real = R>>(
+    fn add_collected<E: Element<Real = R>>(
         &mut self,
         first: usize,
         scores: &[E],
@@ -86,23 +84,26 @@ impl<R: Real> Summary<R> {
         let bend = request
             .curve()
             .map(|curve| Bend::new(curve, curve.negative));
+        let isa = scratch.isa;
         for (index, scores) in scores.chunks(CHUNK).enumerate() {
             let start = first + index * CHUNK;
             let columns = start..start + scores.len();
-            let wide = E::load(scores, &mut scratch.wide);
-            let excluded = row.excluded(columns.clone(), wide, &mut scratch.excluded);
+            let excluded = row.excluded(isa, columns.clone(), scores, &mut scratch.excluded);
             let weights = row.weights.map(|weights| &weights[columns.clone()]);
-            let values = match bend {
+            let rises = match bend {
                 Some(bend) => {
-                    chunk::bend(wide, bend, &mut scratch.bent);
-                    &scratch.bent[..wide.len()]
+                    let wide = &mut scratch.wide[..scores.len()];
+                    let bent = &mut scratch.bent[..scores.len()];
+                    isa.run(Widen { scores, out: wide });
+                    chunk::bend(isa, wide, bend, bent);
+                    self.negatives
+                        .add(isa, &*bent, excluded, weights, row.ahead(), request)
                 }
-                None => wide,
+                None => self
+                    .negatives
+                    .add(isa, scores, excluded, weights, row.ahead(), request),
             };
-            if self
-                .negatives
-                .add::<FMA>(values, excluded, weights, request)
-            {
+            if rises {
                 let max = self.negatives.max;
                 let is_max = |score: R| bend.map_or(score, |bend| bend.value(score)) == max;
                 self.negatives.hardest = row.first_negative(columns, scores, is_max);
@@ -216,16 +217,17 @@ impl<R: Real> Default for Negatives<R> {
 
 impl<R: Real> Negatives<R> {
     /// Adds a block; whether the column of the largest is wanted and now in it.
-    #[inline(always)]
-    fn add<const FMA: bool>(
+    fn add<E: Element<Real = R>>(
         &mut self,
-        scores: &[R],
+        isa: Isa,
+        scores: &[E],
         excluded: &[u8],
         weights: Option<&[R]>,
+        ahead: usize,
         request: Request,
     ) -> bool {
         let temperature = request.negative_temperature();
-        let max = chunk::max(scores, excluded);
+        let Extremes { max, min, count } = isa.run(FindExtremes { scores, excluded });
         let rises = max > self.max;
         if rises {
             self.sum *= relative(self.max.to_f64(), max.to_f64(), temperature).exp();
@@ -234,23 +236,38 @@ impl<R: Real> Negatives<R> {
         // The hardest negative alone needs no exponential, and there is nothing to measure from
         // where all negatives so far are minus infinity or NaN.
         if request.computes(Statistic::Negatives) && self.max > R::NEG_INFINITY {
-            let scale = Scale::new(self.max, temperature);
-            let (sum, count) = match weights {
-                Some(weights) => {
-                    chunk::weighted_sum_exp::<FMA, R>(scores, excluded, weights, scale)
-                }
-                None => chunk::sum_exp::<FMA, R>(scores, excluded, scale),
+            let scale = Scale::new(self.max, temperature, 1.0);
+            self.sum += match weights {
+                Some(weights) => isa.run(WeightedSumExp {
+                    scores,
+                    excluded,
+                    weights,
+                    scale,
+                }),
+                None => isa.run(SumExp {
+                    scores,
+                    excluded,
+                    scale,
+                    ahead,
+                }),
             };
-            self.sum += sum;
-            self.count += count;
+            // One of minus infinity has no weight.
+            self.count += match min > R::NEG_INFINITY {
+                true => count,
+                false => isa.run(Count { scores, excluded }).0,
+            } as u64;
         } else {
-            let (count, unordered) = chunk::count(scores, excluded);
-            self.count += count;
+            let (count, unordered) = isa.run(Count { scores, excluded });
+            self.count += count as u64;
             self.unordered |= unordered;
         }
         if request.computes(Statistic::BinaryLosses) {
-            let logit = Logit::new(request);
-            self.binary += chunk::sum_softplus::<FMA, R>(scores, excluded, weights, logit);
+            self.binary += isa.run(SumSoftplus {
+                scores,
+                excluded,
+                weights,
+                logit: Logit::new(request),
+            });
         }
         rises && request.computes(Statistic::HardestNegative)
     }

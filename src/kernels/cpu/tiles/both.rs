@@ -5,9 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{Embeddings, Gather, Plan, Tile, cut};
-use crate::kernels::cpu::{
-    element::Element, isa::Isa, matrix::Matrix, real::Real, row::Scratch, summary::Summary,
-};
+use crate::kernels::cpu::{matrix::Matrix, real::Real, row::Scratch, summary::Summary};
 
 /// Queries, or documents, whose summaries one task gathers from a tile.
 const STRIP: usize = 64;
@@ -20,7 +18,7 @@ const STRIP: usize = 64;
 /// # Panics
 ///
 /// If the plan has no targets of the documents.
-pub fn forward_both<R: Element<Real = R> + Real>(
+pub fn forward_both<R: Real>(
     embeddings: Embeddings<R>,
     plan: Plan<R>,
     scratch: &mut [R],
@@ -44,10 +42,9 @@ pub fn forward_both<R: Element<Real = R> + Real>(
     summaries
 }
 
-impl<R: Element<Real = R> + Real> Tile<'_, R> {
+impl<R: Real> Tile<'_, R> {
     /// Adds the scores to the summaries of the queries of this tile.
     pub fn gather_queries(&self, plan: Plan<R>, summaries: &mut [Summary<R>]) {
-        let isa = Isa::best();
         let [rows, columns] = &self.grid;
         strips(summaries, rows[0].len()).for_each_init(Scratch::default, |scratch, strip| {
             let Strip {
@@ -58,7 +55,7 @@ impl<R: Element<Real = R> + Real> Tile<'_, R> {
             for (column, documents) in columns.iter().enumerate() {
                 let scores = self.block(row, column, 0).rows(range.clone());
                 let width = documents.len();
-                isa.run(Gather {
+                Gather {
                     scores: &scores.data()[..range.len() * width],
                     width,
                     first: [rows[row].start + range.start, documents.start],
@@ -66,14 +63,14 @@ impl<R: Element<Real = R> + Real> Tile<'_, R> {
                     request: plan.request,
                     summaries,
                     scratch,
-                });
+                }
+                .run();
             }
         });
     }
 
     /// Adds the scores to the summaries of the documents of this tile.
     pub fn gather_documents(&self, plan: Plan<R>, summaries: &mut [Summary<R>]) {
-        let isa = Isa::best();
         let judgements = plan.mirrored.expect("targets of the documents");
         let [rows, columns] = &self.grid;
         let buffers = <(Scratch<R>, Vec<R>)>::default;
@@ -87,7 +84,7 @@ impl<R: Element<Real = R> + Real> Tile<'_, R> {
                 let width = queries.len();
                 scores.resize(range.len() * width, R::default());
                 transpose(self.block(row, column, 0).columns(range.clone()), scores);
-                isa.run(Gather {
+                Gather {
                     scores,
                     width,
                     first: [columns[column].start + range.start, queries.start],
@@ -95,7 +92,8 @@ impl<R: Element<Real = R> + Real> Tile<'_, R> {
                     request: plan.request,
                     summaries,
                     scratch,
-                });
+                }
+                .run();
             }
         });
     }

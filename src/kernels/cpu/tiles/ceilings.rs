@@ -6,17 +6,17 @@ use super::Embeddings;
 use crate::kernels::{
     ceiling::FalseNegatives,
     cpu::{
-        element::Element,
         isa::{Isa, Kernel},
         judgements::Judgements,
         matrix::Matrix,
-        real::Real,
+        real::{Lanes, Real},
+        simd::{MAX_LANES, Simd, Vector},
     },
 };
 
 /// The ceilings of the negatives of each query, from the products of its positives alone, which
 /// are multiplied by the `scales` of query and document; any number where it has no positive.
-pub fn ceilings<R: Element<Real = R> + Real>(
+pub fn ceilings<R: Real>(
     embeddings: Embeddings<R>,
     judgements: Judgements<R>,
     scales: Option<[&[R]; 2]>,
@@ -26,7 +26,7 @@ pub fn ceilings<R: Element<Real = R> + Real>(
     let [queries, documents] = embeddings.counts();
     let ceiling = |columns: &mut Vec<usize>, query: usize| {
         let row = judgements.row(query);
-        row.chosen_positives(documents, columns);
+        row.chosen_positives(isa, documents, columns);
         let scores = isa.run(Pairs {
             query: embeddings.queries.row(query),
             documents: embeddings.documents,
@@ -62,23 +62,30 @@ impl<R: Real> Kernel for Pairs<'_, R> {
     type Output = Vec<f64>;
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) -> Vec<f64> {
-        const LANES: usize = 16;
+    fn run<S: Simd>(self) -> Vec<f64> {
+        let lanes = Lanes::<S, R>::LANES;
         let mut scores = Vec::with_capacity(self.columns.len());
         for &column in self.columns {
             let document = self.documents.row(column);
-            let mut sums = [R::default(); LANES];
-            let (query, last_query) = self.query.as_chunks::<LANES>();
-            let (document, last_document) = document.as_chunks::<LANES>();
-            for (x, y) in query.iter().zip(document) {
-                for lane in 0..LANES {
-                    sums[lane] = x[lane].mul_add::<FMA>(y[lane], sums[lane]);
-                }
+            let mut sums = Lanes::<S, R>::splat(R::default());
+            let (query, document) = (self.query.chunks(lanes), document.chunks(lanes));
+            for (x, y) in query.zip(document) {
+                let [x, y] = [x, y].map(
+                    #[inline(always)]
+                    |part| match part.len() == lanes {
+                        true => Lanes::<S, R>::load(part),
+                        false => {
+                            let mut padded = [R::default(); MAX_LANES];
+                            padded[..part.len()].copy_from_slice(part);
+                            Lanes::<S, R>::load(&padded)
+                        }
+                    },
+                );
+                sums = x.mul_add(y, sums);
             }
-            for ((sum, x), y) in sums.iter_mut().zip(last_query).zip(last_document) {
-                *sum = x.mul_add::<FMA>(*y, *sum);
-            }
-            scores.push(sums.into_iter().map(R::to_f64).sum());
+            let mut terms = [R::default(); MAX_LANES];
+            sums.store(&mut terms);
+            scores.push(terms.into_iter().map(R::to_f64).sum());
         }
         scores
     }

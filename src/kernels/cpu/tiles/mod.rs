@@ -21,8 +21,6 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{
-    element::Element,
-    isa::{Isa, Kernel},
     judgements::Judgements,
     matrix::Matrix,
     product::{Factor, product},
@@ -172,7 +170,7 @@ impl<'a, R> Plan<'a, R> {
     }
 }
 
-impl<R: Element<Real = R> + Real> Plan<'_, R> {
+impl<R: Real> Plan<'_, R> {
     /// Each tile in turn, with its queries and documents; a block has `chunk` entries of the
     /// scratch memory.
     fn for_each_tile(
@@ -210,18 +208,14 @@ pub fn cut(whole: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize
 }
 
 /// The summaries of all queries, in one direction.
-pub fn forward<R: Element<Real = R> + Real>(
-    embeddings: Embeddings<R>,
-    plan: Plan<R>,
-) -> Vec<Summary<R>> {
-    let isa = Isa::best();
+pub fn forward<R: Real>(embeddings: Embeddings<R>, plan: Plan<R>) -> Vec<Summary<R>> {
     type Buffers<R> = (Vec<R>, Scratch<R>);
     let gather =
         |(buffer, scratch): &mut Buffers<R>, ranges: [Range<usize>; 2], summaries: &mut _| {
             let [strip, columns] = ranges.clone();
             buffer.resize(strip.len() * columns.len(), R::default());
             embeddings.scores(ranges, buffer, false);
-            isa.run(Gather {
+            Gather {
                 scores: buffer,
                 width: columns.len(),
                 first: [strip.start, columns.start],
@@ -229,7 +223,8 @@ pub fn forward<R: Element<Real = R> + Real>(
                 request: plan.request,
                 summaries,
                 scratch,
-            });
+            }
+            .run();
         };
     gathered(embeddings.counts(), plan, 1, gather).concat()
 }
@@ -288,27 +283,24 @@ pub fn table<R: Real>(summaries: &[Summary<R>], request: Request) -> Vec<R> {
 }
 
 /// Adds a block of scores to the summaries of its queries.
-struct Gather<'a, R: Element> {
+struct Gather<'a, R: Real> {
     scores: &'a [R],
     /// The number of its documents.
     width: usize,
     /// The first query and the first document.
     first: [usize; 2],
-    judgements: Judgements<'a, R::Real>,
+    judgements: Judgements<'a, R>,
     request: Request,
-    summaries: &'a mut [Summary<R::Real>],
+    summaries: &'a mut [Summary<R>],
     scratch: &'a mut Scratch<R>,
 }
 
-impl<R: Element<Real = R> + Real> Kernel for Gather<'_, R> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
+impl<R: Real> Gather<'_, R> {
+    fn run(self) {
         let rows = self.scores.chunks_exact(self.width).enumerate();
         for ((index, scores), summary) in rows.zip(self.summaries) {
             let row = self.judgements.row(self.first[0] + index);
-            summary.add::<FMA, R>(self.first[1], scores, row, self.request, self.scratch);
+            summary.add(self.first[1], scores, row, self.request, self.scratch);
         }
     }
 }
@@ -336,7 +328,7 @@ impl<R> Known<'_, R> {
 
 /// Writes the gradients of the embeddings that are asked for, rows one after the other. `scratch`
 /// has [`Plan::scratch_len`] entries.
-pub fn backward<R: Element<Real = R> + Real>(
+pub fn backward<R: Real>(
     embeddings: Embeddings<R>,
     plan: Plan<R>,
     known: Known<R>,
@@ -407,7 +399,7 @@ struct Tile<'a, R> {
     grid: [Vec<Range<usize>>; 2],
 }
 
-impl<R: Element<Real = R> + Real> Tile<'_, R> {
+impl<R: Real> Tile<'_, R> {
     /// Runs over the queries, the documents and the entries of each block; may reuse a value
     /// of its own from block to block.
     fn for_each_block<T: Default>(
@@ -443,7 +435,6 @@ impl<R: Element<Real = R> + Real> Tile<'_, R> {
 
     /// Computes the scores and turns them into their gradients.
     fn differentiate(&mut self, embeddings: Embeddings<R>, plan: Plan<R>, known: Known<R>) {
-        let isa = Isa::best();
         let of_documents = match plan.symmetric {
             true => known,
             false => known.after(embeddings.counts()[0]),
@@ -456,7 +447,7 @@ impl<R: Element<Real = R> + Real> Tile<'_, R> {
             let [rows, columns] = ranges;
             let shape = [rows.len(), columns.len()];
             let mut differentiate = |scores: &mut [R], width, first, judgements, known| {
-                isa.run(Differentiate {
+                Differentiate {
                     scores,
                     width,
                     first,
@@ -464,7 +455,8 @@ impl<R: Element<Real = R> + Real> Tile<'_, R> {
                     request: plan.request,
                     known,
                     scratch,
-                });
+                }
+                .run();
             };
             let first = [rows.start, columns.start];
             let Some(mirrored) = mirrored else {
@@ -529,7 +521,7 @@ fn span(ranges: &[Range<usize>]) -> Range<usize> {
 }
 
 /// Turns a block of scores into its gradient.
-struct Differentiate<'a, R: Element> {
+struct Differentiate<'a, R: Real> {
     scores: &'a mut [R],
     /// The number of its documents.
     width: usize,
@@ -541,11 +533,8 @@ struct Differentiate<'a, R: Element> {
     scratch: &'a mut Scratch<R>,
 }
 
-impl<R: Element<Real = R> + Real> Kernel for Differentiate<'_, R> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
+impl<R: Real> Differentiate<'_, R> {
+    fn run(self) {
         let [first_query, first] = self.first;
         for (index, scores) in self.scores.chunks_exact_mut(self.width).enumerate() {
             let query = first_query + index;
@@ -559,7 +548,7 @@ impl<R: Element<Real = R> + Real> Kernel for Differentiate<'_, R> {
             let slope = Slope::new(self.request, table, upstream, summary.positives())
                 .with_hardest(summary.hardest());
             let row = self.judgements.row(query);
-            slope.write::<FMA, R>(first, scores, row, self.scratch);
+            slope.write(first, scores, row, self.scratch);
         }
     }
 }

@@ -6,12 +6,12 @@ use rayon::prelude::*;
 
 use super::{Differentiate, Embeddings, Gather, Known, Plan, Sums, Tile, gathered};
 use crate::kernels::cpu::{
-    element::Element,
     isa::{Isa, Kernel},
     judgements::Judgements,
     matrix::Matrix,
     real::Real,
     row::Scratch,
+    simd::Simd,
     summary::Summary,
 };
 
@@ -61,7 +61,7 @@ pub struct Nested<'a, R> {
     pub levels: &'a [Level<'a, R>],
 }
 
-impl<'a, R: Element<Real = R> + Real> Nested<'a, R> {
+impl<'a, R: Real> Nested<'a, R> {
     /// Entries of the scratch memory that [`backward`](Self::backward) needs.
     pub fn scratch_len(&self) -> usize {
         self.plan.blocks() * self.chunk()
@@ -78,7 +78,6 @@ impl<'a, R: Element<Real = R> + Real> Nested<'a, R> {
 
     /// The summaries of all queries, level after level.
     pub fn forward(self) -> Vec<Summary<R>> {
-        let isa = Isa::best();
         type Buffers<R> = ([Vec<R>; 2], Scratch<R>);
         let gather = |buffers: &mut Buffers<R>, ranges: [Range<usize>; 2], summaries: &mut [_]| {
             let ([products, scores], scratch) = buffers;
@@ -88,7 +87,7 @@ impl<'a, R: Element<Real = R> + Real> Nested<'a, R> {
             let of_levels = summaries.chunks_exact_mut(strip.len());
             for ((index, level), summaries) in self.levels.iter().enumerate().zip(of_levels) {
                 self.scores(index, ranges.clone(), products, scores);
-                isa.run(Gather {
+                Gather {
                     scores,
                     width: columns.len(),
                     first: [strip.start, columns.start],
@@ -96,7 +95,8 @@ impl<'a, R: Element<Real = R> + Real> Nested<'a, R> {
                     request: self.plan.request,
                     summaries,
                     scratch,
-                });
+                }
+                .run();
             }
         };
         let levels = self.levels.len();
@@ -206,7 +206,7 @@ impl<'a, R: Element<Real = R> + Real> Nested<'a, R> {
             for (index, level) in self.levels.iter().enumerate() {
                 let gradients = &mut gradients[index * area..][..count];
                 self.scores(index, ranges.clone(), products, gradients);
-                isa.run(Differentiate {
+                Differentiate {
                     scores: gradients,
                     width: columns.len(),
                     first: [rows.start, columns.start],
@@ -214,7 +214,8 @@ impl<'a, R: Element<Real = R> + Real> Nested<'a, R> {
                     request: self.plan.request,
                     known: known.after(index * queries),
                     scratch,
-                });
+                }
+                .run();
                 if let Some(scales) = level.scales_of(&ranges) {
                     let sums = &mut sums[index * self.sums()..][..self.sums()];
                     let sums = sums.split_at_mut(self.plan.block[0]);
@@ -324,7 +325,7 @@ impl<R: Real> Kernel for Scale<'_, R> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<S: Simd>(self) {
         let [of_queries, of_documents] = self.scales;
         let width = of_documents.len();
         let products = self.products.chunks_exact(width).zip(of_queries);
@@ -350,7 +351,7 @@ impl<R: Real> Kernel for DifferentiateScale<'_, R> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<S: Simd>(self) {
         const LANES: usize = 16;
         let [of_queries, of_documents] = self.scales;
         let width = of_documents.len();

@@ -1,13 +1,13 @@
 //! Queries over themselves: a product of two of them is a score of both.
 
 use super::{Embeddings, Known, Plan, Sums};
-use crate::kernels::cpu::{element::Element, matrix::Matrix, real::Real, summary::Summary};
+use crate::kernels::cpu::{matrix::Matrix, real::Real, summary::Summary};
 
 /// The summaries of all queries over all of them. `scratch` has [`Plan::scratch_len`] entries.
 ///
 /// The plan is a [symmetric](Plan::symmetric) one: of the tiles those on and above the diagonal
 /// are computed.
-pub fn forward_symmetric<R: Element<Real = R> + Real>(
+pub fn forward_symmetric<R: Real>(
     queries: Matrix<R>,
     plan: Plan<R>,
     scratch: &mut [R],
@@ -35,7 +35,7 @@ pub fn forward_symmetric<R: Element<Real = R> + Real>(
 }
 
 /// Writes the gradient of the queries, as [`backward`](super::backward) does.
-pub fn backward_symmetric<R: Element<Real = R> + Real>(
+pub fn backward_symmetric<R: Real>(
     queries: Matrix<R>,
     plan: Plan<R>,
     known: Known<R>,

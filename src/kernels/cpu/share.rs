@@ -1,0 +1,64 @@
+//! Parts of a whole, shared out among the threads.
+
+use std::sync::{Mutex, PoisonError};
+
+/// Runs over all parts, each with a value that a thread makes for itself and uses again.
+///
+/// The calling thread takes part: those of the pool may be asleep, and waking one takes as long
+/// as a hundred thousand exponentials. A thread that wakes late finds less to do.
+pub fn share<P: Send, T>(
+    parts: impl ExactSizeIterator<Item = P> + Send,
+    own: impl Fn() -> T + Sync,
+    each: impl Fn(&mut T, P) + Sync,
+) {
+    let count = parts.len();
+    let parts = Mutex::new(parts);
+    let work = || {
+        let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let mut own = own();
+        while let Some(part) = next() {
+            each(&mut own, part);
+        }
+    };
+    let helpers = match count {
+        0 | 1 => 0,
+        _ => count.min(rayon::current_num_threads()) - 1,
+    };
+    rayon::in_place_scope(|scope| {
+        for _ in 0..helpers {
+            scope.spawn(|_| work());
+        }
+        work();
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn every_part_is_taken_once_by_any_thread() {
+        for count in [0, 1, 2, 3, 1000] {
+            let run = || {
+                let (sum, threads) = (AtomicUsize::new(0), AtomicUsize::new(0));
+                let own = || threads.fetch_add(1, Ordering::Relaxed);
+                share(0..count, own, |_, part| {
+                    sum.fetch_add(part + 1, Ordering::Relaxed);
+                });
+                assert_eq!(sum.into_inner(), count * (count + 1) / 2);
+                assert!(threads.into_inner() <= count.max(1));
+            };
+            run();
+            // Within the pool, too.
+            rayon::join(run, run);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "seventh")]
+    fn a_panic_reaches_the_caller() {
+        share(0..100, || (), |_, part| assert!(part != 7, "seventh"));
+    }
+}
