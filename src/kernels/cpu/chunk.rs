@@ -479,7 +479,7 @@ fn loss<S: Simd, R: Real>(
 
 /// Writes a function of the scores of negatives, which may stand in `out`, and 0 for the others.
 #[inline(always)]
-fn map<S: Simd, E: Element>(
+fn map<S: Simd, E: Element, const STREAM: bool>(
     scores: Option<&[E]>,
     excluded: &[u8],
     ahead: usize,
@@ -517,7 +517,11 @@ fn map<S: Simd, E: Element>(
             for place in 0..GROUP {
                 let at = place * lanes..(place + 1) * lanes;
                 let negatives = Lanes::<S, E::Real>::zeros(&excluded[at.clone()]);
-                E::store::<S>(each(values[place], negatives), &mut out[at]);
+                let value = each(values[place], negatives);
+                match STREAM {
+                    true => E::stream::<S>(value, &mut out[at]),
+                    false => E::store::<S>(value, &mut out[at]),
+                }
             }
         }
     }
@@ -533,6 +537,8 @@ pub struct Softmax<'a, E: Element> {
     pub factor: E::Real,
     /// Where the mask goes on.
     pub ahead: usize,
+    /// Whether it is too much for the caches. A [`Fence`] must follow.
+    pub stream: bool,
     pub out: &'a mut [E],
 }
 
@@ -541,10 +547,20 @@ impl<E: Element> Kernel for Softmax<'_, E> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
+        match self.stream {
+            true => self.write::<S, true>(),
+            false => self.write::<S, false>(),
+        }
+    }
+}
+
+impl<E: Element> Softmax<'_, E> {
+    #[inline(always)]
+    fn write<S: Simd, const STREAM: bool>(self) {
         let scale = self.scale;
         let zero = Lanes::<S, E::Real>::splat(E::Real::default());
         let factor = Lanes::<S, E::Real>::splat(self.factor);
-        map::<S, E>(
+        map::<S, E, STREAM>(
             self.scores,
             self.excluded,
             self.ahead,
@@ -556,6 +572,18 @@ impl<E: Element> Kernel for Softmax<'_, E> {
                 gradient.select(negatives, zero)
             },
         );
+    }
+}
+
+/// Has all see what was streamed before they see what follows.
+pub struct Fence;
+
+impl Kernel for Fence {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        S::fence();
     }
 }
 
@@ -578,7 +606,7 @@ impl<R: Real> Kernel for AddSigmoid<'_, R> {
         let factor = Lanes::<S, R>::splat(self.factor);
         let mut slopes = [R::default(); CHUNK];
         let slopes = &mut slopes[..self.out.len()];
-        map::<S, R>(
+        map::<S, R, false>(
             Some(self.scores),
             self.excluded,
             0,

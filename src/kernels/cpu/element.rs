@@ -21,6 +21,12 @@ pub trait Element: Copy + Send + Sync {
 
     /// Writes a vector to the first entries.
     fn store<S: Simd>(x: Lanes<S, Self::Real>, to: &mut [Self]);
+
+    /// The same past the caches, where that is possible.
+    #[inline(always)]
+    fn stream<S: Simd>(x: Lanes<S, Self::Real>, to: &mut [Self]) {
+        Self::store::<S>(x, to);
+    }
 }
 
 macro_rules! full {
@@ -46,6 +52,11 @@ macro_rules! full {
             #[inline(always)]
             fn store<S: Simd>(x: Lanes<S, $t>, to: &mut [$t]) {
                 x.store(to);
+            }
+
+            #[inline(always)]
+            fn stream<S: Simd>(x: Lanes<S, $t>, to: &mut [$t]) {
+                x.stream(to);
             }
         }
     };

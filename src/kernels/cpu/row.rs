@@ -257,6 +257,8 @@ pub struct Excluded {
 /// Buffers that are reused from row to row.
 pub struct Scratch<E: Element> {
     pub isa: Isa,
+    /// Whether gradients are too large for the caches.
+    pub stream: bool,
     /// The columns of the positives.
     columns: Vec<usize>,
     pub positives: Vec<Positive>,
@@ -279,6 +281,7 @@ impl<E: Element> Scratch<E> {
         let zero = E::Real::default();
         Self {
             isa,
+            stream: false,
             columns: Vec::new(),
             positives: Vec::new(),
             excluded: Excluded {

@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use super::{
-    element::Element, isa::Isa, judgements::Judgements, matrix::Matrix, real::Real, row::Scratch,
-    share::share, slope::Backward, summary::Forward,
+    chunk::Fence, element::Element, isa::Isa, judgements::Judgements, matrix::Matrix, real::Real,
+    row::Scratch, share::share, slope::Backward, summary::Forward,
 };
 use crate::kernels::{
     ceiling::FalseNegatives,
@@ -13,6 +13,10 @@ use crate::kernels::{
 
 /// Scores that a thread takes at a time: a few microseconds of work.
 const SCORES_PER_PART: usize = 1 << 15;
+
+/// Bytes of a gradient that is written past the caches: before somebody reads it, its first part
+/// would have been pushed out of them.
+const STREAMED: usize = 32 << 20;
 
 /// The table of statistics, a row of [`WIDTH`] for each query.
 pub fn forward<E: Element>(
@@ -32,7 +36,7 @@ fn forward_on<E: Element>(
     let [queries, documents] = scores.shape();
     let mut table = vec![E::Real::default(); queries * WIDTH];
     for_rows(
-        isa,
+        || Scratch::on(isa),
         &mut table,
         WIDTH,
         documents,
@@ -81,7 +85,13 @@ fn backward_on<E: Element>(
     out: &mut [E],
 ) {
     let documents = out.len() / (table.len() / WIDTH).max(1);
-    for_rows(isa, out, documents, documents, |scratch, query, out| {
+    let stream = scores.is_some() && size_of_val(out) >= STREAMED;
+    let scratch = || {
+        let mut scratch = Scratch::on(isa);
+        scratch.stream = stream;
+        scratch
+    };
+    for_rows(scratch, out, documents, documents, |scratch, query, out| {
         Backward {
             scores: scores.map(|scores| scores.row(query)),
             row: judgements.row(query),
@@ -101,11 +111,10 @@ pub fn ceilings<E: Element>(
     judgements: Judgements<E::Real>,
     rule: FalseNegatives,
 ) -> Vec<E::Real> {
-    let isa = Isa::best();
     let [queries, documents] = scores.shape();
     let mut ceilings = vec![E::Real::default(); queries];
     for_rows(
-        isa,
+        Scratch::default,
         &mut ceilings,
         1,
         documents,
@@ -135,7 +144,7 @@ pub fn drawn_columns<R: Real>(
 
 /// Calls `each` with buffers, the query, and its `width` entries of `out`.
 fn for_rows<T: Send, E: Element>(
-    isa: Isa,
+    scratch: impl Fn() -> Scratch<E> + Sync,
     out: &mut [T],
     width: usize,
     documents: usize,
@@ -146,15 +155,14 @@ fn for_rows<T: Send, E: Element>(
     }
     let rows = SCORES_PER_PART.div_ceil(documents.max(1));
     let parts = out.chunks_mut(rows * width).enumerate();
-    share(
-        parts,
-        || Scratch::on(isa),
-        |scratch, (part, out)| {
-            for (row, out) in out.chunks_mut(width).enumerate() {
-                each(scratch, part * rows + row, out);
-            }
-        },
-    );
+    share(parts, scratch, |scratch, (part, out)| {
+        for (row, out) in out.chunks_mut(width).enumerate() {
+            each(scratch, part * rows + row, out);
+        }
+        if scratch.stream {
+            scratch.isa.run(Fence);
+        }
+    });
 }
 
 #[cfg(test)]

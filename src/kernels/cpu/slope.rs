@@ -174,15 +174,14 @@ impl<'a, R: Real> Slope<'a, R> {
             (column, self.hardest * slope)
         });
         self.write_negatives(scores, out, first, row, scratch);
-        let mut add = |column: usize, gradient: f64| {
-            let out = &mut out[column - first];
-            *out = E::from_real(R::from_f64(out.widen().to_f64() + gradient));
-        };
+        // In the place of a positive there is 0.
         for &positive in &scratch.positives {
-            add(positive.column, self.positive(positive));
+            let gradient = R::from_f64(self.positive(positive));
+            out[positive.column - first] = E::from_real(gradient);
         }
         if let Some((column, gradient)) = hardest {
-            add(column, gradient);
+            let out = &mut out[column - first];
+            *out = E::from_real(R::from_f64(out.widen().to_f64() + gradient));
         }
     }
 
@@ -213,6 +212,7 @@ impl<'a, R: Real> Slope<'a, R> {
                     scale,
                     factor,
                     ahead: row.ahead(),
+                    stream: scratch.stream,
                     out,
                 });
                 continue;
@@ -239,6 +239,7 @@ impl<'a, R: Real> Slope<'a, R> {
                     scale: self.scale,
                     factor: self.factor,
                     ahead: row.ahead(),
+                    stream: false,
                     out: gradient,
                 }),
             }

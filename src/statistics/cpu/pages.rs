@@ -2,7 +2,8 @@
 //!
 //! The first touch of a page costs far more than the arithmetic on the scores that it holds, and
 //! large outputs come in fresh pages each time. With pages of 2 MiB there are few first touches,
-//! and one output that was freed is kept for the next one, up to 64 MiB.
+//! and one output that was freed is kept for the next one, up to 1 GiB. The system may take it
+//! back: it does so where memory is short, before it takes anything else.
 
 use burn::tensor::{Element, Shape, TensorData};
 
@@ -24,12 +25,12 @@ mod linux {
     };
 
     use burn_std::{AccessError, AccessPolicy, AllocationController, AllocationProperty, Bytes};
-    use memmap2::{Advice, MmapMut};
+    use memmap2::{Advice, MmapMut, UncheckedAdvice};
 
     const HUGE_PAGE: usize = 2 << 20;
 
     /// The largest output whose mapping is kept.
-    const KEPT: usize = 64 << 20;
+    const KEPT: usize = 1 << 30;
 
     static FREED: Mutex<Option<MmapMut>> = Mutex::new(None);
 
@@ -71,9 +72,13 @@ mod linux {
     impl Drop for HugePages {
         fn drop(&mut self) {
             let map = self.map.take().filter(|map| map.len() <= KEPT + HUGE_PAGE);
-            if map.is_some() {
+            if let Some(map) = map {
+                // SAFETY: nobody refers to it, and the next one writes before it reads. Only
+                // advice, as above.
+                #[allow(unsafe_code)]
+                let _ = unsafe { map.unchecked_advise(UncheckedAdvice::Free) };
                 let mut freed = FREED.lock().unwrap_or_else(PoisonError::into_inner);
-                let before = mem::replace(&mut *freed, map);
+                let before = mem::replace(&mut *freed, Some(map));
                 drop(freed);
                 drop(before);
             }
@@ -120,7 +125,7 @@ mod linux {
         }
 
         #[test]
-        fn an_output_of_64_mib_is_kept_and_one_of_more_is_not() {
+        fn an_output_of_1_gib_is_kept_and_one_of_more_is_not() {
             let kept = || FREED.lock().unwrap().as_ref().map(|map| map.len());
             drop(allocate(KEPT));
             assert_eq!(kept(), Some(KEPT + HUGE_PAGE));

@@ -36,6 +36,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn fence() {
+        // SAFETY: as below.
+        unsafe { _mm_sfence() }
+    }
+
+    #[inline(always)]
     fn prefetch<T>(at: *const T) {
         // SAFETY: a prefetch of an address that does not exist does nothing.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }

@@ -25,6 +25,9 @@ pub trait Simd: Copy + 'static {
     /// A bit for each byte that is not 0, the first one lowest.
     fn nonzeros(bytes: &[u8; 64]) -> u64;
 
+    /// Has all see what was [streamed](Vector::stream) before they see what follows.
+    fn fence();
+
     /// Asks for the cache line of an address, which need not exist.
     fn prefetch<T>(at: *const T);
 }

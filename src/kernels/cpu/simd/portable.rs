@@ -26,6 +26,9 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn fence() {}
+
+    #[inline(always)]
     fn prefetch<T>(_: *const T) {}
 }
 
