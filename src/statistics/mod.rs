@@ -189,7 +189,7 @@ impl Statistics {
             "Statistics::get: expected one of the statistics that were wanted, got {statistic:?}, which \
              was not asked for"
         );
-        let value = self.column(statistic as usize);
+        let value = column(self.table.clone(), statistic as usize);
         let of_negatives = matches!(statistic, Statistic::Negatives | Statistic::HardestNegative);
         match self.request.hardness() {
             // In the table the weights are measured from the reference, too.
@@ -205,12 +205,12 @@ impl Statistics {
 
     /// The number of positives of every query, `[queries]`, as floats and without a gradient.
     pub fn positive_counts(&self) -> Tensor<1> {
-        self.column(POSITIVE_COUNT).detach()
+        self.constant(POSITIVE_COUNT)
     }
 
     /// The number of negatives of every query, `[queries]`, as floats and without a gradient.
     pub fn negative_counts(&self) -> Tensor<1> {
-        self.column(NEGATIVE_COUNT).detach()
+        self.constant(NEGATIVE_COUNT)
     }
 
     /// The score from which the statistics of every query are measured, `[queries]`, without a
@@ -218,24 +218,27 @@ impl Statistics {
     /// the hardest negative, or of the strongest positive where a query has no negative, and 0
     /// where it has no positive.
     pub fn references(&self) -> Tensor<1> {
-        self.column(REFERENCE).detach()
+        self.constant(REFERENCE)
     }
 
     /// The summed weights of the positives of every query, `[queries]`, without a gradient: their
     /// number, where there are no weights.
     pub fn positive_weights(&self) -> Tensor<1> {
-        self.column(POSITIVE_WEIGHT).detach()
+        self.constant(POSITIVE_WEIGHT)
     }
 
-    fn column(&self, index: usize) -> Tensor<1> {
-        let table = self.table.clone();
-        let column = match table.dims() {
-            // A slice of nothing leaves the graph, and its zero could not be differentiated.
-            [0, _] => table.sum_dim(1),
-            _ => table.narrow(1, index, 1),
-        };
-        column.squeeze_dim(1)
+    fn constant(&self, index: usize) -> Tensor<1> {
+        column(self.table.clone().without_autodiff(), index)
     }
+}
+
+fn column(table: Tensor<2>, index: usize) -> Tensor<1> {
+    let column = match table.dims() {
+        // A slice of nothing leaves the graph, and its zero could not be differentiated.
+        [0, _] => table.sum_dim(1),
+        _ => table.narrow(1, index, 1),
+    };
+    column.squeeze_dim(1)
 }
 
 /// The type of the statistics of scores, or of sums of embeddings, in `dtype`.
