@@ -2,8 +2,8 @@
 //! all scores needs: the scores, the gradient of the queries, the gradient of the documents.
 //!
 //! `cargo bench --bench embeddings` takes the times; `BURN_DEVICE` picks the device,
-//! `SHAPES=65536x65536,..` the queries and documents, `FORMS=tiled,..` what of floor, tiled, dense
-//! is run. `MEMORY=tiled` or `dense` takes one step of the first shape instead and prints its
+//! `SHAPES=65536x65536,..` the queries and documents, `DIMENSIONS=384` and `POSITIVES=4` their
+//! length and the positives of a query, `FORMS=tiled,..` what of floor, tiled, dense is run. `MEMORY=tiled` or `dense` takes one step of the first shape instead and prints its
 //! memory (Linux).
 
 use std::{hint::black_box, time::Instant};
@@ -15,9 +15,22 @@ use burn_multi_positive::{
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-const DIMENSIONS: usize = 384;
-const POSITIVES: usize = 4;
 const TEMPERATURE: f64 = 0.05;
+
+/// A number from the environment.
+fn number(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |value| value.parse().expect(name))
+}
+
+/// The length of the embeddings.
+fn dimensions() -> usize {
+    number("DIMENSIONS", 384)
+}
+
+/// The positives of a query.
+fn positives() -> usize {
+    number("POSITIVES", 4)
+}
 
 /// Queries and documents of the batches.
 fn shapes() -> Vec<[usize; 2]> {
@@ -44,12 +57,13 @@ struct Batch {
 impl Batch {
     fn new([queries, documents]: [usize; 2], device: &Device) -> Self {
         device.seed(0);
-        let spread = Distribution::Normal(0.0, (DIMENSIONS as f64).powf(-0.5));
-        let embeddings = |count| Tensor::random([count, DIMENSIONS], spread, device).require_grad();
+        let spread = Distribution::Normal(0.0, (dimensions() as f64).powf(-0.5));
+        let embeddings =
+            |count| Tensor::random([count, dimensions()], spread, device).require_grad();
         let plain = device.clone().without_autodiff();
         let labels = |count: usize| Tensor::<1, Int>::arange(0..count as i64, &plain);
-        let of_queries = labels(queries).remainder_scalar((documents / POSITIVES) as i64);
-        let of_documents = labels(documents).div_scalar(POSITIVES as i64);
+        let of_queries = labels(queries).remainder_scalar((documents / positives()) as i64);
+        let of_documents = labels(documents).div_scalar(positives() as i64);
         Self {
             queries: embeddings(queries),
             documents: embeddings(documents),
@@ -71,9 +85,9 @@ impl Batch {
     fn with_listed_weights(&self, weighted: bool) -> Self {
         let [queries, documents] = self.targets.dims();
         let device = self.targets.device();
-        let label = |query: usize| query % (documents / POSITIVES);
+        let label = |query: usize| query % (documents / positives());
         let ids: Vec<usize> = (0..documents)
-            .map(|document| document / POSITIVES)
+            .map(|document| document / positives())
             .collect();
         let targets = match weighted {
             true => {
@@ -219,10 +233,8 @@ fn options(criterion: &mut Criterion) {
             batch.tiled(&same_side)
         });
 
-        for sizes in [
-            &[DIMENSIONS][..],
-            &[DIMENSIONS, DIMENSIONS / 2, DIMENSIONS / 4, DIMENSIONS / 8],
-        ] {
+        let sizes = [1, 2, 4, 8].map(|part| dimensions() / part);
+        for sizes in [&sizes[..1], &sizes] {
             let nested = Matryoshka::new(plain.clone(), sizes);
             run(&format!("dimensions {sizes:?}"), &batch, &|batch| {
                 batch.tiled(&nested)
@@ -262,7 +274,7 @@ fn memory(form: &str) {
     batch.step(loss);
     let seconds = start.elapsed().as_secs_f64();
     let total = process_mib("VmHWM") - before;
-    let gradients = ((queries + documents) * DIMENSIONS * 4) as f64 / f64::from(1 << 20);
+    let gradients = ((queries + documents) * dimensions() * 4) as f64 / f64::from(1 << 20);
     println!(
         "{form} {queries}x{documents}: held {held:.1} MiB, backward spike {:.1} MiB, \
          total {total:.1} MiB beyond the embeddings, of which gradients {gradients:.1} MiB; \

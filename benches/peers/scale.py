@@ -1,0 +1,63 @@
+"""Draws what `cargo bench --bench scale` has measured, and prints its slopes.
+
+    pip install matplotlib
+    python benches/peers/scale.py docs/figures/scale.svg
+
+Reads criterion's estimates of the baselines 1 and 2 (threads) in CRITERION, or else in
+target/criterion. A slope is that between neighbours on logarithmic axes.
+"""
+
+import json
+import math
+import os
+import pathlib
+import sys
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt
+
+FOLDER = pathlib.Path(os.environ.get("CRITERION", "target/criterion"))
+AXES = [
+    "queries",
+    "documents",
+    "positives",
+    "ids",
+    "transposed documents",
+    "side of a tile",
+    "embedded queries",
+    "embedded documents",
+    "dimensions",
+]
+
+
+def measured(axis, threads):
+    """Sizes and their median milliseconds."""
+    points = {}
+    for file in (FOLDER / axis).glob(f"*/{threads}/estimates.json"):
+        median = json.loads(file.read_text())["median"]["point_estimate"]
+        points[int(file.parent.parent.name)] = median / 1e6
+    return sorted(points.items())
+
+
+def main():
+    plt.rcParams.update({"font.size": 8, "svg.hashsalt": "scale", "svg.fonttype": "none"})
+    figure, places = plt.subplots(3, 3, figsize=(9, 8), layout="constrained")
+    for axis, place in zip(AXES, places.flat):
+        for threads, marker in [(1, "o"), (2, "s")]:
+            points = measured(axis, threads)
+            sizes, times = zip(*points)
+            place.loglog(sizes, times, marker=marker, markersize=4, label=f"{threads} thread(s)")
+            pairs = zip(points, points[1:])
+            slopes = [math.log(t2 / t1) / math.log(n2 / n1) for (n1, t1), (n2, t2) in pairs]
+            row = " ".join(f"{n}: {t:.3g}" for n, t in points)
+            print(f"{axis}, {threads}: ms {row}; slopes", *(f"{slope:.2f}" for slope in slopes))
+        place.set_xlabel(axis)
+        place.set_ylabel("milliseconds")
+        place.grid(True, which="major", alpha=0.3)
+    places[0][0].legend()
+    figure.savefig(sys.argv[1], metadata={"Date": None})
+
+
+main()
