@@ -83,7 +83,9 @@ fn embeddings(criterion: &mut Criterion) {
     let prepare = |[queries, documents, dimensions]: [usize; 3], tile| {
         let embeddings = [queries, documents].map(|count| {
             let scale = (dimensions as f64).powf(-0.5);
-            (random([count, dimensions]) * scale).detach().require_grad()
+            (random([count, dimensions]) * scale)
+                .detach()
+                .require_grad()
         });
         (embeddings, targets([queries, documents], 4), tile)
     };

@@ -1,6 +1,6 @@
 //! A curve in the arithmetic of the kernels.
 
-use super::real::Real;
+use super::{isa::Isa, real::Real};
 use crate::kernels::curve::{Curve, Product};
 
 /// What becomes of scores by one of the curves, `u (s - d)` with `u = k s + c`.
@@ -68,4 +68,29 @@ impl<R: Real> Bend<R> {
             slope
         }
     }
+}
+
+/// Writes what a curve makes of scores.
+pub fn bend<R: Real>(isa: Isa, scores: &[R], bend: Bend<R>, out: &mut [R]) {
+    isa.vectorize(
+        #[inline(always)]
+        || {
+            for (out, &score) in out.iter_mut().zip(scores) {
+                *out = bend.value(score);
+            }
+        },
+    );
+}
+
+/// Multiplies the gradients of what a curve made of the scores of negatives by its slopes.
+pub fn unbend<R: Real>(isa: Isa, scores: &[R], excluded: &[u8], bend: Bend<R>, out: &mut [R]) {
+    isa.vectorize(
+        #[inline(always)]
+        || {
+            for ((out, &score), &excluded) in out.iter_mut().zip(scores).zip(excluded) {
+                let gradient = out.mul(bend.slope(score));
+                *out = if excluded == 0 { gradient } else { *out };
+            }
+        },
+    );
 }

@@ -2,7 +2,7 @@
 
 use super::{
     chunk::{self, AddSigmoid, CHUNK, Logit, Narrow, Scale, Softmax, Widen},
-    curve::Bend,
+    curve::{self, Bend},
     element::Element,
     positives::{Positive, Positives, Power, logit, relative, sigmoid},
     real::Real,
@@ -226,7 +226,7 @@ impl<'a, R: Real> Slope<'a, R> {
             });
             let values = match self.bend {
                 Some(bend) => {
-                    chunk::bend(isa, wide, bend, bent);
+                    curve::bend(isa, wide, bend, bent);
                     &*bent
                 }
                 None => &*wide,
@@ -256,7 +256,7 @@ impl<'a, R: Real> Slope<'a, R> {
                 chunk::weigh(isa, excluded, &weights[columns], gradient);
             }
             if let Some(bend) = self.bend {
-                chunk::unbend(isa, wide, excluded, bend, gradient);
+                curve::unbend(isa, wide, excluded, bend, gradient);
             }
             isa.run(Narrow {
                 gradients: gradient,

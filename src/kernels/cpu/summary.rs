@@ -2,10 +2,10 @@
 
 use super::{
     chunk::{
-        self, CHUNK, Count, Extremes, FindExtremes, Logit, Scale, SumExp, SumSoftplus,
-        WeightedSumExp, Widen,
+        CHUNK, Count, Extremes, FindExtremes, Logit, Scale, SumExp, SumSoftplus, WeightedSumExp,
+        Widen,
     },
-    curve::Bend,
+    curve::{self, Bend},
     element::Element,
     isa::Isa,
     positives::{Positives, relative, softplus},
@@ -95,7 +95,7 @@ impl<R: Real> Summary<R> {
                     let wide = &mut scratch.wide[..scores.len()];
                     let bent = &mut scratch.bent[..scores.len()];
                     isa.run(Widen { scores, out: wide });
-                    chunk::bend(isa, wide, bend, bent);
+                    curve::bend(isa, wide, bend, bent);
                     self.negatives
                         .add(isa, &*bent, excluded, weights, row.ahead(), request)
                 }
