@@ -1,11 +1,21 @@
 //! Parts of a whole, shared out among the threads.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    hint,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// How long the caller waits for the others before it sleeps.
+const PATIENCE: Duration = Duration::from_micros(50);
 
 /// Runs over all parts, each with a value that a thread makes for itself and uses again.
 ///
 /// The calling thread takes part: those of the pool may be asleep, and waking one takes as long
-/// as a hundred thousand exponentials. A thread that wakes late finds less to do.
+/// as hundreds of thousands of exponentials. A thread that wakes late finds less to do.
 pub fn share<P: Send, T>(
     parts: impl ExactSizeIterator<Item = P> + Send,
     own: impl Fn() -> T + Sync,
@@ -24,11 +34,23 @@ pub fn share<P: Send, T>(
         0 | 1 => 0,
         _ => count.min(rayon::current_num_threads()) - 1,
     };
+    if helpers == 0 {
+        return work();
+    }
+    let busy = AtomicUsize::new(helpers);
     rayon::in_place_scope(|scope| {
         for _ in 0..helpers {
-            scope.spawn(|_| work());
+            scope.spawn(|_| {
+                work();
+                busy.fetch_sub(1, Ordering::Release);
+            });
         }
         work();
+        // To fall asleep and be woken takes longer than the rest of a part.
+        let end = Instant::now();
+        while busy.load(Ordering::Acquire) > 0 && end.elapsed() < PATIENCE {
+            hint::spin_loop();
+        }
     });
 }
 
