@@ -16,13 +16,23 @@ const FUSED: bool = cfg!(target_arch = "aarch64");
 pub struct Lanes<T, const N: usize>([T; N]);
 
 impl Simd for Portable {
-    type F32 = Lanes<f32, 8>;
-    type F64 = Lanes<f64, 4>;
+    type F32 = Lanes<f32, 4>;
+    type F64 = Lanes<f64, 2>;
 
     #[inline(always)]
     fn nonzeros(bytes: &[u8; 64]) -> u64 {
-        let bits = bytes.iter().map(|&byte| u64::from(byte != 0)).enumerate();
-        bits.fold(0, |bits, (place, bit)| bits | bit << place)
+        const ONES: u64 = u64::from_ne_bytes([1; 8]);
+        let (words, _) = bytes.as_chunks::<8>();
+        let mut bits = 0;
+        for (index, word) in words.iter().enumerate() {
+            let word = u64::from_le_bytes(*word);
+            // The highest bit of each byte that is not 0, brought to its lowest one.
+            let set = ((word & 0x7f * ONES) + 0x7f * ONES | word) >> 7 & ONES;
+            // These eight are brought together, the first one lowest, in the highest byte.
+            let set = set.wrapping_mul(0x0102_0408_1020_4080) >> 56;
+            bits |= set << (8 * index);
+        }
+        bits
     }
 
     #[inline(always)]
@@ -58,10 +68,11 @@ impl<T: Copy + Default, const N: usize> Lanes<T, N> {
 }
 
 macro_rules! vector {
-    ($t:ident, $n:literal) => {
+    ($t:ident, $bits:ident, $n:literal) => {
         impl Vector for Lanes<$t, $n> {
             type Scalar = $t;
-            type Mask = Lanes<bool, $n>;
+            /// All bits of a lane are set, or none: so masks stay in vectors.
+            type Mask = Lanes<$bits, $n>;
 
             const LANES: usize = $n;
 
@@ -149,13 +160,11 @@ macro_rules! vector {
 
             #[inline(always)]
             fn select(self, mask: Self::Mask, other: Self) -> Self {
-                let mut out = other.0;
+                let mut out = [0.0; $n];
                 for lane in 0..$n {
-                    out[lane] = if mask.0[lane] {
-                        self.0[lane]
-                    } else {
-                        other.0[lane]
-                    };
+                    let [this, that] = [self.0[lane], other.0[lane]].map($t::to_bits);
+                    let mask = mask.0[lane];
+                    out[lane] = $t::from_bits(this & mask | that & !mask);
                 }
                 Self(out)
             }
@@ -163,12 +172,12 @@ macro_rules! vector {
             #[inline(always)]
             fn zeros(bytes: &[u8]) -> Self::Mask {
                 let bytes: [u8; $n] = *bytes.first_chunk().expect("a vector of entries");
-                Lanes(bytes).map(|byte| byte == 0)
+                Lanes(bytes).map(|byte| if byte == 0 { $bits::MAX } else { 0 })
             }
 
             #[inline(always)]
             fn below(self, other: Self) -> Self::Mask {
-                self.zip(other, |x, y| x < y)
+                self.zip(other, |x, y| if x < y { $bits::MAX } else { 0 })
             }
 
             #[inline(always)]
@@ -178,31 +187,43 @@ macro_rules! vector {
 
             #[inline(always)]
             fn count(mask: Self::Mask) -> u32 {
-                mask.0.iter().map(|&set| u32::from(set)).sum()
+                mask.0.iter().map(|&lane| (lane & 1) as u32).sum()
             }
         }
     };
 }
 
-vector!(f32, 8);
-vector!(f64, 4);
+vector!(f32, u32, 4);
+vector!(f64, u64, 2);
 
-macro_rules! half {
-    ($load:ident, $store:ident, $t:ident) => {
-        #[inline(always)]
-        fn $load(from: &[$t]) -> Self {
-            let from: [$t; Self::LANES] = *from.first_chunk().expect("a vector of entries");
-            Lanes(from).map($t::to_f32)
-        }
+impl HalfVector for Lanes<f32, 4> {
+    #[inline(always)]
+    fn load_f16(from: &[f16]) -> Self {
+        let from: [f16; Self::LANES] = *from.first_chunk().expect("a vector of entries");
+        Lanes(from).map(f16::to_f32)
+    }
 
-        #[inline(always)]
-        fn $store(self, to: &mut [$t]) {
-            to[..Self::LANES].copy_from_slice(&self.map($t::from_f32).0);
-        }
-    };
-}
+    #[inline(always)]
+    fn store_f16(self, to: &mut [f16]) {
+        to[..Self::LANES].copy_from_slice(&self.map(f16::from_f32).0);
+    }
 
-impl HalfVector for Lanes<f32, 8> {
-    half!(load_f16, store_f16, f16);
-    half!(load_bf16, store_bf16, bf16);
+    #[inline(always)]
+    fn load_bf16(from: &[bf16]) -> Self {
+        let from: [bf16; Self::LANES] = *from.first_chunk().expect("a vector of entries");
+        Lanes(from).map(|x| f32::from_bits(u32::from(x.to_bits()) << 16))
+    }
+
+    #[inline(always)]
+    fn store_bf16(self, to: &mut [bf16]) {
+        let narrow = self.map(|x| {
+            let bits = x.to_bits();
+            let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+            // A NaN must not become infinite.
+            let nan = u32::from(x.is_nan()).wrapping_neg();
+            let rounded = rounded & !nan | (bits | 0x40_0000) & nan;
+            bf16::from_bits((rounded >> 16) as u16)
+        });
+        to[..Self::LANES].copy_from_slice(&narrow.0);
+    }
 }
