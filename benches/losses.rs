@@ -7,7 +7,10 @@
 //! one before it is timed, by hand in f32 only: what it does in half precision is not right. On a
 //! GPU the throughput is that of the bytes that must be read and written at least.
 
-use std::hint::black_box;
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
 
 use burn::tensor::{Bool, Device, Distribution, FloatDType, Tensor, TensorData};
 use burn_multi_positive::{
@@ -283,6 +286,39 @@ fn options(criterion: &mut Criterion) {
     }
 }
 
+/// LSEPair as a program calls it that has other things to do: the threads sleep, the caches hold
+/// something else.
+fn between_other_work(criterion: &mut Criterion) {
+    let device = Device::default().autodiff();
+    let loss = LsePairLossConfig::new()
+        .with_temperature(TEMPERATURE)
+        .init();
+    let mut memory = vec![0u8; 96 << 20];
+    for shape @ [queries, documents] in shapes() {
+        let batch = Batch::new(shape, &device);
+        let mut group = criterion.benchmark_group("between other work");
+        group.throughput(batch.throughput(true));
+        group.sample_size(10);
+        let id = BenchmarkId::new("lse_pair", format!("{queries}x{documents}"));
+        group.bench_function(id, |bencher| {
+            bencher.iter_custom(|calls| {
+                let mut total = Duration::ZERO;
+                for _ in 0..calls {
+                    memory
+                        .iter_mut()
+                        .step_by(64)
+                        .for_each(|byte| *byte = byte.wrapping_add(1));
+                    std::thread::sleep(Duration::from_millis(5));
+                    let start = Instant::now();
+                    finish(library(&loss, &batch), &batch, true);
+                    total += start.elapsed();
+                }
+                total
+            })
+        });
+    }
+}
+
 /// What any backward must do at least: allocate an output of the scores' size and fill it while
 /// reading scores and mask; and a copy into memory that is there already.
 fn floor(criterion: &mut Criterion) {
@@ -340,6 +376,7 @@ fn device_floor(criterion: &mut Criterion, device: &Device) {
 
 fn losses(criterion: &mut Criterion) {
     floor(criterion);
+    between_other_work(criterion);
     statistics(criterion);
     options(criterion);
     let lse_pair = LsePairLossConfig::new().with_temperature(TEMPERATURE);

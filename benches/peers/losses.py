@@ -2,9 +2,12 @@
 
     pip install jax          # torch as well, if you like
     [SHAPES=4096x32768,..] [DTYPE=bf16] python benches/peers/losses.py [--device cuda]
+    python benches/peers/losses.py --between-other-work
 
-Same formulas, shapes and masks as `cargo bench --bench losses`: forward plus backward of scores that the caller
-keeps. Prints the median nanoseconds per score; every form is checked against f64 first, on the first queries.
+Same formulas, shapes and masks as `cargo bench --bench losses`: forward plus backward of
+scores that the caller keeps. Prints the median nanoseconds per score; every form is checked
+against f64 first, on the first queries. Between other work the threads sleep and the caches
+are cold, as in that benchmark's group of this name.
 """
 
 import argparse
@@ -114,10 +117,16 @@ def torch_forms(device):
             yield f"PyTorch {torch.__version__} {kind}", name, prepare
 
 
-def median_seconds(run):
+def other_work(memory=np.zeros(96 << 20, np.uint8)):
+    memory[::64] += 1
+    time.sleep(0.005)
+
+
+def median_seconds(run, before):
     run()
     times = []
     while len(times) < 10 or (sum(times) < 3 and len(times) < 200):
+        before()
         start = time.perf_counter()
         run()
         times.append(time.perf_counter() - start)
@@ -127,7 +136,10 @@ def median_seconds(run):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    device = parser.parse_args().device
+    parser.add_argument("--between-other-work", action="store_true")
+    arguments = parser.parse_args()
+    device = arguments.device
+    before = other_work if arguments.between_other_work else lambda: None
     forms = [*jax_forms(device), *torch_forms(device)]
     if not forms:
         raise SystemExit("neither jax nor torch is installed")
@@ -138,7 +150,7 @@ def main():
             exact = reference()[name](few[0].astype(np.float64), few[1])
             np.testing.assert_allclose(prepare(*few)(), exact, rtol=TOLERANCE)
             run = prepare(scores, positives)
-            nanoseconds = 1e9 * median_seconds(run) / scores.size
+            nanoseconds = 1e9 * median_seconds(run, before) / scores.size
             print(f"{shape[0]}x{shape[1]:<6} {name:12} {library:24} {nanoseconds:7.2f} ns/score", flush=True)
 
 
