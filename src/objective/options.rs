@@ -14,10 +14,10 @@ pub fn assert_options(
         "{config}: temperature must be positive and finite, got {temperature}"
     );
     // What kernels multiply by, and what they divide gradients by.
-    let factors = [2.0, 1.0].map(|x| (x / temperature) as f32);
+    let factors = [2.0 * std::f64::consts::LOG2_E, 1.0].map(|x| (x / temperature) as f32);
     assert!(
         factors.iter().all(|factor| factor.is_normal()),
-        "{config}: temperature must have an inverse in f32, between 6e-39 and 8e37, got {temperature}"
+        "{config}: temperature must have an inverse in f32, between 9e-39 and 8e37, got {temperature}"
     );
     assert!(
         hardness >= 0.0 && (hardness as f32).is_finite(),

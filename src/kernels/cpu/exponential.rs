@@ -5,22 +5,29 @@ use super::{
     simd::{Simd, Vector},
 };
 
-/// `2^(x rate)` in the lanes of the mask, 0 in the others, to 2 ulp of what the rounded `rate`
-/// gives. In the lanes of the mask the result must be a normal number, or NaN.
+/// `2^(x rate)` in the lanes of the mask, 0 in the others, to 2.1 ulp, with the rate in two
+/// parts. In the lanes of the mask the result must be a normal number, or NaN.
 ///
 /// `2^t = 2^n 2^r` with `n` the integer nearest to `t`. Where the processor rounds
-/// `x rate - n` once, `r` has no error of its own.
+/// `x rate - n` once, `r` has hardly an error; elsewhere that of a product, which grows with
+/// `t`.
 #[inline(always)]
 pub fn power_where<S: Simd, R: Real>(
     mask: <Lanes<S, R> as Vector>::Mask,
     x: Lanes<S, R>,
-    rate: Lanes<S, R>,
+    [high, low]: [R; 2],
 ) -> Lanes<S, R> {
     let shift = Lanes::<S, R>::splat(R::SHIFT);
-    let shifted = x.mul_add(rate, shift);
+    let high = Lanes::<S, R>::splat(high);
+    let shifted = x.mul_add(high, shift);
     let n = shifted.sub(shift);
-    let r = x.mul_sub(rate, n);
+    let r = x.mul_add(Lanes::<S, R>::splat(low), x.mul_sub(high, n));
     fraction::<S, R>(r).scale_where(mask, n, shifted)
+}
+
+#[inline(always)]
+fn splat<S: Simd, R: Real>(x: f64) -> Lanes<S, R> {
+    Lanes::<S, R>::splat(R::from_f64(x))
 }
 
 /// `2^r` for `|r| <= 0.5`.
@@ -34,23 +41,24 @@ fn fraction<S: Simd, R: Real>(r: Lanes<S, R>) -> Lanes<S, R> {
     power.mul_add(r, Lanes::<S, R>::splat(R::ONE))
 }
 
-/// `e^x` for `x <= 0` in the lanes of the mask, to 4 ulp; 0 in the others and where it is below
-/// the normal numbers.
+/// `e^x` for `x <= 0` in the lanes of the mask, to 4 ulp; 0 in the others and where it is
+/// below the normal numbers.
 #[inline(always)]
 fn exp_where<S: Simd, R: Real>(mask: <Lanes<S, R> as Vector>::Mask, x: Lanes<S, R>) -> Lanes<S, R> {
-    let splat = |x: f64| Lanes::<S, R>::splat(R::from_f64(x));
-    let log2_e = splat(std::f64::consts::LOG2_E);
+    let log2_e = splat::<S, R>(std::f64::consts::LOG2_E);
     let shift = Lanes::<S, R>::splat(R::SHIFT);
-    let lowest = splat(R::LEAST_EXPONENT * std::f64::consts::LN_2);
+    let lowest = splat::<S, R>(R::LEAST_EXPONENT * std::f64::consts::LN_2);
     let shifted = x.mul_add(log2_e, shift);
     let n = shifted.sub(shift);
     // Less `n ln 2` first: far from 0, `x log2 e` has too few digits behind the point.
-    let [high, low] = R::LN_2.map(|part| splat(-part.to_f64()));
+    let high = splat::<S, R>(-R::LN_2[0].to_f64());
+    let low = splat::<S, R>(-R::LN_2[1].to_f64());
     let rest = n.mul_add(low, n.mul_add(high, x));
     fraction::<S, R>(rest.mul(log2_e)).scale_where(x.not_below(mask, lowest), n, shifted)
 }
 
-/// `log(1 + e^x)` in the lanes of the mask, with its relative accuracy at both ends.
+/// `log(1 + e^x)` in the lanes of the mask, with its relative accuracy at both ends; 0 where it
+/// is below the normal numbers.
 ///
 /// `log(1 + y) = 2 atanh(z)` with `z = y / (2 + y)`, for `y <= 1`.
 #[inline(always)]
@@ -58,14 +66,13 @@ pub fn softplus_where<S: Simd, R: Real>(
     mask: <Lanes<S, R> as Vector>::Mask,
     x: Lanes<S, R>,
 ) -> Lanes<S, R> {
-    let splat = |x: f64| Lanes::<S, R>::splat(R::from_f64(x));
-    let zero = splat(0.0);
+    let zero = splat::<S, R>(0.0);
     let y = exp_where::<S, R>(mask, zero.sub(x.abs()));
-    let z = y.div(y.add(splat(2.0)));
+    let z = y.div(y.add(splat::<S, R>(2.0)));
     let square = z.mul(z);
     let mut series = zero;
     for i in (0..R::ATANH_TERMS).rev() {
-        series = series.mul_add(square, splat(1.0 / (2 * i + 1) as f64));
+        series = series.mul_add(square, splat::<S, R>(1.0 / (2 * i + 1) as f64));
     }
     // Not the larger of both, which would lose a NaN.
     let above = zero.select(x.below(zero), x);
@@ -116,8 +123,9 @@ mod tests {
                 let x = Lanes::<S, R>::load(&padded);
                 let y = match self.function {
                     Function::Power(rate) => {
-                        let rate = Lanes::<S, R>::splat(R::from_f64(rate));
-                        power_where::<S, R>(all, x, rate)
+                        let high = R::from_f64(rate);
+                        let low = R::from_f64(rate - high.to_f64());
+                        power_where::<S, R>(all, x, [high, low])
                     }
                     Function::Softplus => softplus_where::<S, R>(all, x),
                     Function::Sigmoid => sigmoid_where::<S, R>(all, x),
@@ -134,14 +142,14 @@ mod tests {
     fn check<R: Real>(function: Function, inputs: &[R], bound: f64, off: impl Fn(f64, f64) -> f64) {
         for isa in Isa::all() {
             let outputs = isa.run(Apply { function, inputs });
-            let pairs = inputs.iter().zip(outputs);
-            let (worst, at) = pairs
-                .map(|(x, got)| (off(got.to_f64(), x.to_f64()), x.to_f64()))
-                .fold((0.0, 0.0), |a, b| if b.0 > a.0 { b } else { a });
-            assert!(
-                worst <= bound,
-                "{function:?} on {isa:?}: {worst} at {at}, not {bound}"
-            );
+            for (x, got) in inputs.iter().zip(outputs) {
+                let (x, got) = (x.to_f64(), got.to_f64());
+                let off = off(got, x);
+                assert!(
+                    off <= bound,
+                    "{function:?} of {x} on {isa:?} is {got}, {off} off"
+                );
+            }
         }
     }
 
@@ -167,7 +175,7 @@ mod tests {
     #[test]
     fn the_rate_costs_no_digit_where_products_are_fused() {
         // As cosines and a temperature of 0.05 have it.
-        let rate = f64::from((40.0 * std::f64::consts::LOG2_E) as f32);
+        let rate = 40.0 * std::f64::consts::LOG2_E;
         let inputs: Vec<f32> = (0..1_000_000).map(|i| -2e-6 * i as f32).collect();
         for isa in Isa::all() {
             let function = Function::Power(rate);
@@ -175,14 +183,12 @@ mod tests {
                 function,
                 inputs: &inputs,
             });
-            let off = |(x, got): (&f32, f32)| {
-                let exact = (f64::from(*x) * rate).exp2();
-                ulp_f32(f64::from(got), exact)
-            };
-            let worst = inputs.iter().zip(outputs).map(off).fold(0.0, f64::max);
             let fused = isa != Isa::all()[0] || cfg!(target_arch = "aarch64");
-            let bound = if fused { 2.0 } else { 60.0 };
-            assert!(worst <= bound, "{isa:?}: {worst} ulp");
+            let bound = if fused { 2.1 } else { 60.0 };
+            for (x, got) in inputs.iter().zip(outputs) {
+                let off = ulp_f32(f64::from(got), (f64::from(*x) * rate).exp2());
+                assert!(off <= bound, "2^({rate} {x}) on {isa:?}: {off} ulp");
+            }
         }
     }
 

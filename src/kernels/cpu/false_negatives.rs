@@ -15,7 +15,7 @@ use super::{
 use crate::kernels::ceiling::FalseNegatives;
 
 /// Queries and documents whose products are computed at a time.
-const BLOCK: [usize; 2] = [64, 2 * CHUNK];
+const BLOCK: [usize; 2] = [64, CHUNK];
 
 /// For each query the columns of the negatives above its ceiling, ascending.
 pub fn false_negatives<E: Element>(

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    chunk::{self, CHUNK, Find},
+    chunk::{self, CHUNK, ExcludeAbove, Find},
     curve::Bend,
     element::Element,
     isa::Isa,
@@ -82,12 +82,17 @@ pub fn within<'a>(columns: &'a [usize], range: &Range<usize>) -> &'a [usize] {
 }
 
 impl<R: Real> Row<'_, R> {
-    /// How far behind an entry of the mask that of the next query is expected.
+    /// How far behind an entry of [`excluded`](Self::excluded) that of the next query is
+    /// expected: nowhere else if it is made for each chunk.
     pub fn ahead(self) -> usize {
         match self.relevance {
-            RowRelevance::Mask(mask) => mask.len(),
+            RowRelevance::Mask(mask) if self.excludes_the_relevant_alone() => mask.len(),
             _ => 0,
         }
+    }
+
+    fn excludes_the_relevant_alone(self) -> bool {
+        self.candidates.is_none() && self.weights.is_none() && self.ceiling.is_none()
     }
 
     /// Collects those of `columns` that are positives.
@@ -218,7 +223,7 @@ impl<R: Real> Row<'_, R> {
         let relevant = self
             .relevance
             .mask(isa, columns.clone(), &mut buffers.relevant);
-        if self.candidates.is_none() && self.weights.is_none() && self.ceiling.is_none() {
+        if self.excludes_the_relevant_alone() {
             return relevant;
         }
         let excluded = &mut buffers.excluded[..columns.len()];
@@ -239,10 +244,14 @@ impl<R: Real> Row<'_, R> {
         }
         if let Some(weights) = self.weights {
             let weights = &weights[columns];
-            chunk::exclude(isa, excluded, weights, |weight| weight == R::default());
+            chunk::exclude_weightless(isa, excluded, weights);
         }
         if let Some(ceiling) = self.ceiling {
-            chunk::exclude(isa, excluded, scores, |score| score > ceiling);
+            isa.run(ExcludeAbove {
+                excluded,
+                scores,
+                ceiling,
+            });
         }
         excluded
     }

@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use super::{
-    chunk::Fence, element::Element, isa::Isa, judgements::Judgements, matrix::Matrix, real::Real,
-    row::Scratch, share::share, slope::Backward, summary::Forward,
+    element::Element, isa::Isa, judgements::Judgements, matrix::Matrix, real::Real, row::Scratch,
+    share::share, slope::Backward, summary::Forward,
 };
 use crate::kernels::{
     ceiling::FalseNegatives,
@@ -66,6 +66,7 @@ pub fn backward<E: Element>(
 ) {
     backward_on(
         Isa::best(),
+        STREAMED,
         scores,
         judgements,
         request,
@@ -77,6 +78,7 @@ pub fn backward<E: Element>(
 
 fn backward_on<E: Element>(
     isa: Isa,
+    streamed: usize,
     scores: Option<Matrix<E>>,
     judgements: Judgements<E::Real>,
     request: Request,
@@ -85,7 +87,7 @@ fn backward_on<E: Element>(
     out: &mut [E],
 ) {
     let documents = out.len() / (table.len() / WIDTH).max(1);
-    let stream = scores.is_some() && size_of_val(out) >= STREAMED;
+    let stream = scores.is_some() && size_of_val(out) >= streamed;
     let scratch = || {
         let mut scratch = Scratch::on(isa);
         scratch.stream = stream;
@@ -159,9 +161,6 @@ fn for_rows<T: Send, E: Element>(
         for (row, out) in out.chunks_mut(width).enumerate() {
             each(scratch, part * rows + row, out);
         }
-        if scratch.stream {
-            scratch.isa.run(Fence);
-        }
     });
 }
 
@@ -170,25 +169,29 @@ mod tests {
     use approx::assert_relative_eq;
     use half::{bf16, f16};
     use rand::{Rng, SeedableRng, rngs::StdRng};
+    use std::ops::Range;
 
     use super::*;
     use crate::{
         kernels::ceiling::PositiveThreshold,
-        kernels::cpu::{judgements::Relevance, real::Real},
+        kernels::cpu::{chunk::CHUNK, judgements::Relevance, real::Real},
         kernels::curve::Curve,
         kernels::draw::DRAWS,
         kernels::reference::{Case, TEMPERATURE, Tolerance, weights},
         kernels::table::Statistic,
     };
 
-    const SHAPES: [[usize; 2]; 7] = [
+    const SHAPES: [[usize; 2]; 10] = [
         [1, 1],
         [2, 31],
         [3, 64],
-        [5, 1024],
+        [5, CHUNK / 2],
         [41, 1271],
         [3, 100_003],
         [64, 1025],
+        [3, CHUNK - 1],
+        [2, CHUNK + 1],
+        [2, 2 * CHUNK],
     ];
 
     /// Scores of a type, and masks as bytes.
@@ -213,7 +216,13 @@ mod tests {
                 (0..size).map(|_| random.random_bool(share)).collect()
             };
             let (positives, candidates) = (mask(0.1), mask(0.9));
-            let bytes = |mask: &[bool]| mask.iter().map(|&set| u8::from(set)).collect();
+            // Any byte but 0 is true.
+            let bytes = |mask: &[bool]| {
+                let bytes = mask.iter().zip([1, 2, 0x80, 0xff].into_iter().cycle());
+                bytes
+                    .map(|(&set, byte)| if set { byte } else { 0 })
+                    .collect()
+            };
             Self {
                 positives: bytes(&positives),
                 candidates: bytes(&candidates),
@@ -253,6 +262,28 @@ mod tests {
             self
         }
 
+        /// With weights so many times as large.
+        fn with_weights_times(mut self, factor: f64) -> Self {
+            let larger = |weight: &f64| E::Real::from_f64(weight * factor);
+            let weights = self.case.weights.as_ref().expect("weights");
+            let weights: Vec<E::Real> = weights.iter().map(larger).collect();
+            self.case.weights = Some(weights.iter().map(|x| x.to_f64()).collect());
+            self.weights = Some(weights);
+            self
+        }
+
+        /// With another score of the negatives in some columns.
+        fn with_scores(mut self, columns: Range<usize>, score: f64) -> Self {
+            let documents = self.case.shape[1];
+            for (index, of) in self.scores.iter_mut().enumerate() {
+                if columns.contains(&(index % documents)) && !self.case.positives[index] {
+                    *of = E::from_real(E::Real::from_f64(score));
+                    self.case.scores[index] = score;
+                }
+            }
+            self
+        }
+
         /// With the false negatives of a rule.
         fn with_ceilings(mut self, rule: FalseNegatives) -> Self {
             self.case.request = self.case.request.with_false_negatives(Some(rule));
@@ -286,10 +317,15 @@ mod tests {
             .map(E::Real::from_f64)
             .collect();
         let mut fresh = vec![E::from_real(E::Real::default()); stored.scores.len()];
+        let mut streamed = fresh.clone();
         let mut in_place = stored.scores.clone();
-        for (scores, out) in [(Some(matrix), &mut fresh), (None, &mut in_place)] {
+        for (scores, at, out) in [
+            (Some(matrix), usize::MAX, &mut fresh),
+            (Some(matrix), 0, &mut streamed),
+            (None, 0, &mut in_place),
+        ] {
             let judgements = stored.judgements();
-            backward_on(isa, scores, judgements, request, &table, &upstream, out);
+            backward_on(isa, at, scores, judgements, request, &table, &upstream, out);
         }
         let table: Vec<f64> = table.into_iter().map(|x| x.to_f64()).collect();
         let tolerances = [
@@ -299,7 +335,7 @@ mod tests {
                 relative: 8.0 * tolerance + narrowing,
             },
         ];
-        for gradient in [fresh, in_place] {
+        for gradient in [fresh, streamed, in_place] {
             let gradient: Vec<f64> = gradient.into_iter().map(|x| x.widen().to_f64()).collect();
             stored.case.assert(WIDTH, &table, &gradient, tolerances);
         }
@@ -349,6 +385,40 @@ mod tests {
     #[test]
     fn bf16_is_computed_in_f32_on_every_instruction_set() {
         on_every_instruction_set::<bf16>(1e-6, 8e-3);
+    }
+
+    #[test]
+    fn weights_at_their_ends_are_right_on_every_instruction_set() {
+        for isa in Isa::all() {
+            for factor in [1e30, 1e-30] {
+                for shape in SHAPES {
+                    let stored = Stored::<f32>::new(shape, 3.0).with_options(-1.0);
+                    check(isa, &stored.with_weights_times(factor), 1e-6, 0.0);
+                    let stored = Stored::<f64>::new(shape, 3.0).with_options(-1.0);
+                    // Where positives pull against each other, digits are lost at any size.
+                    check(isa, &stored.with_weights_times(factor), 1e-11, 0.0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn chunks_of_infinities_and_ties_are_right_on_every_instruction_set() {
+        for isa in Isa::all() {
+            for shape in [[3, 2 * CHUNK], [2, 3 * CHUNK + 5]] {
+                let stored = || Stored::<f32>::new(shape, 3.0);
+                let infinite = stored().with_scores(0..CHUNK, f64::NEG_INFINITY);
+                check(isa, &infinite, 1e-6, 0.0);
+                let last = shape[1] - 3..shape[1];
+                let late = stored().with_scores(last, f64::NEG_INFINITY);
+                check(isa, &late, 1e-6, 0.0);
+                let ties = stored().with_scores(CHUNK - 2..CHUNK + 2, 5.0);
+                check(isa, &ties, 1e-6, 0.0);
+                let weighted = stored().with_options(0.5);
+                let infinite = weighted.with_scores(0..CHUNK, f64::NEG_INFINITY);
+                check(isa, &infinite, 1e-6, 0.0);
+            }
+        }
     }
 
     #[test]

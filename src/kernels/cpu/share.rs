@@ -9,8 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long the caller waits for the others before it sleeps.
+/// How long the caller waits for those at work before it sleeps.
 const PATIENCE: Duration = Duration::from_micros(50);
+
+/// Parts of a few microseconds each that are worth waking a thread.
+const PARTS_PER_HELPER: usize = 10;
 
 /// Runs over all parts, each with a value that a thread makes for itself and uses again.
 ///
@@ -23,35 +26,55 @@ pub fn share<P: Send, T>(
 ) {
     let count = parts.len();
     let parts = Mutex::new(parts);
+    let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
     let work = || {
-        let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let Some(first) = next() else { return };
         let mut own = own();
+        each(&mut own, first);
         while let Some(part) = next() {
             each(&mut own, part);
         }
     };
-    let helpers = match count {
-        0 | 1 => 0,
-        _ => count.min(rayon::current_num_threads()) - 1,
-    };
+    // The last one that wakes is waited for, so each must have enough to do.
+    let helpers = (rayon::current_num_threads() - 1).min(count / PARTS_PER_HELPER);
     if helpers == 0 {
         return work();
     }
-    let busy = AtomicUsize::new(helpers);
+    let active = AtomicUsize::new(0);
     rayon::in_place_scope(|scope| {
         for _ in 0..helpers {
             scope.spawn(|_| {
+                let _guard = Active::new(&active);
                 work();
-                busy.fetch_sub(1, Ordering::Release);
             });
         }
         work();
-        // To fall asleep and be woken takes longer than the rest of a part.
+        // To fall asleep and be woken takes longer than the rest of a part. A thread of the
+        // pool has better things to do.
         let end = Instant::now();
-        while busy.load(Ordering::Acquire) > 0 && end.elapsed() < PATIENCE {
+        while rayon::current_thread_index().is_none()
+            && active.load(Ordering::Acquire) > 0
+            && end.elapsed() < PATIENCE
+        {
             hint::spin_loop();
         }
     });
+}
+
+/// Counts a thread while it works.
+struct Active<'a>(&'a AtomicUsize);
+
+impl<'a> Active<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Release);
+    }
 }
 
 #[cfg(test)]

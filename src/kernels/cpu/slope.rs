@@ -1,7 +1,7 @@
 //! The gradient of the scores of one query.
 
 use super::{
-    chunk::{self, AddSigmoid, CHUNK, Logit, Narrow, Scale, Softmax, Widen},
+    chunk::{Add, CHUNK, Fence, Logit, Narrow, Scale, Sigmoid, Softmax, Weigh, Widen},
     curve::{self, Bend},
     element::Element,
     positives::{Positive, Positives, Power, logit, relative, sigmoid},
@@ -36,7 +36,14 @@ impl<E: Element> Backward<'_, E> {
         for &positive in &self.scratch.positives {
             positives.add(positive, self.request);
         }
-        let slope = Slope::new(self.request, self.table, self.upstream, &positives);
+        let is_weighted = self.row.weights.is_some();
+        let slope = Slope::new(
+            self.request,
+            is_weighted,
+            self.table,
+            self.upstream,
+            &positives,
+        );
         let hardest = match slope.hardest == 0.0 {
             true => None,
             false => {
@@ -61,8 +68,9 @@ pub struct Slope<'a, R> {
     power: Power,
     /// Scores as negatives have them, relative to the reference.
     scale: Scale<R>,
-    /// What the exponential of a negative is multiplied by.
-    factor: R,
+    /// What the exponential of a negative is multiplied by: all in the first, or half of its
+    /// exponent before the weight and half after it.
+    factors: [R; 2],
     positives: &'a Positives,
     hardest_column: Option<usize>,
     reference: f64,
@@ -81,7 +89,13 @@ pub struct Slope<'a, R> {
 }
 
 impl<'a, R: Real> Slope<'a, R> {
-    pub fn new(request: Request, table: &[R], upstream: &[R], positives: &'a Positives) -> Self {
+    pub fn new(
+        request: Request,
+        is_weighted: bool,
+        table: &[R],
+        upstream: &[R],
+        positives: &'a Positives,
+    ) -> Self {
         let upstream = |statistic: Statistic| match request.computes(statistic) {
             true => upstream[statistic as usize].to_f64() / request.temperature(),
             false => 0.0,
@@ -96,7 +110,7 @@ impl<'a, R: Real> Slope<'a, R> {
                 .map(|curve| Bend::new(curve, curve.negative)),
             power: Power::of(request),
             scale: Scale::new(table[REFERENCE], request.negative_temperature(), 1.0),
-            factor: R::default(),
+            factors: [R::default(); 2],
             positives,
             hardest_column: None,
             reference,
@@ -122,9 +136,16 @@ impl<'a, R: Real> Slope<'a, R> {
             let pushes = positives.each.iter().map(|&positive| slope.push(positive));
             slope.negatives += pushes.sum::<f64>();
         }
-        let factor = slope.negatives * (-log_sum).exp();
-        slope.factor = R::from_f64(factor);
-        slope.scale = Scale::new(table[REFERENCE], request.negative_temperature(), factor);
+        // Weights, and so the sum, reach from 1e-37 to 1e30: all at once might leave f32.
+        let factors = match is_weighted {
+            true => [
+                (-0.5 * log_sum).exp(),
+                slope.negatives * (-0.5 * log_sum).exp(),
+            ],
+            false => [slope.negatives * (-log_sum).exp(), 1.0],
+        };
+        slope.factors = factors.map(R::from_f64);
+        slope.scale = Scale::new(table[REFERENCE], request.negative_temperature(), factors[0]);
         slope
     }
 
@@ -205,21 +226,25 @@ impl<'a, R: Real> Slope<'a, R> {
             let excluded = &mut scratch.excluded;
             let excluded = row.excluded(isa, columns.clone(), scores.unwrap_or(out), excluded);
             if self.binary == 0.0 && row.weights.is_none() && self.bend.is_none() {
-                let (scale, factor) = (self.scale, self.factor);
                 isa.run(Softmax {
                     scores,
                     excluded,
-                    scale,
-                    factor,
+                    scale: self.scale,
+                    factor: self.factors[0],
                     ahead: row.ahead(),
                     stream: scratch.stream,
                     out,
                 });
                 continue;
             }
+            let Scratch {
+                wide,
+                bent,
+                gradient,
+                ..
+            } = scratch;
             let [wide, bent, gradient] =
-                [&mut scratch.wide, &mut scratch.bent, &mut scratch.gradient]
-                    .map(|buffer| &mut buffer[..out.len()]);
+                [wide, bent, gradient].map(|buffer| &mut buffer[..out.len()]);
             isa.run(Widen {
                 scores: scores.unwrap_or(out),
                 out: wide,
@@ -231,29 +256,45 @@ impl<'a, R: Real> Slope<'a, R> {
                 }
                 None => &*wide,
             };
+            let weights = row.weights.map(|weights| &weights[columns]);
+            let weigh = |factor: R, out: &mut [R]| {
+                if let Some(weights) = weights {
+                    isa.run(Weigh {
+                        excluded,
+                        weights,
+                        factor,
+                        out,
+                    });
+                }
+            };
             match self.negatives == 0.0 {
                 true => gradient.fill(R::default()),
                 false => isa.run(Softmax {
                     scores: Some(values),
                     excluded,
                     scale: self.scale,
-                    factor: self.factor,
+                    factor: self.factors[0],
                     ahead: row.ahead(),
                     stream: false,
                     out: gradient,
                 }),
             }
+            weigh(self.factors[1], gradient);
             if self.binary != 0.0 {
-                isa.run(AddSigmoid {
+                let mut slopes = [R::default(); CHUNK];
+                let slopes = &mut slopes[..out.len()];
+                isa.run(Sigmoid {
                     scores: values,
                     excluded,
                     logit: Logit::new(self.request),
                     factor: R::from_f64(self.binary),
+                    out: slopes,
+                });
+                weigh(R::ONE, slopes);
+                isa.run(Add {
+                    terms: slopes,
                     out: gradient,
                 });
-            }
-            if let Some(weights) = row.weights {
-                chunk::weigh(isa, excluded, &weights[columns], gradient);
             }
             if let Some(bend) = self.bend {
                 curve::unbend(isa, wide, excluded, bend, gradient);
@@ -262,6 +303,9 @@ impl<'a, R: Real> Slope<'a, R> {
                 gradients: gradient,
                 out,
             });
+        }
+        if scratch.stream {
+            isa.run(Fence);
         }
     }
 

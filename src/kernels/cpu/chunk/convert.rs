@@ -19,16 +19,14 @@ impl<E: Element> Kernel for Widen<'_, E> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         let lanes = Lanes::<S, E::Real>::LANES;
-        let scores = self.scores.chunks(lanes).zip(self.out.chunks_mut(lanes));
-        for (scores, out) in scores {
-            match scores.len() == lanes {
-                true => E::load::<S>(scores).store(out),
-                false => {
-                    for (out, score) in out.iter_mut().zip(scores) {
-                        *out = score.widen();
-                    }
-                }
-            }
+        let scores = self.scores.chunks_exact(lanes);
+        let last = scores.remainder();
+        let (out, last_out) = self.out.split_at_mut(self.scores.len() - last.len());
+        for (scores, out) in scores.zip(out.chunks_exact_mut(lanes)) {
+            E::load::<S>(scores).store(out);
+        }
+        for (score, out) in last.iter().zip(last_out) {
+            *out = score.widen();
         }
     }
 }
@@ -45,16 +43,14 @@ impl<E: Element> Kernel for Narrow<'_, E> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         let lanes = Lanes::<S, E::Real>::LANES;
-        let gradients = self.gradients.chunks(lanes).zip(self.out.chunks_mut(lanes));
-        for (gradients, out) in gradients {
-            match gradients.len() == lanes {
-                true => E::store::<S>(Vector::load(gradients), out),
-                false => {
-                    for (out, &gradient) in out.iter_mut().zip(gradients) {
-                        *out = E::from_real(gradient);
-                    }
-                }
-            }
+        let gradients = self.gradients.chunks_exact(lanes);
+        let last = gradients.remainder();
+        let (out, last_out) = self.out.split_at_mut(self.gradients.len() - last.len());
+        for (gradients, out) in gradients.zip(out.chunks_exact_mut(lanes)) {
+            E::store::<S>(Vector::load(gradients), out);
+        }
+        for (&gradient, out) in last.iter().zip(last_out) {
+            *out = E::from_real(gradient);
         }
     }
 }

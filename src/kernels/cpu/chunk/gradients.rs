@@ -1,10 +1,10 @@
 //! The gradients of a chunk.
 
-use super::{CHUNK, Logit, Scale, map, weighty};
+use super::{Logit, Scale, map, weighty};
 use crate::kernels::cpu::{
     element::Element,
     exponential::sigmoid_where,
-    isa::{Isa, Kernel},
+    isa::Kernel,
     real::{Lanes, Real},
     simd::{Simd, Vector},
 };
@@ -16,9 +16,10 @@ pub struct Softmax<'a, E: Element> {
     pub excluded: &'a [u8],
     pub scale: Scale<E::Real>,
     pub factor: E::Real,
-    /// Where the mask goes on.
+    /// How far ahead the mask goes on.
     pub ahead: usize,
-    /// Whether it is too much for the caches. A [`Fence`] must follow.
+    /// Whether it is too much for the caches. A [`Fence`] must follow before anything else
+    /// is done with `out`.
     pub stream: bool,
     pub out: &'a mut [E],
 }
@@ -56,7 +57,7 @@ impl<E: Element> Softmax<'_, E> {
     }
 }
 
-/// Has all see what was streamed before they see what follows.
+/// Ends what was streamed.
 pub struct Fence;
 
 impl Kernel for Fence {
@@ -68,8 +69,29 @@ impl Kernel for Fence {
     }
 }
 
-/// Adds `sigmoid(z) factor` for the negatives.
-pub struct AddSigmoid<'a, R: Real> {
+/// Multiplies what was written for the negatives by their weights and a factor.
+pub struct Weigh<'a, R> {
+    pub excluded: &'a [u8],
+    pub weights: &'a [R],
+    pub factor: R,
+    pub out: &'a mut [R],
+}
+
+impl<R: Real> Kernel for Weigh<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let pairs = self.weights.iter().zip(self.excluded);
+        for (out, (&weight, &excluded)) in self.out.iter_mut().zip(pairs) {
+            let weighted = out.mul(weight).mul(self.factor);
+            *out = if excluded == 0 { weighted } else { *out };
+        }
+    }
+}
+
+/// Writes `sigmoid(z) factor` for the negatives, 0 for the others.
+pub struct Sigmoid<'a, R: Real> {
     pub scores: &'a [R],
     pub excluded: &'a [u8],
     pub logit: Logit<R>,
@@ -77,7 +99,7 @@ pub struct AddSigmoid<'a, R: Real> {
     pub out: &'a mut [R],
 }
 
-impl<R: Real> Kernel for AddSigmoid<'_, R> {
+impl<R: Real> Kernel for Sigmoid<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -85,13 +107,11 @@ impl<R: Real> Kernel for AddSigmoid<'_, R> {
         let logit = self.logit;
         let zero = Lanes::<S, R>::splat(R::default());
         let factor = Lanes::<S, R>::splat(self.factor);
-        let mut slopes = [R::default(); CHUNK];
-        let slopes = &mut slopes[..self.out.len()];
         map::<S, R, false>(
             Some(self.scores),
             self.excluded,
             0,
-            slopes,
+            self.out,
             #[inline(always)]
             |scores, negatives| {
                 let some = weighty::<S, R>(negatives, scores);
@@ -99,21 +119,22 @@ impl<R: Real> Kernel for AddSigmoid<'_, R> {
                 slope.mul(factor).select(some, zero)
             },
         );
-        for (out, &slope) in self.out.iter_mut().zip(&*slopes) {
-            *out = out.add(slope);
-        }
     }
 }
 
-/// Multiplies what was written for the negatives by their weights.
-pub fn weigh<R: Real>(isa: Isa, excluded: &[u8], weights: &[R], out: &mut [R]) {
-    isa.vectorize(
-        #[inline(always)]
-        || {
-            for ((out, &weight), &excluded) in out.iter_mut().zip(weights).zip(excluded) {
-                let weighted = out.mul(weight);
-                *out = if excluded == 0 { weighted } else { *out };
-            }
-        },
-    );
+/// Adds entry by entry.
+pub struct Add<'a, R> {
+    pub terms: &'a [R],
+    pub out: &'a mut [R],
+}
+
+impl<R: Real> Kernel for Add<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        for (out, &term) in self.out.iter_mut().zip(self.terms) {
+            *out = out.add(term);
+        }
+    }
 }

@@ -3,7 +3,8 @@
 use crate::kernels::cpu::{
     element::Element,
     isa::{Isa, Kernel},
-    simd::Simd,
+    real::{Lanes, Real},
+    simd::{MAX_LANES, Simd, Vector},
 };
 
 /// Collects the places, from `first` on, of the bytes that are not 0.
@@ -39,25 +40,52 @@ impl Kernel for Find<'_> {
 #[inline(always)]
 pub fn zeros<S: Simd>(bytes: &[u8]) -> usize {
     let (blocks, last) = bytes.as_chunks::<64>();
-    let ones = blocks
-        .iter()
-        .map(|block| S::nonzeros(block).count_ones() as usize);
-    let zeros = 64 * blocks.len() - ones.sum::<usize>();
-    zeros + last.iter().filter(|&&byte| byte == 0).count()
+    let mut zeros = bytes.len();
+    for block in blocks {
+        zeros -= S::nonzeros(block).count_ones() as usize;
+    }
+    for &byte in last {
+        zeros -= usize::from(byte != 0);
+    }
+    zeros
 }
 
-/// Excludes the documents whose `values` say so.
-pub fn exclude<E: Element>(
-    isa: Isa,
-    excluded: &mut [u8],
-    values: &[E],
-    is_out: impl Fn(E::Real) -> bool,
-) {
+/// Excludes the documents whose scores lie above the ceiling.
+pub struct ExcludeAbove<'a, E: Element> {
+    pub excluded: &'a mut [u8],
+    pub scores: &'a [E],
+    pub ceiling: E::Real,
+}
+
+impl<E: Element> Kernel for ExcludeAbove<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let lanes = Lanes::<S, E::Real>::LANES;
+        let mut wide = [E::Real::default(); MAX_LANES];
+        let scores = self.scores.chunks_exact(lanes);
+        let last = scores.remainder();
+        let (excluded, last_excluded) = self.excluded.split_at_mut(self.scores.len() - last.len());
+        for (excluded, scores) in excluded.chunks_exact_mut(lanes).zip(scores) {
+            E::load::<S>(scores).store(&mut wide);
+            for (excluded, &score) in excluded.iter_mut().zip(&wide) {
+                *excluded |= u8::from(score > self.ceiling);
+            }
+        }
+        for (excluded, score) in last_excluded.iter_mut().zip(last) {
+            *excluded |= u8::from(score.widen() > self.ceiling);
+        }
+    }
+}
+
+/// Excludes the documents without weight.
+pub fn exclude_weightless<R: Real>(isa: Isa, excluded: &mut [u8], weights: &[R]) {
     isa.vectorize(
         #[inline(always)]
         || {
-            for (excluded, value) in excluded.iter_mut().zip(values) {
-                *excluded |= u8::from(is_out(value.widen()));
+            for (excluded, &weight) in excluded.iter_mut().zip(weights) {
+                *excluded |= u8::from(weight == R::default());
             }
         },
     );

@@ -18,12 +18,13 @@ use super::{
 };
 
 pub use convert::{Narrow, Widen};
-pub use gradients::{AddSigmoid, Fence, Softmax, weigh};
-pub use masks::{Find, exclude};
+pub use gradients::{Add, Fence, Sigmoid, Softmax, Weigh};
+pub use masks::{ExcludeAbove, Find, exclude_weightless};
 pub use scale::{Logit, Scale};
 pub use sums::{Count, Extremes, FindExtremes, SumExp, SumSoftplus, WeightedSumExp};
 
-/// Scores handled at a time: a chunk, the next one and buffers stay in the first-level cache.
+/// Scores handled at a time: a chunk of f32 and its mask, and those that come next, stay in
+/// the first-level cache.
 pub const CHUNK: usize = 2048;
 
 /// Vectors handled at a time, whose sums do not wait for each other.
@@ -34,7 +35,7 @@ const PADDED: usize = GROUP * MAX_LANES;
 
 /// The entries behind the last whole group, made up to a group.
 #[inline(always)]
-fn padded<T: Copy>(tail: &[T], pad: T) -> [T; PADDED] {
+pub fn padded<T: Copy>(tail: &[T], pad: T) -> [T; PADDED] {
     let mut padded = [pad; PADDED];
     if !tail.is_empty() {
         padded[..tail.len()].copy_from_slice(tail);
@@ -143,11 +144,13 @@ fn map<S: Simd, E: Element, const STREAM: bool>(
     let group = GROUP * lanes;
     let [whole, last] = groups(out.len(), group);
     let (out, tail) = out.split_at_mut(whole);
-    let mut last_out = padded(tail, E::from_real(E::Real::default()));
+    // What `out` holds is not looked at where the scores are elsewhere.
+    let last_scores = match scores {
+        Some(scores) => &scores[whole..],
+        None => &*tail,
+    };
+    let mut last_out = padded(last_scores, E::from_real(E::Real::default()));
     let last_excluded = padded(&excluded[whole..], 1);
-    if let Some(scores) = scores {
-        last_out[..tail.len()].copy_from_slice(&scores[whole..]);
-    }
     let parts = [
         (scores, &excluded[..whole], out),
         (None, &last_excluded[..last], &mut last_out[..last]),

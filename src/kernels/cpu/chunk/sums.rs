@@ -63,6 +63,7 @@ pub struct SumExp<'a, E: Element> {
     pub scores: &'a [E],
     pub excluded: &'a [u8],
     pub scale: Scale<E::Real>,
+    /// How far ahead the mask goes on.
     pub ahead: usize,
 }
 

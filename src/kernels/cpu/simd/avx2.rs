@@ -24,15 +24,17 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn nonzeros(bytes: &[u8; 64]) -> u64 {
-        let half = |at: usize| {
+        let (halves, _) = bytes.as_chunks::<SIZE>();
+        let mut bits = 0;
+        for (index, half) in halves.iter().enumerate() {
             // SAFETY: as below.
             let zeros = unsafe {
-                let bytes = _mm256_loadu_si256(bytes[at..at + SIZE].as_ptr().cast());
-                _mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, _mm256_setzero_si256()))
+                let half = _mm256_loadu_si256(half.as_ptr().cast());
+                _mm256_movemask_epi8(_mm256_cmpeq_epi8(half, _mm256_setzero_si256()))
             };
-            u64::from(!zeros.cast_unsigned())
-        };
-        half(0) | half(SIZE) << SIZE
+            bits |= u64::from(!zeros.cast_unsigned()) << (SIZE * index);
+        }
+        bits
     }
 
     #[inline(always)]

@@ -25,7 +25,7 @@ pub trait Simd: Copy + 'static {
     /// A bit for each byte that is not 0, the first one lowest.
     fn nonzeros(bytes: &[u8; 64]) -> u64;
 
-    /// Has all see what was [streamed](Vector::stream) before they see what follows.
+    /// Ends what was [streamed](Vector::stream).
     fn fence();
 
     /// Asks for the cache line of an address, which need not exist.
@@ -50,8 +50,8 @@ pub trait Vector: Copy {
 
     fn store(self, to: &mut [Self::Scalar]);
 
-    /// The same past the caches, for what is not read again soon. `to` must be aligned to its
-    /// vector; it is stored as ever where it is not.
+    /// The same past the caches, for what is not read again soon, where `to` is aligned to a
+    /// vector. [`fence`](Simd::fence) must follow before anything else is done with `to`.
     fn stream(self, to: &mut [Self::Scalar]);
 
     fn add(self, other: Self) -> Self;

@@ -6,6 +6,7 @@ use super::Embeddings;
 use crate::kernels::{
     ceiling::FalseNegatives,
     cpu::{
+        chunk::padded,
         isa::{Isa, Kernel},
         judgements::Judgements,
         matrix::Matrix,
@@ -70,17 +71,14 @@ impl<R: Real> Kernel for Pairs<'_, R> {
             let mut sums = Lanes::<S, R>::splat(R::default());
             let (query, document) = (self.query.chunks(lanes), document.chunks(lanes));
             for (x, y) in query.zip(document) {
-                let [x, y] = [x, y].map(
-                    #[inline(always)]
-                    |part| match part.len() == lanes {
-                        true => Lanes::<S, R>::load(part),
-                        false => {
-                            let mut padded = [R::default(); MAX_LANES];
-                            padded[..part.len()].copy_from_slice(part);
-                            Lanes::<S, R>::load(&padded)
-                        }
-                    },
-                );
+                let (x, y) = match x.len() == lanes {
+                    true => (Vector::load(x), Vector::load(y)),
+                    false => {
+                        let zero = R::default();
+                        let (x, y) = (padded(x, zero), padded(y, zero));
+                        (Lanes::<S, R>::load(&x), Lanes::<S, R>::load(&y))
+                    }
+                };
                 sums = x.mul_add(y, sums);
             }
             let mut terms = [R::default(); MAX_LANES];

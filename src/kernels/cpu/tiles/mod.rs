@@ -545,9 +545,11 @@ impl<R: Real> Differentiate<'_, R> {
             }
             let summary = &self.known.summaries[query];
             let upstream = &self.known.upstream[query * WIDTH..][..WIDTH];
-            let slope = Slope::new(self.request, table, upstream, summary.positives())
-                .with_hardest(summary.hardest());
             let row = self.judgements.row(query);
+            let is_weighted = row.weights.is_some();
+            let positives = summary.positives();
+            let slope = Slope::new(self.request, is_weighted, table, upstream, positives)
+                .with_hardest(summary.hardest());
             slope.write(first, scores, row, self.scratch);
         }
     }
