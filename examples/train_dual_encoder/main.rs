@@ -21,11 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use burn::{
-    module::Module,
-    optim::{AdamConfig, GradientsParams},
-    tensor::{Device, Tensor},
-};
+use burn::{module::Module, tensor::Device};
 use burn_multi_positive::{
     JointLhLossConfig, LsePairLossConfig, Rand1LhLossConfig, SumMargLhLossConfig, Targets,
 };
@@ -36,7 +32,8 @@ use rand::{
     rngs::StdRng,
     seq::{IndexedRandom, SliceRandom},
 };
-use retrieval::{Bag, Collection, DualEncoder, Metrics, Ranking, search, write_run};
+use rayon::prelude::*;
+use retrieval::{Bag, Collection, DualEncoder, Metrics, Ranking, RowTrainer, search, write_run};
 
 /// Train a dual encoder on queries that have several relevant documents each.
 #[derive(Parser)]
@@ -151,7 +148,7 @@ fn run(args: &Arguments) -> Result<(), String> {
         collection.train.len(),
         test.len()
     );
-    let bags: Vec<Bag> = documents.iter().map(|d| Bag::new(&d.text)).collect();
+    let bags: Vec<Bag> = documents.par_iter().map(|d| Bag::new(&d.text)).collect();
 
     let mut results = Vec::new();
     for (name, loss) in args.loss {
@@ -162,23 +159,24 @@ fn run(args: &Arguments) -> Result<(), String> {
             let loaded = model.try_load_file(path);
             model = loaded.map_err(|error| format!("{}: {error}", path.display()))?;
         }
+        let encoder = RowTrainer::new(&model);
         if results.is_empty() {
-            let rankings = rankings(&model, &collection, &bags)?;
+            let rankings = rankings(&encoder, &collection, &bags)?;
             results.push(("before", Metrics::new(test, &rankings), 0.0));
         }
 
         println!("\n{name}");
         let start = Instant::now();
-        let model = train(model, *loss, args, &collection, &bags, &device)?;
+        let encoder = train(encoder, *loss, args, &collection, &bags, &device)?;
         let seconds = start.elapsed().as_secs_f64();
 
-        let rankings = rankings(&model, &collection, &bags)?;
+        let rankings = rankings(&encoder, &collection, &bags)?;
         results.push((name, Metrics::new(test, &rankings), seconds));
         if let Some(path) = &args.run {
             write_run(path, name, test, documents, &rankings)?;
         }
         if let Some(path) = &args.save {
-            let saved = model.save_file(path);
+            let saved = encoder.into_model().save_file(path);
             saved.map_err(|error| format!("{}: {error}", path.display()))?;
         }
     }
@@ -199,19 +197,18 @@ fn run(args: &Arguments) -> Result<(), String> {
 }
 
 fn train(
-    mut model: DualEncoder,
+    mut encoder: RowTrainer,
     loss: Loss,
     args: &Arguments,
     collection: &Collection,
     documents: &[Bag],
     device: &Device,
-) -> Result<DualEncoder, String> {
+) -> Result<RowTrainer, String> {
     let t = args.temperature;
     let lse_pair = LsePairLossConfig::new().with_temperature(t).init();
     let joint_lh = JointLhLossConfig::new().with_temperature(t).init();
     let sum_marg_lh = SumMargLhLossConfig::new().with_temperature(t).init();
     let rand1_lh = Rand1LhLossConfig::new().with_temperature(t).init();
-    let mut optimizer = AdamConfig::new().init();
 
     let mut queries: Vec<(Bag, Vec<usize>)> = collection
         .train
@@ -246,7 +243,8 @@ fn train(
             let document_bags: Vec<&Bag> = ids.iter().map(|id| &documents[*id]).collect();
             clock.lap("batches");
 
-            let (query_vectors, document_vectors) = model.forward(&query_bags, &document_bags);
+            let means = encoder.means(&query_bags, &document_bags);
+            let (query_vectors, document_vectors) = means.vectors();
             let scores = query_vectors.matmul(document_vectors.transpose());
             clock.lap("encoder");
 
@@ -258,9 +256,9 @@ fn train(
             };
             clock.lap("loss");
 
-            let gradients = GradientsParams::from_grads(loss.backward(), &model);
+            encoder.learn(&means, &loss.backward());
             clock.lap("backward");
-            model = optimizer.step(args.lr, model, gradients);
+            encoder.step(args.lr);
             clock.lap("optimiser");
 
             let loss: f64 = loss.into_scalar();
@@ -283,24 +281,19 @@ fn train(
     if args.epochs > 0 {
         println!("seconds: {clock}");
     }
-    Ok(model)
+    Ok(encoder)
 }
 
 /// The best documents for every test query.
 fn rankings(
-    model: &DualEncoder,
+    encoder: &RowTrainer,
     collection: &Collection,
     documents: &[Bag],
 ) -> Result<Vec<Ranking>, String> {
-    let model = model.valid();
-    let encode = |bags: &[Bag]| {
-        let chunks = bags.chunks(256);
-        let vectors = chunks.map(|bags| model.encode(&bags.iter().collect::<Vec<_>>()));
-        Tensor::cat(vectors.collect(), 0)
-    };
     let queries = collection.test.iter().map(|query| Bag::new(&query.text));
-    let queries = encode(&queries.collect::<Vec<_>>());
-    search(queries, encode(documents), &collection.documents)
+    let queries: Vec<Bag> = queries.collect();
+    let encode = |bags: &[Bag]| encoder.encode(&bags.iter().collect::<Vec<_>>());
+    search(encode(&queries), encode(documents), &collection.documents)
 }
 
 fn device(name: Option<&str>) -> Result<Device, String> {
