@@ -1,17 +1,21 @@
-//! Trains a dual encoder on queries that have several relevant documents each, and measures
-//! retrieval before and after.
+//! Trains a dual encoder on queries that have several relevant documents each, and
+//! measures retrieval before and after.
 //!
 //! ```text
-//! cargo run --release --example train_dual_encoder                  # an embedded collection
-//! cargo run --release --example train_dual_encoder -- --loss all    # the objectives compared
+//! cargo run --release --example train_dual_encoder                # an embedded collection
+//! cargo run --release --example train_dual_encoder -- --loss all  # objectives compared
 //! cargo run --release --example train_dual_encoder -- --data DIR --test-split dev
 //! ```
 //!
-//! `DIR` holds a collection in BEIR layout: `corpus.jsonl`, `queries.jsonl`, `qrels/SPLIT.tsv`.
-//! `--run FILE` writes the test ranking for trec_eval and pytrec_eval. `--save FILE` and
-//! `--load FILE` keep the model; `--load FILE --epochs 0` measures one without training it.
+//! `DIR` holds a collection in BEIR layout: `corpus.jsonl`, `queries.jsonl`,
+//! `qrels/SPLIT.tsv`; `--export DIR` writes the embedded one. `--run FILE` writes the test
+//! ranking for trec_eval and pytrec_eval. `--save FILE` and `--load FILE` keep the model;
+//! `--load FILE --epochs 0` measures one without training it.
 //!
-//! The encoder, the collections and the metrics are those of `examples/retrieval`.
+//! The encoder, its optimiser, the collections and the metrics are those of
+//! `examples/retrieval`. The encoder's table is on the host, and a step moves the rows that
+//! its batch uses; the loss and its gradient are computed on the device. A module of Burn
+//! with an optimiser of Burn is trained in `examples/your_encoder.rs`.
 
 use std::{
     collections::HashSet,
@@ -41,6 +45,9 @@ struct Arguments {
     /// Folder of a collection in BEIR layout [default: an embedded collection]
     #[arg(long)]
     data: Option<PathBuf>,
+    /// Write the embedded collection to DIR in BEIR layout, for other programs, and end
+    #[arg(long, value_name = "DIR", conflicts_with = "data")]
+    export: Option<PathBuf>,
     /// Train on qrels/SPLIT.tsv
     #[arg(long, value_name = "SPLIT", default_value = "train", requires = "data")]
     train_split: String,
@@ -50,7 +57,7 @@ struct Arguments {
     /// lse-pair, joint-lh, sum-marg-lh, rand1-lh, or all of them for a comparison
     #[arg(long, default_value = "lse-pair", value_parser = losses)]
     loss: &'static [(&'static str, Loss)],
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 8)]
     epochs: usize,
     /// Queries a batch
     #[arg(long, default_value_t = 64)]
@@ -61,7 +68,7 @@ struct Arguments {
     /// What cosines are divided by
     #[arg(long, default_value_t = 0.05)]
     temperature: f64,
-    /// Learning rate of Adam
+    /// Learning rate of sparse Adam
     #[arg(long, default_value_t = 5e-3)]
     lr: f64,
     #[arg(long, default_value_t = 42)]
@@ -118,6 +125,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Arguments) -> Result<(), String> {
+    if let Some(directory) = &args.export {
+        return Collection::generate().save(directory);
+    }
     if args.loss.len() > 1 && (args.run.is_some() || args.save.is_some()) {
         return Err("--run and --save are for one model: name one --loss".into());
     }
@@ -159,7 +169,7 @@ fn run(args: &Arguments) -> Result<(), String> {
             let loaded = model.try_load_file(path);
             model = loaded.map_err(|error| format!("{}: {error}", path.display()))?;
         }
-        let encoder = RowTrainer::new(&model);
+        let encoder = RowTrainer::new(model);
         if results.is_empty() {
             let rankings = rankings(&encoder, &collection, &bags)?;
             results.push(("before", Metrics::new(test, &rankings), 0.0));
@@ -190,7 +200,7 @@ fn run(args: &Arguments) -> Result<(), String> {
             recall_1000,
         } = metrics;
         println!(
-            "{name:14} {mrr_10:8.4} {ndcg_10:8.4} {recall_100:11.4} {recall_1000:12.4} {seconds:8.1}"
+            "{name:14} {mrr_10:8.4} {ndcg_10:8.4} {recall_100:11.4} {recall_1000:12.4} {seconds:8.2}"
         );
     }
     Ok(())
@@ -226,16 +236,16 @@ fn train(
         queries.shuffle(&mut rng);
 
         for batch in queries.chunks(args.batch_size) {
-            // A query's negatives are the documents that the others drew. One drawn by several
-            // queries is in the batch once.
+            // A query's negatives are the documents that the others drew. One drawn by
+            // several queries is in the batch once.
             let mut seen = HashSet::new();
             let mut ids = Vec::new();
             for (_, relevant) in batch {
                 let drawn = relevant.choose_multiple(&mut rng, args.max_positives);
                 ids.extend(drawn.filter(|id| seen.insert(**id)));
             }
-            // All that is relevant to a query, not only what it drew: a document that another
-            // query brought along must not become its negative.
+            // All that is relevant to a query, not only what it drew: a document that
+            // another query brought along must not become its negative.
             let relevant: Vec<Vec<usize>> = batch.iter().map(|(_, all)| all.clone()).collect();
             let targets =
                 Targets::from_ids(&relevant, &ids, device).map_err(|error| error.to_string())?;
@@ -322,7 +332,8 @@ fn progress(queries: usize) -> ProgressBar {
         .with_style(ProgressStyle::with_template(style).expect("a valid template"))
 }
 
-/// Where time goes. On a device that works in the background it goes to whoever waits for a result.
+/// Where time goes. On a device that works in the background it goes to whoever waits for
+/// a result.
 struct Clock {
     last: Instant,
     parts: Vec<(&'static str, Duration)>,
@@ -349,7 +360,7 @@ impl Clock {
 impl fmt::Display for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = self.parts.iter();
-        let parts = parts.map(|(name, total)| format!("{name} {:.1}", total.as_secs_f64()));
+        let parts = parts.map(|(name, total)| format!("{name} {:.2}", total.as_secs_f64()));
         f.write_str(&parts.collect::<Vec<_>>().join(", "))
     }
 }

@@ -8,6 +8,7 @@
 
 mod collection;
 mod encoder;
+mod export;
 mod metrics;
 mod ranking;
 mod row_gradients;

@@ -8,6 +8,7 @@ use std::{
 
 use burn::tensor::Tensor;
 use burn_multi_positive::evaluation::Ranker;
+use rayon::prelude::*;
 
 use crate::collection::{Document, Query};
 
@@ -45,7 +46,7 @@ pub fn search(
         if scores.iter().any(|score| !score.is_finite()) {
             return Err("the model gives scores that are not finite".to_string());
         }
-        let rankings = scores.chunks(documents.len());
+        let rankings = scores.par_chunks(documents.len());
         Ok(rankings.map(rank).collect())
     });
     let parts: Vec<Vec<Ranking>> = parts.collect::<Result<_, String>>()?;

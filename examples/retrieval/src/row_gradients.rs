@@ -2,7 +2,7 @@
 
 use crate::{
     encoder::{BUCKETS, Bag},
-    table::{Row, add_scaled},
+    table::{Row, add_scaled, vectorized},
 };
 
 /// The texts of a step, with the gradients of their means.
@@ -79,9 +79,11 @@ impl ByRow<'_> {
             return None;
         }
         let mut gradient = [0.0; _];
-        for Word { text, share } in words {
-            add_scaled(&mut gradient, *share, &self.means[*text]);
-        }
+        vectorized(|| {
+            for Word { text, share } in words {
+                add_scaled(&mut gradient, *share, &self.means[*text]);
+            }
+        });
         Some(gradient)
     }
 }

@@ -1,9 +1,9 @@
 //! The encoder in training, on the rows that a batch uses.
 //!
-//! A batch uses a tenth of the table. Burn's gradient of a table is as large as the table,
-//! and its Adam moves all 8.4 million weights with it. Here the host sums up means of rows,
-//! the means are what Burn differentiates with respect to, and [`SparseAdam`] moves the
-//! rows that occur.
+//! A batch uses a tenth of the table. Burn's gradient of a table is as large as the
+//! table, and Burn's Adam moves all 8.4 million weights with it. Here the host sums up means
+//! of rows, the means are what Burn differentiates with respect to, and [`SparseAdam`] moves
+//! the rows that occur.
 
 use burn::tensor::{Device, Gradients, Tensor};
 
@@ -24,12 +24,12 @@ pub struct RowTrainer {
 
 impl RowTrainer {
     /// Starts from a model, on its device.
-    pub fn new(model: &DualEncoder) -> Self {
+    pub fn new(model: DualEncoder) -> Self {
         Self {
+            device: model.table.device(),
             table: Table::of(model),
             adam: SparseAdam::default(),
             gradients: RowGradients::default(),
-            device: model.table.device(),
         }
     }
 
@@ -93,10 +93,7 @@ impl Means<'_> {
 
 #[cfg(test)]
 mod tests {
-    use burn::{
-        optim::{AdamConfig, GradientsParams},
-        tensor::TensorData,
-    };
+    use burn::optim::{AdamConfig, GradientsParams};
 
     use super::*;
 
@@ -121,7 +118,7 @@ mod tests {
         let module = DualEncoder::new(&Device::default().autodiff());
         let texts = texts();
         let texts: Vec<&Bag> = texts.iter().collect();
-        let trainer = RowTrainer::new(&module);
+        let trainer = RowTrainer::new(module.clone());
         assert_close(trainer.encode(&texts), module.encode(&texts).inner());
         let (queries, documents) = trainer.means(&texts[..1], &texts[1..]).vectors();
         assert_close(
@@ -133,7 +130,7 @@ mod tests {
     #[test]
     fn one_step_is_that_of_burns_adam() {
         let before = DualEncoder::new(&Device::default().autodiff());
-        let mut trainer = RowTrainer::new(&before);
+        let mut trainer = RowTrainer::new(before.clone());
         let texts = texts();
         let (queries, documents) = ([&texts[0]], [&texts[1], &texts[2], &texts[3]]);
 

@@ -4,14 +4,14 @@ use rayon::prelude::*;
 
 use crate::{
     row_gradients::RowGradients,
-    table::{Row, Table},
+    table::{Row, Table, vectorized},
 };
 
 const DECAY: [f32; 2] = [0.9, 0.999];
 const EPSILON: f32 = 1e-5;
 
-/// Adam with Burn's default settings, and like PyTorch's `SparseAdam`: the moments of a row
-/// are updated when the row is used.
+/// Adam with Burn's default settings for the rows of a step. The moments of a row are
+/// updated when the row is used, as in PyTorch's `SparseAdam`.
 pub struct SparseAdam {
     first: Table,
     second: Table,
@@ -41,12 +41,15 @@ impl SparseAdam {
         let rows = weights.zip(moments).enumerate();
         rows.for_each(|(row, (weights, (first, second)))| {
             if let Some(gradient) = gradients.of(row) {
-                step_of_row(weights, first, second, &gradient, rate, self.decayed);
+                vectorized(|| {
+                    step_of_row(weights, first, second, &gradient, rate, self.decayed);
+                });
             }
         });
     }
 }
 
+#[inline(always)]
 fn step_of_row(
     weights: &mut Row,
     first: &mut Row,

@@ -19,8 +19,8 @@ impl Table {
         Self(vec![0.0; BUCKETS * DIMENSIONS])
     }
 
-    pub fn of(model: &DualEncoder) -> Self {
-        let data = model.table.val().into_data_as::<f32>();
+    pub fn of(model: DualEncoder) -> Self {
+        let data = model.table.into_value().inner().into_data_as::<f32>();
         Self(data.try_into_vec().expect("numbers of f32"))
     }
 
@@ -46,14 +46,23 @@ impl Table {
         let mut means = vec![0.0; texts.len() * DIMENSIONS];
         let of_texts = means.as_chunks_mut().0.par_iter_mut().zip(texts);
         of_texts.for_each(|(mean, text)| {
-            for (bucket, share) in &text.0 {
-                add_scaled(mean, *share, &rows[*bucket]);
-            }
+            vectorized(|| {
+                for (bucket, share) in &text.0 {
+                    add_scaled(mean, *share, &rows[*bucket]);
+                }
+            });
         });
         Tensor::from_data(TensorData::new(means, [texts.len(), DIMENSIONS]), device)
     }
 }
 
+/// Runs loops with the vector instructions that the processor has. What they call must be
+/// `#[inline(always)]`.
+pub fn vectorized<R>(loops: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(loops)
+}
+
+#[inline(always)]
 pub fn add_scaled(sum: &mut Row, factor: f32, row: &Row) {
     for (sum, value) in sum.iter_mut().zip(row) {
         *sum += factor * value;

@@ -24,7 +24,7 @@ impl EncoderSource for BagSource {
     fn create(&self, seed: u64, device: &Device) -> Result<BagEncoder, String> {
         let _drawing = drawing();
         device.seed(seed);
-        Ok(BagEncoder(RowTrainer::new(&DualEncoder::new(device))))
+        Ok(BagEncoder(RowTrainer::new(DualEncoder::new(device))))
     }
 }
 
