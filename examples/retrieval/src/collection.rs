@@ -23,7 +23,7 @@ pub struct Document {
 }
 
 /// A query and the documents that were judged for it.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Query {
     /// Its name in judgements and runs.
     pub id: String,
