@@ -29,7 +29,9 @@ mod error;
 mod folder;
 #[cfg(feature = "hub")]
 mod hub;
+mod memory;
 mod model;
+mod operations;
 mod optimizer;
 mod pooling;
 mod tokens;

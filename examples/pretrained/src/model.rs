@@ -8,7 +8,7 @@ use burn::{
         LinearConfig,
     },
     tensor::{
-        Bool, DType, Device, FloatDType, Tensor,
+        DType, Device, FloatDType, Tensor,
         activation::{gelu, gelu_approximate, relu, softmax},
         module::{attention, linear},
         ops::AttentionModuleOptions,
@@ -17,6 +17,8 @@ use burn::{
 
 use crate::{
     config::{Activation, BertConfig},
+    memory,
+    operations::{self, Form},
     tokens::Batch,
 };
 
@@ -42,6 +44,8 @@ pub struct Bert {
     pub(crate) norm: LayerNorm,
     dropout: Dropout,
     pub(crate) layers: Vec<Layer>,
+    #[module(skip)]
+    epsilon: f64,
 }
 
 /// Attention and a feed-forward network, each added to its input and normalised.
@@ -61,11 +65,14 @@ pub struct Layer {
     heads: usize,
     #[module(skip)]
     activation: Activation,
+    #[module(skip)]
+    epsilon: f64,
 }
 
 impl Bert {
     /// An encoder with random weights.
     pub fn new(config: &BertConfig, device: &Device) -> Self {
+        memory::keep_freed();
         let embedding = |count| EmbeddingConfig::new(count, config.hidden_size).init(device);
         Self {
             words: embedding(config.vocab_size),
@@ -76,6 +83,7 @@ impl Bert {
             layers: (0..config.num_hidden_layers)
                 .map(|_| Layer::new(config, device))
                 .collect(),
+            epsilon: config.layer_norm_eps,
         }
     }
 
@@ -98,39 +106,17 @@ impl Bert {
         let [_, hidden] = self.words.weight.dims();
         let segment = self.segments.weight.val().narrow(0, 0, 1);
         let positions = self.positions.weight.val().narrow(0, 0, tokens) + segment;
-        let embedded = words + positions.unsqueeze_dim::<3>(0);
-        let embedded = self.norm.forward(embedded);
-        let mut states = self
-            .dropout
-            .forward(embedded)
-            .reshape([texts * tokens, hidden]);
-        let padding = batch
-            .padding
-            .as_ref()
-            .map(|padding| Padding::new(padding, &states));
+        let positions = positions
+            .unsqueeze_dim::<3>(0)
+            .expand([texts, tokens, hidden]);
+        let [words, positions] =
+            [words, positions].map(|part| part.reshape([texts * tokens, hidden]));
+        let embedded = add_and_norm(words, positions, &self.norm, self.epsilon);
+        let mut states = self.dropout.forward(embedded);
         for layer in &self.layers {
-            states = layer.forward(states, [texts, tokens], padding.as_ref(), precision);
+            states = layer.forward(states, batch, precision);
         }
         states
-    }
-}
-
-/// The tokens that nobody attends to.
-enum Padding {
-    /// True where a token is padding, `[texts, heads, tokens, tokens]` after expansion.
-    Mask(Tensor<4, Bool>),
-    /// What is added to the scores of attention, `[texts, 1, 1, tokens]`.
-    Bias(Tensor<4>),
-}
-
-impl Padding {
-    fn new(padding: &Tensor<2, Bool>, states: &Tensor<2>) -> Self {
-        let mask = padding.clone().unsqueeze_dims::<4>(&[1, 2]);
-        if !states.device().is_autodiff() {
-            return Self::Mask(mask);
-        }
-        let bias = mask.float().cast(DType::F32) * -1e9;
-        Self::Bias(bias)
     }
 }
 
@@ -151,80 +137,67 @@ impl Layer {
             dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
             heads: config.num_attention_heads,
             activation: config.hidden_act,
+            epsilon: config.layer_norm_eps,
         }
     }
 
-    fn forward(
-        &self,
-        states: Tensor<2>,
-        shape: [usize; 2],
-        padding: Option<&Padding>,
-        precision: Precision,
-    ) -> Tensor<2> {
+    fn forward(&self, states: Tensor<2>, batch: &Batch, precision: Precision) -> Tensor<2> {
         let input = precision.of(states.clone());
-        let context = self.attend(input, shape, padding, precision);
+        let context = self.attend(input, batch, precision);
         let added = project(context, &self.attended, precision).cast(DType::F32);
-        let states = self
-            .attended_norm
-            .forward(self.dropout.forward(added) + states);
+        let added = self.dropout.forward(added);
+        let states = add_and_norm(added, states, &self.attended_norm, self.epsilon);
 
         let inner = project(precision.of(states.clone()), &self.intermediate, precision);
         let inner = match self.activation {
             Activation::Gelu => precision.of(exact_gelu(inner)),
+            Activation::GeluNew if operations::serve(&inner) => operations::gelu(inner, Form::Tanh),
             Activation::GeluNew => gelu_approximate(inner),
             Activation::Relu => relu(inner),
         };
         let added = project(inner, &self.output, precision).cast(DType::F32);
-        self.output_norm
-            .forward(self.dropout.forward(added) + states)
+        let added = self.dropout.forward(added);
+        add_and_norm(added, states, &self.output_norm, self.epsilon)
     }
 
     /// `softmax(Q K^T / sqrt(d)) V`, `[texts * tokens, hidden]`.
-    fn attend(
-        &self,
-        input: Tensor<2>,
-        [texts, tokens]: [usize; 2],
-        padding: Option<&Padding>,
-        precision: Precision,
-    ) -> Tensor<2> {
+    fn attend(&self, input: Tensor<2>, batch: &Batch, precision: Precision) -> Tensor<2> {
+        let [texts, tokens] = batch.ids.dims();
         let [rows, hidden] = input.dims();
         let size = hidden / self.heads;
-        let heads = |linear: &Linear| -> Tensor<4> {
-            project(input.clone(), linear, precision)
-                .reshape([texts, tokens, self.heads, size])
+        let linears = [&self.query, &self.key, &self.value];
+        let projected = linears.map(|linear| project(input.clone(), linear, precision));
+        let drops = input.device().is_autodiff() && self.attention_dropout.prob > 0.0;
+        if operations::serve(&projected[0]) && !drops {
+            let device = input.device().without_autodiff();
+            let padding = batch.padding.clone();
+            let padding = padding.unwrap_or_else(|| Tensor::full([texts, tokens], false, &device));
+            return operations::attention(projected, padding, self.heads);
+        }
+
+        let [query, key, value] = projected.map(|part| -> Tensor<4> {
+            part.reshape([texts, tokens, self.heads, size])
                 .swap_dims(1, 2)
-        };
-        let (query, key, value) = (heads(&self.query), heads(&self.key), heads(&self.value));
-        let context = match padding {
-            _ if input.device().is_autodiff() => {
+        });
+        let padding = batch.padding.clone();
+        let padding = padding.map(|padding| padding.unsqueeze_dims::<4>(&[1, 2]));
+        let context = match input.device().is_autodiff() {
+            true => {
                 // The smaller tensor is scaled.
                 let query = query / (size as f64).sqrt();
                 let mut scores = query.matmul(key.transpose()).cast(DType::F32);
-                if let Some(Padding::Bias(bias)) = padding {
-                    scores = scores + bias.clone();
+                if let Some(padding) = padding {
+                    scores = scores + padding.float().cast(DType::F32) * -1e9;
                 }
                 let weights = self.attention_dropout.forward(softmax(scores, 3));
                 precision.of(weights).matmul(value)
             }
-            Some(Padding::Mask(mask)) => {
-                let mask = mask.clone().expand([texts, self.heads, tokens, tokens]);
-                attention(
-                    query,
-                    key,
-                    value,
-                    Some(mask),
-                    None,
-                    AttentionModuleOptions::default(),
-                )
+            false => {
+                let shape = [texts, self.heads, tokens, tokens];
+                let mask = padding.map(|padding| padding.expand(shape));
+                let options = AttentionModuleOptions::default();
+                attention(query, key, value, mask, None, options)
             }
-            _ => attention(
-                query,
-                key,
-                value,
-                None,
-                None,
-                AttentionModuleOptions::default(),
-            ),
         };
         context.swap_dims(1, 2).reshape([rows, hidden])
     }
@@ -244,9 +217,22 @@ fn project(input: Tensor<2>, layer: &Linear, precision: Precision) -> Tensor<2> 
     linear(input, precision.of(layer.weight.val()), bias)
 }
 
+/// The normalised sum of two tensors.
+fn add_and_norm(left: Tensor<2>, right: Tensor<2>, norm: &LayerNorm, epsilon: f64) -> Tensor<2> {
+    match &norm.beta {
+        Some(beta) if operations::serve(&left) => {
+            operations::add_and_norm([left, right], [norm.gamma.val(), beta.val()], epsilon)
+        }
+        _ => norm.forward(left + right),
+    }
+}
+
 /// `x (1 + erf(x / sqrt 2)) / 2`, in f32. The gradient of Burn's own is exact on its CPU backend only; elsewhere it is
 /// that of the approximation.
 fn exact_gelu(input: Tensor<2>) -> Tensor<2> {
+    if operations::serve(&input) {
+        return operations::gelu(input, Form::Exact);
+    }
     let device = input.device().without_autodiff();
     if matches!(device.as_dispatch(), DispatchDevice::Flex(_)) {
         return gelu(input);
