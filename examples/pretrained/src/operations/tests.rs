@@ -104,7 +104,7 @@ fn composed_norm(inputs: Inputs) -> Tensor<2> {
 
 fn fused_norm(inputs: Inputs) -> Tensor<2> {
     let [left, right, gamma, beta] = inputs.try_into().unwrap();
-    let [width] = [gamma.dims()[1]];
+    let [_, width] = gamma.dims();
     let affine = [gamma, beta].map(|row| row.reshape([width]));
     add_and_norm([left, right], affine, 1e-12)
 }

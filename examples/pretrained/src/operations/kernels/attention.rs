@@ -120,7 +120,7 @@ impl<'a> Input<'a> {
     }
 
     /// One head of `[tokens, heads, size]`.
-    fn head(&self, all: &'a [f32], head: usize) -> Matrix<'a> {
+    fn head<'b>(&self, all: &'b [f32], head: usize) -> Matrix<'b> {
         Matrix {
             data: &all[head * self.sizes.size..],
             shape: [self.sizes.tokens, self.sizes.size],
@@ -155,7 +155,7 @@ impl<'a> Input<'a> {
         let tokens = self.sizes.tokens;
         let (query, rest) = out.split_at_mut(self.sizes.head());
         let (key, value) = rest.split_at_mut(self.sizes.head());
-        let upstream = Input { ..*self }.head(upstream, head);
+        let upstream = self.head(upstream, head);
         self.weights(head, weights);
         product(
             value,
