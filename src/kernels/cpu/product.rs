@@ -39,6 +39,33 @@ impl<R: Copy> Factor<'_, R> {
     }
 }
 
+/// Calls `run` with a factor that has the same entries. Where its rows lie a multiple of a
+/// page apart they are copied to lie otherwise: all of a column would fall into the same few
+/// lines of a cache.
+pub fn spread<R: Real, T>(rows: Matrix<R>, run: impl FnOnce(Factor<R>) -> T) -> T {
+    let [count, width] = rows.shape();
+    if rows.stride() * size_of::<R>() % PAGE != 0 || count < FEW || width == 0 {
+        return run(rows.into());
+    }
+    let stride = width + PAD;
+    R::with_buffer(|buffer| {
+        buffer.resize(buffer.len().max(count * stride), R::default());
+        for (row, out) in buffer.chunks_exact_mut(stride).take(count).enumerate() {
+            out[..width].copy_from_slice(rows.row(row));
+        }
+        run(Matrix::new(&buffer[..count * stride], stride, [count, width]).into())
+    })
+}
+
+/// Bytes.
+const PAGE: usize = 4096;
+
+/// Rows that do not stand in each other's way.
+const FEW: usize = 16;
+
+/// Entries between rows that are spread: a cache line of f32 at least.
+const PAD: usize = 16;
+
 /// Writes `lhs rhs` to `out`, rows one after the other, or adds it. On this thread alone.
 pub fn product<R: Real>(lhs: Factor<R>, rhs: Factor<R>, out: &mut [R], add: bool) {
     let [rows, inner] = lhs.shape;
@@ -98,6 +125,28 @@ mod tests {
         let mut out = [0.0f32; 9];
         product(a.transpose(), a, &mut out, false);
         assert_eq!(out, [17.0, 22.0, 27.0, 22.0, 29.0, 36.0, 27.0, 36.0, 45.0]);
+    }
+
+    #[test]
+    fn rows_that_are_spread_are_the_same_rows() {
+        for width in [1, 1024, 1040] {
+            for stride in [1024, 1040, 2048] {
+                let stride = stride.max(width);
+                let data: Vec<f32> = (0..FEW * stride).map(|i| (i % 1009) as f32).collect();
+                let rows = Matrix::new(&data, stride, [FEW, width]);
+                spread(rows, |factor| {
+                    let is_spread = factor.strides[0] != stride;
+                    assert_eq!(is_spread, stride % 1024 == 0);
+                    for row in 0..FEW {
+                        for column in 0..width {
+                            assert_eq!(factor.get(row, column), rows.row(row)[column]);
+                        }
+                    }
+                });
+            }
+        }
+        let few = Matrix::new(&[1.0f32; 2048], 1024, [2, 1024]);
+        spread(few, |factor| assert_eq!(factor.strides[0], 1024));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The float types that kernels compute in.
 
+use std::cell::RefCell;
+
 use super::{
     element::Element,
     simd::{Simd, Vector},
@@ -34,6 +36,9 @@ pub trait Real: Element<Real = Self> + Copy + Default + PartialOrd + Send + Sync
 
     fn to_f64(self) -> f64;
 
+    /// Calls `run` with a buffer of this thread, of any content. Not within another call.
+    fn with_buffer<T>(run: impl FnOnce(&mut Vec<Self>) -> T) -> T;
+
     fn add(self, other: Self) -> Self;
 
     fn mul(self, other: Self) -> Self;
@@ -63,6 +68,13 @@ macro_rules! real {
             #[inline(always)]
             fn to_f64(self) -> f64 {
                 self as f64
+            }
+
+            fn with_buffer<T>(run: impl FnOnce(&mut Vec<Self>) -> T) -> T {
+                thread_local! {
+                    static BUFFER: RefCell<Vec<$t>> = const { RefCell::new(Vec::new()) };
+                }
+                BUFFER.with_borrow_mut(run)
             }
 
             #[inline(always)]

@@ -23,7 +23,7 @@ use rayon::prelude::*;
 use super::{
     judgements::Judgements,
     matrix::Matrix,
-    product::{Factor, product},
+    product::{Factor, product, spread},
     real::Real,
     row::Scratch,
     slope::Slope,
@@ -74,8 +74,9 @@ impl<R: Real> Embeddings<'_, R> {
     /// Writes the scores of some queries and some documents, or adds them.
     pub fn scores(&self, [queries, documents]: [Range<usize>; 2], out: &mut [R], add: bool) {
         let queries = Factor::from(self.queries.rows(queries));
-        let documents = Factor::from(self.documents.rows(documents));
-        product(queries, documents.transpose(), out, add);
+        spread(self.documents.rows(documents), |documents| {
+            product(queries, documents.transpose(), out, add);
+        });
     }
 }
 
