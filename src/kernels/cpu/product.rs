@@ -44,7 +44,8 @@ impl<R: Copy> Factor<'_, R> {
 /// lines of a cache.
 pub fn spread<R: Real, T>(rows: Matrix<R>, run: impl FnOnce(Factor<R>) -> T) -> T {
     let [count, width] = rows.shape();
-    if rows.stride() * size_of::<R>() % PAGE != 0 || count < FEW || width == 0 {
+    let is_apart = !(rows.stride() * size_of::<R>()).is_multiple_of(PAGE);
+    if is_apart || count < FEW || width == 0 {
         return run(rows.into());
     }
     let stride = width + PAD;

@@ -76,6 +76,7 @@ pub fn backward<E: Element>(
     );
 }
 
+#[allow(clippy::too_many_arguments)]
 fn backward_on<E: Element>(
     isa: Isa,
     streamed: usize,

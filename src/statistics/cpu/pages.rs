@@ -19,7 +19,7 @@ pub fn any_content<E: Element + Default>(shape: Shape) -> TensorData {
 #[cfg(target_os = "linux")]
 mod linux {
     use std::{
-        mem::{self, MaybeUninit},
+        mem::MaybeUninit,
         slice,
         sync::{Mutex, PoisonError},
     };
@@ -78,7 +78,7 @@ mod linux {
                 #[allow(unsafe_code)]
                 let _ = unsafe { map.unchecked_advise(UncheckedAdvice::Free) };
                 let mut freed = FREED.lock().unwrap_or_else(PoisonError::into_inner);
-                let before = mem::replace(&mut *freed, Some(map));
+                let before = freed.replace(map);
                 drop(freed);
                 drop(before);
             }

@@ -166,14 +166,14 @@ fn map<S: Simd, E: Element, const STREAM: bool>(
                 None => &*out,
             };
             S::prefetch(excluded.as_ptr().wrapping_add(ahead));
-            for place in 0..GROUP {
+            for (place, value) in values.iter_mut().enumerate() {
                 S::prefetch(from[place * lanes..].as_ptr().wrapping_add(CHUNK));
-                values[place] = E::load::<S>(&from[place * lanes..]);
+                *value = E::load::<S>(&from[place * lanes..]);
             }
-            for place in 0..GROUP {
+            for (place, &value) in values.iter().enumerate() {
                 let at = place * lanes..(place + 1) * lanes;
                 let negatives = Lanes::<S, E::Real>::zeros(&excluded[at.clone()]);
-                let value = each(values[place], negatives);
+                let value = each(value, negatives);
                 match STREAM {
                     true => E::stream::<S>(value, &mut out[at]),
                     false => E::store::<S>(value, &mut out[at]),

@@ -1,5 +1,8 @@
 //! Arrays, which the compiler maps to what every processor of the architecture has.
 
+// Loops over lanes: what takes closures may become a call.
+#![allow(clippy::needless_range_loop)]
+
 use half::{bf16, f16};
 
 use super::{HalfVector, Simd, Vector};
@@ -27,7 +30,7 @@ impl Simd for Portable {
         for (index, word) in words.iter().enumerate() {
             let word = u64::from_le_bytes(*word);
             // The highest bit of each byte that is not 0, brought to its lowest one.
-            let set = ((word & 0x7f * ONES) + 0x7f * ONES | word) >> 7 & ONES;
+            let set = ((((word & (0x7f * ONES)) + 0x7f * ONES) | word) >> 7) & ONES;
             // These eight are brought together, the first one lowest, in the highest byte.
             let set = set.wrapping_mul(0x0102_0408_1020_4080) >> 56;
             bits |= set << (8 * index);
@@ -164,7 +167,7 @@ macro_rules! vector {
                 for lane in 0..$n {
                     let [this, that] = [self.0[lane], other.0[lane]].map($t::to_bits);
                     let mask = mask.0[lane];
-                    out[lane] = $t::from_bits(this & mask | that & !mask);
+                    out[lane] = $t::from_bits((this & mask) | (that & !mask));
                 }
                 Self(out)
             }
@@ -218,10 +221,10 @@ impl HalfVector for Lanes<f32, 4> {
     fn store_bf16(self, to: &mut [bf16]) {
         let narrow = self.map(|x| {
             let bits = x.to_bits();
-            let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+            let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1));
             // A NaN must not become infinite.
             let nan = u32::from(x.is_nan()).wrapping_neg();
-            let rounded = rounded & !nan | (bits | 0x40_0000) & nan;
+            let rounded = (rounded & !nan) | ((bits | 0x40_0000) & nan);
             bf16::from_bits((rounded >> 16) as u16)
         });
         to[..Self::LANES].copy_from_slice(&narrow.0);
