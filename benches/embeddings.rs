@@ -1,10 +1,12 @@
-//! Time and memory of a loss from embeddings, beside the three matrix products that any step with
-//! all scores needs: the scores, the gradient of the queries, the gradient of the documents.
+//! Time and memory of a loss from embeddings, beside the three matrix products that any
+//! step with all scores needs: the scores, the gradient of the queries, the gradient of
+//! the documents.
 //!
 //! `cargo bench --bench embeddings` takes the times; `BURN_DEVICE` picks the device,
-//! `SHAPES=65536x65536,..` the queries and documents, `DIMENSIONS=384` and `POSITIVES=4` their
-//! length and the positives of a query, `FORMS=tiled,..` what of floor, tiled, dense is run. `MEMORY=tiled` or `dense` takes one step of the first shape instead and prints its
-//! memory (Linux).
+//! `SHAPES=65536x65536,..` the queries and documents, `DIMENSIONS=384` and `POSITIVES=4`
+//! their length and the positives of a query, `FORMS=tiled,..` what of floor, tiled,
+//! dense is run. `MEMORY=tiled` or `dense` takes one step of the first shape instead and
+//! prints its memory (Linux).
 
 use std::{hint::black_box, time::Instant};
 

@@ -1,11 +1,12 @@
-//! Time of every objective, forward and forward plus backward, beside the same formula composed
-//! from Burn operations and beside the floor: allocate an output of the scores' size and fill it
-//! while reading scores and mask.
+//! Time of every objective, forward and forward plus backward, beside the same formula
+//! composed from Burn operations and beside the floor: allocate an output of the scores'
+//! size and fill it while reading scores and mask.
 //!
-//! `cargo bench --bench losses`; `BURN_DEVICE` picks the device, `SHAPES=4096x32768,..` other shapes,
-//! `DTYPE=bf16` or `f16` scores of half precision. Every timed form is checked against the composed
-//! one before it is timed, by hand in f32 only: what it does in half precision is not right. On a
-//! GPU the throughput is that of the bytes that must be read and written at least.
+//! `cargo bench --bench losses`; `BURN_DEVICE` picks the device, `SHAPES=4096x32768,..`
+//! other shapes, `DTYPE=bf16` or `f16` scores of half precision. Every timed form is
+//! checked against the composed one before it is timed, by hand in f32 only: what it does
+//! in half precision is not right. On a GPU the throughput is that of the bytes that must
+//! be read and written at least.
 
 use std::{
     hint::black_box,
@@ -118,8 +119,8 @@ fn composed(objective: &impl Objective, batch: &Batch) -> Tensor<1> {
     objective.losses(&statistics).mean()
 }
 
-/// LSEPair as a user writes it by hand, with fill values for the masks and no care for rows
-/// without positives or negatives.
+/// LSEPair as a user writes it by hand, with fill values for the masks and no care for
+/// rows without positives or negatives.
 fn lse_pair_by_hand(batch: &Batch) -> Tensor<1> {
     let scores = batch.scores.clone() / TEMPERATURE;
     let lse = |x: Tensor<2>| {
@@ -235,7 +236,8 @@ fn objective<O: Objective>(criterion: &mut Criterion, name: &str, objective: O, 
     }
 }
 
-/// LSEPair with each option beside LSEPair without, and other losses, forward and backward.
+/// LSEPair with each option beside LSEPair without, and other losses, forward and
+/// backward.
 fn options(criterion: &mut Criterion) {
     let device = Device::default().autodiff();
     let plain = || LsePairLossConfig::new().with_temperature(TEMPERATURE);
@@ -286,8 +288,8 @@ fn options(criterion: &mut Criterion) {
     }
 }
 
-/// LSEPair as a program calls it that has other things to do: the threads sleep, the caches hold
-/// something else.
+/// LSEPair as a program calls it that has other things to do: the threads sleep, the
+/// caches hold something else.
 fn between_other_work(criterion: &mut Criterion) {
     let device = Device::default().autodiff();
     let loss = LsePairLossConfig::new()
@@ -319,8 +321,8 @@ fn between_other_work(criterion: &mut Criterion) {
     }
 }
 
-/// What any backward must do at least: allocate an output of the scores' size and fill it while
-/// reading scores and mask; and a copy into memory that is there already.
+/// What any backward must do at least: allocate an output of the scores' size and fill it
+/// while reading scores and mask; and a copy into memory that is there already.
 fn floor(criterion: &mut Criterion) {
     let device = Device::default();
     if !is_cpu(&device) {

@@ -1,4 +1,5 @@
-//! Cost as a function of each size: queries, documents, positives, dimensions, the tile, ids.
+//! Cost as a function of each size: queries, documents, positives, dimensions, the tile,
+//! ids.
 //!
 //! ```text
 //! RAYON_NUM_THREADS=1 cargo bench --bench scale -- --save-baseline 1
@@ -6,8 +7,8 @@
 //! python benches/peers/scale.py docs/figures/scale.svg
 //! ```
 //!
-//! The script draws what criterion has measured, and prints the slopes between neighbours on
-//! logarithmic axes: 1 is a cost that grows as its size does.
+//! The script draws what criterion has measured, and prints the slopes between neighbours
+//! on logarithmic axes: 1 is a cost that grows as its size does.
 
 use std::hint::black_box;
 

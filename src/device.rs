@@ -13,8 +13,8 @@ use std::sync::{PoisonError, RwLock};
 
 /// The backends that this crate has kernels for.
 ///
-/// An operation of a backend that has no implementation panics, and users may enable backends that
-/// this crate does not know: so the question comes first.
+/// An operation of a backend that has no implementation panics, and users may enable
+/// backends that this crate does not know: so the question comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Processor {
     #[cfg(feature = "flex")]
@@ -100,7 +100,8 @@ impl Processor {
         self.is_cpu()
     }
 
-    /// Whether an embedding loss has a place in the autodiff graph, and so works in tiles.
+    /// Whether an embedding loss has a place in the autodiff graph, and so works in
+    /// tiles.
     pub fn has_graph(self) -> bool {
         self != Self::Other
     }
@@ -110,12 +111,14 @@ impl Processor {
         self.is_cpu() && !self.is_remote()
     }
 
-    /// Whether `log1p` keeps its digits: on GPUs it is `log(1 + y)`, which is 0 for small `y`.
+    /// Whether `log1p` keeps its digits: on GPUs it is `log(1 + y)`, which is 0 for small
+    /// `y`.
     pub fn has_exact_log1p(self) -> bool {
         self.is_cpu()
     }
 
-    /// Whether the logarithm of the sigmoid keeps its digits at both ends, and its slope too.
+    /// Whether the logarithm of the sigmoid keeps its digits at both ends, and its slope
+    /// too.
     pub fn has_exact_log_sigmoid(self) -> bool {
         match self {
             #[cfg(feature = "flex")]
@@ -124,8 +127,9 @@ impl Processor {
         }
     }
 
-    /// Whether to multiply embeddings in their type. Half precision buys a CPU nothing and
-    /// rounds the scores; f16 has no numbers as small as the gradients of many scores.
+    /// Whether to multiply embeddings in their type. Half precision buys a CPU nothing
+    /// and rounds the scores; f16 has no numbers as small as the gradients of many
+    /// scores.
     pub fn has_fast_products(self, dtype: DType) -> bool {
         match dtype {
             DType::F32 | DType::F64 => true,

@@ -1,7 +1,7 @@
 //! What an objective needs to know of each query's scores.
 //!
-//! With `x = (score - reference) / temperature`, `P` the positives and `N` the negatives of a
-//! query, where a negative of score `-inf` has no weight and is left out of `N`:
+//! With `x = (score - reference) / temperature`, `P` the positives and `N` the negatives
+//! of a query, where a negative of score `-inf` has no weight and is left out of `N`:
 //!
 //! ```text
 //! statistic           value                     gradient with respect to x_n, x_p
@@ -19,25 +19,25 @@
 //! positive weights    W = m                     none
 //! ```
 //!
-//! `b` is the [exponent](Request::with_exponent); at 0 the mean is the arithmetic one. `z` is
-//! `score / temperature + bias`, whatever the reference; its gradients above are with respect to
-//! `z`. A [curve](Request::with_curve) puts `f(score)` in the place of every score. With
-//! [weights](crate::Targets::with_weights) `w` every term of a sum is multiplied by its `w`
-//! (`UnweightedPositives` aside), and `W`, the sum over `P`, stands for `m` everywhere, `w_p`
-//! for the 1 beside it. A weight of 0 leaves its document out of both sets.
-//! [Hardness](Request::with_hardness) `alpha` multiplies the weights of negatives in
-//! `Negatives` and `PositiveLosses` by `exp(alpha score)`, a constant.
+//! `b` is the [exponent](Request::with_exponent); at 0 the mean is the arithmetic one.
+//! `z` is `score / temperature + bias`, whatever the reference; its gradients above are
+//! with respect to `z`. A [curve](Request::with_curve) puts `f(score)` in the place of
+//! every score. With [weights](crate::Targets::with_weights) `w` every term of a sum is
+//! multiplied by its `w` (`UnweightedPositives` aside), and `W`, the sum over `P`, stands
+//! for `m` everywhere, `w_p` for the 1 beside it. A weight of 0 leaves its document out
+//! of both sets. [Hardness](Request::with_hardness) `alpha` multiplies the weights of
+//! negatives in `Negatives` and `PositiveLosses` by `exp(alpha score)`, a constant.
 //!
-//! The reference of a query is its hardest negative, or its strongest positive where it has no
-//! negative. It is a constant: no gradient flows through it. Most objectives depend on
-//! differences of scores only, so it cancels; what it buys is that these differences keep
-//! their accuracy at any magnitude of the scores. (In f32 the log-sum-exp of two scores of
-//! 1e6 is off by 0.03.) The exceptions measure from 0, or add the
-//! [reference](Statistics::references) again.
+//! The reference of a query is its hardest negative, or its strongest positive where it
+//! has no negative. It is a constant: no gradient flows through it. Most objectives
+//! depend on differences of scores only, so it cancels; what it buys is that these
+//! differences keep their accuracy at any magnitude of the scores. (In f32 the
+//! log-sum-exp of two scores of 1e6 is off by 0.03.) The exceptions measure from 0, or
+//! add the [reference](Statistics::references) again.
 //!
-//! An empty set yields 0, to be read only through its count. A query without a positive is
-//! inactive: its scores are not read, all its statistics and both counts are 0. A NaN reaches the
-//! statistics of the set that it belongs to.
+//! An empty set yields 0, to be read only through its count. A query without a positive
+//! is inactive: its scores are not read, all its statistics and both counts are 0. A NaN
+//! reaches the statistics of the set that it belongs to.
 //!
 //! Scores of f16, bf16 and f32 give statistics in f32, scores of f64 in f64.
 
@@ -98,8 +98,8 @@ impl Statistics {
         }
     }
 
-    /// The same as a composition of Burn operations, on any device: slow, and the reference of the
-    /// fused form that [`new`](Self::new) takes where there is one.
+    /// The same as a composition of Burn operations, on any device: slow, and the
+    /// reference of the fused form that [`new`](Self::new) takes where there is one.
     ///
     /// # Shapes and panics
     ///
@@ -112,13 +112,13 @@ impl Statistics {
         }
     }
 
-    /// The statistics of the dot products of embeddings, whose `[queries, documents]` matrix
-    /// never exists: the scores are computed tile by tile, and again for the gradient, and so
-    /// are the masks of targets that are labels, ids or groups.
+    /// The statistics of the dot products of embeddings, whose `[queries, documents]`
+    /// matrix never exists: the scores are computed tile by tile, and again for the
+    /// gradient, and so are the masks of targets that are labels, ids or groups.
     ///
     /// The tile is chosen for shapes and device unless it is given. Embeddings of half
-    /// precision are multiplied in f32 on CPUs. With autodiff, devices without kernels compute all
-    /// scores at once.
+    /// precision are multiplied in f32 on CPUs. With autodiff, devices without kernels
+    /// compute all scores at once.
     ///
     /// # Panics
     ///
@@ -162,8 +162,8 @@ impl Statistics {
         }
     }
 
-    /// The statistics of embeddings cut to so many `sizes` dimensions, ascending, and normalized
-    /// anew if wanted.
+    /// The statistics of embeddings cut to so many `sizes` dimensions, ascending, and
+    /// normalized anew if wanted.
     ///
     /// On Burn's CPU backends the products of a size are part of those of the next.
     pub(crate) fn nested_from_embeddings(
@@ -203,26 +203,28 @@ impl Statistics {
         }
     }
 
-    /// The number of positives of every query, `[queries]`, as floats and without a gradient.
+    /// The number of positives of every query, `[queries]`, as floats and without a
+    /// gradient.
     pub fn positive_counts(&self) -> Tensor<1> {
         self.constant(POSITIVE_COUNT)
     }
 
-    /// The number of negatives of every query, `[queries]`, as floats and without a gradient.
+    /// The number of negatives of every query, `[queries]`, as floats and without a
+    /// gradient.
     pub fn negative_counts(&self) -> Tensor<1> {
         self.constant(NEGATIVE_COUNT)
     }
 
-    /// The score from which the statistics of every query are measured, `[queries]`, without a
-    /// gradient; before the temperature, and after a [curve](Request::with_curve). It is that of
-    /// the hardest negative, or of the strongest positive where a query has no negative, and 0
-    /// where it has no positive.
+    /// The score from which the statistics of every query are measured, `[queries]`,
+    /// without a gradient; before the temperature, and after a
+    /// [curve](Request::with_curve). It is that of the hardest negative, or of the
+    /// strongest positive where a query has no negative, and 0 where it has no positive.
     pub fn references(&self) -> Tensor<1> {
         self.constant(REFERENCE)
     }
 
-    /// The summed weights of the positives of every query, `[queries]`, without a gradient: their
-    /// number, where there are no weights.
+    /// The summed weights of the positives of every query, `[queries]`, without a
+    /// gradient: their number, where there are no weights.
     pub fn positive_weights(&self) -> Tensor<1> {
         self.constant(POSITIVE_WEIGHT)
     }

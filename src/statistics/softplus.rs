@@ -36,8 +36,8 @@ fn softplus_by_series<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     above.add(log_one_plus(y))
 }
 
-/// `log(1 + y) = 2 atanh(z)` with `z = y / (2 + y)`: for `-1/2 <= y <= 1`, where `|z| <= 1/3`,
-/// seven terms give all digits of f32, and 17 those of f64.
+/// `log(1 + y) = 2 atanh(z)` with `z = y / (2 + y)`: for `-1/2 <= y <= 1`, where `|z| <=
+/// 1/3`, seven terms give all digits of f32, and 17 those of f64.
 pub fn log_one_plus<const D: usize>(y: Tensor<D>) -> Tensor<D> {
     let terms = if y.dtype() == DType::F64 { 17 } else { 7 };
     let z = y.clone().div(y.add_scalar(2.0));

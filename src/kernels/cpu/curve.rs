@@ -82,7 +82,8 @@ pub fn bend<R: Real>(isa: Isa, scores: &[R], bend: Bend<R>, out: &mut [R]) {
     );
 }
 
-/// Multiplies the gradients of what a curve made of the scores of negatives by its slopes.
+/// Multiplies the gradients of what a curve made of the scores of negatives by its
+/// slopes.
 pub fn unbend<R: Real>(isa: Isa, scores: &[R], excluded: &[u8], bend: Bend<R>, out: &mut [R]) {
     isa.vectorize(
         #[inline(always)]

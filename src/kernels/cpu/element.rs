@@ -1,4 +1,5 @@
-//! The types that scores are stored in, and the types that their statistics are computed in.
+//! The types that scores are stored in, and the types that their statistics are computed
+//! in.
 
 use half::{bf16, f16};
 

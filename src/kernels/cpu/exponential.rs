@@ -5,11 +5,11 @@ use super::{
     simd::{Simd, Vector},
 };
 
-/// `2^(x rate)` in the lanes of the mask, 0 in the others, to 2.1 ulp, with the rate in two
-/// parts. In the lanes of the mask the result must be a normal number, or NaN.
+/// `2^(x rate)` in the lanes of the mask, 0 in the others, to 2.1 ulp, with the rate in
+/// two parts. In the lanes of the mask the result must be a normal number, or NaN.
 ///
-/// `2^t = 2^n 2^r` with `n` the integer nearest to `t`. Where the processor rounds
-/// `x rate - n` once, `r` has hardly an error; elsewhere that of a product, which grows with
+/// `2^t = 2^n 2^r` with `n` the integer nearest to `t`. Where the processor rounds `x
+/// rate - n` once, `r` has hardly an error; elsewhere that of a product, which grows with
 /// `t`.
 #[inline(always)]
 pub fn power_where<S: Simd, R: Real>(
@@ -57,8 +57,8 @@ fn exp_where<S: Simd, R: Real>(mask: <Lanes<S, R> as Vector>::Mask, x: Lanes<S, 
     fraction::<S, R>(rest.mul(log2_e)).scale_where(x.not_below(mask, lowest), n, shifted)
 }
 
-/// `log(1 + e^x)` in the lanes of the mask, with its relative accuracy at both ends; 0 where it
-/// is below the normal numbers.
+/// `log(1 + e^x)` in the lanes of the mask, with its relative accuracy at both ends; 0
+/// where it is below the normal numbers.
 ///
 /// `log(1 + y) = 2 atanh(z)` with `z = y / (2 + y)`, for `y <= 1`.
 #[inline(always)]
@@ -137,8 +137,8 @@ mod tests {
         }
     }
 
-    /// Checks a function on every instruction set: `off` of what was got and the input is at
-    /// most `bound`.
+    /// Checks a function on every instruction set: `off` of what was got and the input is
+    /// at most `bound`.
     fn check<R: Real>(function: Function, inputs: &[R], bound: f64, off: impl Fn(f64, f64) -> f64) {
         for isa in Isa::all() {
             let outputs = isa.run(Apply { function, inputs });

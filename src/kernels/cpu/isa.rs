@@ -4,12 +4,12 @@
 use super::simd::{Avx2, Avx512};
 use super::simd::{Portable, Simd};
 
-/// Code over the vectors of the instruction set in force; its loops over slices the compiler
-/// vectorises for it.
+/// Code over the vectors of the instruction set in force; its loops over slices the
+/// compiler vectorises for it.
 ///
 /// `run` and all that it calls in its loops must be `#[inline(always)]`, or that code is
-/// compiled for the lowest common denominator. Kernels are small, a loop or two each: in a
-/// large one the compiler keeps sums and constants in memory.
+/// compiled for the lowest common denominator. Kernels are small, a loop or two each: in
+/// a large one the compiler keeps sums and constants in memory.
 pub trait Kernel {
     type Output;
 
@@ -71,7 +71,8 @@ impl Isa {
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
             Level::Baseline => kernel.run::<Portable>(),
-            // SAFETY: `available` is the only source of values, and has asked the processor.
+            // SAFETY: `available` is the only source of values, and has asked the
+            // processor.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => unsafe { avx2(kernel) },
             // SAFETY: as above.

@@ -1,10 +1,12 @@
-//! The statistics on a CPU: kernels over plain slices that know neither Burn nor an objective.
+//! The statistics on a CPU: kernels over plain slices that know neither Burn nor an
+//! objective.
 //!
-//! [`rows`] spreads the queries over the threads where the scores are given, [`tiles`] the scores
-//! where embeddings are; [`summary`] and [`slope`] have the formulas of one query, forward and
-//! backward, [`chunk`] the loops over its scores, [`exponential`] their powers, [`real`] and
-//! [`element`] are the types of numbers and their storage, [`simd`] has their vectors, and
-//! [`isa`] chooses the instruction set. [`judgements`] says who is positive.
+//! [`rows`] spreads the queries over the threads where the scores are given, [`tiles`]
+//! the scores where embeddings are; [`summary`] and [`slope`] have the formulas of one
+//! query, forward and backward, [`chunk`] the loops over its scores, [`exponential`]
+//! their powers, [`real`] and [`element`] are the types of numbers and their storage,
+//! [`simd`] has their vectors, and [`isa`] chooses the instruction set. [`judgements`]
+//! says who is positive.
 
 mod chunk;
 mod curve;

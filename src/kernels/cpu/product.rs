@@ -2,7 +2,8 @@
 
 use super::{matrix::Matrix, real::Real};
 
-/// A factor: its entry at `(row, column)` is `data[row * strides[0] + column * strides[1]]`.
+/// A factor: its entry at `(row, column)` is `data[row * strides[0] + column *
+/// strides[1]]`.
 #[derive(Clone, Copy)]
 pub struct Factor<'a, R> {
     data: &'a [R],
@@ -39,9 +40,9 @@ impl<R: Copy> Factor<'_, R> {
     }
 }
 
-/// Calls `run` with a factor that has the same entries. Where its rows lie a multiple of a
-/// page apart they are copied to lie otherwise: all of a column would fall into the same few
-/// lines of a cache.
+/// Calls `run` with a factor that has the same entries. Where its rows lie a multiple of
+/// a page apart they are copied to lie otherwise: all of a column would fall into the
+/// same few lines of a cache.
 pub fn spread<R: Real, T>(rows: Matrix<R>, run: impl FnOnce(Factor<R>) -> T) -> T {
     let [count, width] = rows.shape();
     let is_apart = !(rows.stride() * size_of::<R>()).is_multiple_of(PAGE);
@@ -81,8 +82,8 @@ pub fn product<R: Real>(lhs: Factor<R>, rhs: Factor<R>, out: &mut [R], add: bool
     lhs.assert_within_data();
     rhs.assert_within_data();
     let one = R::from_f64(1.0);
-    // SAFETY: the last entries of the factors and of `out` lie within their slices, strides are
-    // not negative, and nothing else refers to `out`.
+    // SAFETY: the last entries of the factors and of `out` lie within their slices,
+    // strides are not negative, and nothing else refers to `out`.
     #[allow(unsafe_code)]
     unsafe {
         gemm::gemm(

@@ -90,9 +90,10 @@ macro_rules! real {
     };
 }
 
-// The coefficients have the digits that the fits gave them: in f64 that of the least largest
-// relative error, in f32 that of the least largest error in units of the last place, and then a
-// search among its neighbours for the least with the rounding of both ways to multiply and add.
+// The coefficients have the digits that the fits gave them: in f64 that of the least
+// largest relative error, in f32 that of the least largest error in units of the last
+// place, and then a search among its neighbours for the least with the rounding of both
+// ways to multiply and add.
 #[allow(clippy::excessive_precision)]
 mod fits {
     use super::*;

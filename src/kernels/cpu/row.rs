@@ -42,7 +42,8 @@ pub enum RowRelevance<'a> {
 }
 
 impl RowRelevance<'_> {
-    /// For at most [`CHUNK`] columns, 0 where the document is neither relevant nor ignored.
+    /// For at most [`CHUNK`] columns, 0 where the document is neither relevant nor
+    /// ignored.
     fn mask<'a>(
         &'a self,
         isa: Isa,
@@ -212,7 +213,8 @@ impl<R: Real> Row<'_, R> {
             .map(|(column, _)| column)
     }
 
-    /// For at most [`CHUNK`] columns and their scores, 0 where the document is a negative.
+    /// For at most [`CHUNK`] columns and their scores, 0 where the document is a
+    /// negative.
     pub fn excluded<'a, E: Element<Real = R>>(
         &'a self,
         isa: Isa,
@@ -303,8 +305,8 @@ impl<E: Element> Scratch<E> {
         }
     }
 
-    /// Collects the positives among the documents from `first` on, with what the curve makes of
-    /// their scores; whether there are any, chosen or not.
+    /// Collects the positives among the documents from `first` on, with what the curve
+    /// makes of their scores; whether there are any, chosen or not.
     pub fn collect(
         &mut self,
         row: Row<E::Real>,

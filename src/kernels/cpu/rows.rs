@@ -14,8 +14,8 @@ use crate::kernels::{
 /// Scores that a thread takes at a time: a few microseconds of work.
 const SCORES_PER_PART: usize = 1 << 15;
 
-/// Bytes of a gradient that is written past the caches: before somebody reads it, its first part
-/// would have been pushed out of them.
+/// Bytes of a gradient that is written past the caches: before somebody reads it, its
+/// first part would have been pushed out of them.
 const STREAMED: usize = 32 << 20;
 
 /// The table of statistics, a row of [`WIDTH`] for each query.
@@ -54,8 +54,8 @@ fn forward_on<E: Element>(
     table
 }
 
-/// Writes the gradient of the scores, given the table and its gradient, to `out`; the scores stand
-/// there if they are `None`.
+/// Writes the gradient of the scores, given the table and its gradient, to `out`; the
+/// scores stand there if they are `None`.
 pub fn backward<E: Element>(
     scores: Option<Matrix<E>>,
     judgements: Judgements<E::Real>,
@@ -131,8 +131,8 @@ pub fn ceilings<E: Element>(
     ceilings
 }
 
-/// The columns of the drawn positives, given a [draw](crate::kernels::draw) for each query; -1
-/// where there is nothing to draw from.
+/// The columns of the drawn positives, given a [draw](crate::kernels::draw) for each
+/// query; -1 where there is nothing to draw from.
 pub fn drawn_columns<R: Real>(
     judgements: Judgements<R>,
     documents: usize,
@@ -356,7 +356,8 @@ mod tests {
                     check(isa, &stored.with_ceilings(rule), tolerance, narrowing);
                 }
                 for curve in [Curve::circle(0.25), Curve::focal(0.5)] {
-                    // Their squares in units of the temperature are as far apart as the others.
+                    // Their squares in units of the temperature are as far apart as the
+                    // others.
                     let stored = Stored::<E>::new(shape, 1.5).with_curve(curve);
                     check(isa, &stored, tolerance, narrowing);
                     let stored = stored.with_options(-1.0);
@@ -396,7 +397,8 @@ mod tests {
                     let stored = Stored::<f32>::new(shape, 3.0).with_options(-1.0);
                     check(isa, &stored.with_weights_times(factor), 1e-6, 0.0);
                     let stored = Stored::<f64>::new(shape, 3.0).with_options(-1.0);
-                    // Where positives pull against each other, digits are lost at any size.
+                    // Where positives pull against each other, digits are lost at any
+                    // size.
                     check(isa, &stored.with_weights_times(factor), 1e-11, 0.0);
                 }
             }

@@ -17,8 +17,9 @@ const PARTS_PER_HELPER: usize = 10;
 
 /// Runs over all parts, each with a value that a thread makes for itself and uses again.
 ///
-/// The calling thread takes part: those of the pool may be asleep, and waking one takes as long
-/// as hundreds of thousands of exponentials. A thread that wakes late finds less to do.
+/// The calling thread takes part: those of the pool may be asleep, and waking one takes
+/// as long as hundreds of thousands of exponentials. A thread that wakes late finds less
+/// to do.
 pub fn share<P: Send, T>(
     parts: impl ExactSizeIterator<Item = P> + Send,
     own: impl Fn() -> T + Sync,
@@ -49,8 +50,8 @@ pub fn share<P: Send, T>(
             });
         }
         work();
-        // To fall asleep and be woken takes longer than the rest of a part. A thread of the
-        // pool has better things to do.
+        // To fall asleep and be woken takes longer than the rest of a part. A thread of
+        // the pool has better things to do.
         let end = Instant::now();
         while rayon::current_thread_index().is_none()
             && active.load(Ordering::Acquire) > 0

@@ -68,8 +68,8 @@ pub struct Slope<'a, R> {
     power: Power,
     /// Scores as negatives have them, relative to the reference.
     scale: Scale<R>,
-    /// What the exponential of a negative is multiplied by: all in the first, or half of its
-    /// exponent before the weight and half after it.
+    /// What the exponential of a negative is multiplied by: all in the first, or half of
+    /// its exponent before the weight and half after it.
     factors: [R; 2],
     positives: &'a Positives,
     hardest_column: Option<usize>,
@@ -149,7 +149,8 @@ impl<'a, R: Real> Slope<'a, R> {
         slope
     }
 
-    /// The slope of the loss of a positive alone, with respect to the negatives' log-sum-exp.
+    /// The slope of the loss of a positive alone, with respect to the negatives'
+    /// log-sum-exp.
     fn push(&self, positive: Positive) -> f64 {
         let above = relative(positive.score, self.reference, self.temperature);
         self.losses * positive.weight * sigmoid(self.level - above)
@@ -175,7 +176,8 @@ impl<'a, R: Real> Slope<'a, R> {
         self.write_collected(None, scores, first, row, scratch);
     }
 
-    /// Writes the gradient of the documents from `first` on, whose positives are collected.
+    /// Writes the gradient of the documents from `first` on, whose positives are
+    /// collected.
     fn write_collected<E: Element<Real = R>>(
         &self,
         scores: Option<&[E]>,
@@ -321,8 +323,8 @@ impl<'a, R: Real> Slope<'a, R> {
         if self.plain != 0.0 || self.excess != 0.0 {
             let softmax = self.positives.plain.softmax(score, self.temperature);
             gradient += self.plain * softmax;
-            // Of one positive exactly 0: the other part may be smaller than a rounding error
-            // of this one.
+            // Of one positive exactly 0: the other part may be smaller than a rounding
+            // error of this one.
             gradient += self.excess * (self.positives.weight * softmax - weight);
         }
         if self.mean != 0.0 {

@@ -38,7 +38,8 @@ impl<E: Element> Forward<'_, E> {
     }
 }
 
-/// What the statistics of a query are computed from, gathered from its documents in order.
+/// What the statistics of a query are computed from, gathered from its documents in
+/// order.
 #[derive(Clone, Debug)]
 pub struct Summary<R> {
     active: bool,
@@ -188,7 +189,8 @@ impl<R: Real> Summary<R> {
     }
 }
 
-/// The largest negative and the log-sum-exp over all relative to it, while they are computed.
+/// The largest negative and the log-sum-exp over all relative to it, while they are
+/// computed.
 #[derive(Clone, Debug)]
 struct Negatives<R> {
     max: R,
@@ -233,8 +235,8 @@ impl<R: Real> Negatives<R> {
             self.sum *= relative(self.max.to_f64(), max.to_f64(), temperature).exp();
             self.max = max;
         }
-        // The hardest negative alone needs no exponential, and there is nothing to measure from
-        // where all negatives so far are minus infinity or NaN.
+        // The hardest negative alone needs no exponential, and there is nothing to
+        // measure from where all negatives so far are minus infinity or NaN.
         if request.computes(Statistic::Negatives) && self.max > R::NEG_INFINITY {
             let scale = Scale::new(self.max, temperature, 1.0);
             self.sum += match weights {

@@ -1,9 +1,10 @@
 //! Outputs in huge pages.
 //!
-//! The first touch of a page costs far more than the arithmetic on the scores that it holds, and
-//! large outputs come in fresh pages each time. With pages of 2 MiB there are few first touches,
-//! and one output that was freed is kept for the next one, up to 1 GiB. The system may take it
-//! back: it does so where memory is short, before it takes anything else.
+//! The first touch of a page costs far more than the arithmetic on the scores that it
+//! holds, and large outputs come in fresh pages each time. With pages of 2 MiB there are
+//! few first touches, and one output that was freed is kept for the next one, up to 1
+//! GiB. The system may take it back: it does so where memory is short, before it takes
+//! anything else.
 
 use burn::tensor::{Element, Shape, TensorData};
 
@@ -43,7 +44,8 @@ mod linux {
         let map = take_freed(rounded + HUGE_PAGE).or_else(|| map(rounded))?;
         let start = map.as_ptr().align_offset(HUGE_PAGE);
         let map = Some(map);
-        // SAFETY: the mapping has `len` bytes from `start` on, and the system zeroed them once.
+        // SAFETY: the mapping has `len` bytes from `start` on, and the system zeroed them
+        // once.
         #[allow(unsafe_code)]
         Some(unsafe { Bytes::from_controller(Box::new(HugePages { map, start, len }), len) })
     }
@@ -58,7 +60,8 @@ mod linux {
 
     fn take_freed(len: usize) -> Option<MmapMut> {
         let mut freed = FREED.lock().unwrap_or_else(PoisonError::into_inner);
-        // One of another size goes before its successor comes, so that the two never add up.
+        // One of another size goes before its successor comes, so that the two never add
+        // up.
         freed.take().filter(|map| map.len() == len)
     }
 
@@ -73,8 +76,8 @@ mod linux {
         fn drop(&mut self) {
             let map = self.map.take().filter(|map| map.len() <= KEPT + HUGE_PAGE);
             if let Some(map) = map {
-                // SAFETY: nobody refers to it, and the next one writes before it reads. Only
-                // advice, as above.
+                // SAFETY: nobody refers to it, and the next one writes before it reads.
+                // Only advice, as above.
                 #[allow(unsafe_code)]
                 let _ = unsafe { map.unchecked_advise(UncheckedAdvice::Free) };
                 let mut freed = FREED.lock().unwrap_or_else(PoisonError::into_inner);

@@ -167,8 +167,8 @@ fn attention_input<'a>(
     }
 }
 
-/// A tensor whose entries are in order, in a buffer that they fill and nobody else holds: the
-/// tensor itself where it is one, else a copy.
+/// A tensor whose entries are in order, in a buffer that they fill and nobody else holds:
+/// the tensor itself where it is one, else a copy.
 fn owned(tensor: FlexTensor) -> FlexTensor {
     let bytes = tensor.layout().num_elements() * size_of::<f32>();
     if tensor.is_contiguous() && tensor.is_unique() && tensor.bytes().len() == bytes {

@@ -1,5 +1,5 @@
-//! Operations of the encoder that are fused on Burn's CPU backend: GELU, attention, and the sum
-//! of two tensors with layer normalisation, each with a hand-written way back.
+//! Operations of the encoder that are fused on Burn's CPU backend: GELU, attention, and
+//! the sum of two tensors with layer normalisation, each with a hand-written way back.
 //!
 //! Gradients are of first order.
 
@@ -19,8 +19,8 @@ use burn::{
 
 pub use kernels::gelu::Form;
 
-/// Whether the operations serve a tensor: that of another device or type, or without entries,
-/// wants Burn's own.
+/// Whether the operations serve a tensor: that of another device or type, or without
+/// entries, wants Burn's own.
 pub fn serve(tensor: &Tensor<2>) -> bool {
     let device = tensor.device().without_autodiff();
     matches!(device.as_dispatch(), DispatchDevice::Flex(_))
@@ -32,9 +32,9 @@ pub fn gelu(input: Tensor<2>, form: Form) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::gelu(input.into_dispatch(), form))
 }
 
-/// `softmax(Q K^T / sqrt(size)) V` of each text and head. Queries, keys and values are `[texts *
-/// tokens, heads * size]`, and so is the result; `padding` is `[texts, tokens]`, and true where
-/// nobody attends. In a text of padding alone all attend to all.
+/// `softmax(Q K^T / sqrt(size)) V` of each text and head. Queries, keys and values are
+/// `[texts * tokens, heads * size]`, and so is the result; `padding` is `[texts,
+/// tokens]`, and true where nobody attends. In a text of padding alone all attend to all.
 pub fn attention(
     [query, key, value]: [Tensor<2>; 3],
     padding: Tensor<2, Bool>,

@@ -18,8 +18,8 @@ pub struct Softmax<'a, E: Element> {
     pub factor: E::Real,
     /// How far ahead the mask goes on.
     pub ahead: usize,
-    /// Whether it is too much for the caches. A [`Fence`] must follow before anything else
-    /// is done with `out`.
+    /// Whether it is too much for the caches. A [`Fence`] must follow before anything
+    /// else is done with `out`.
     pub stream: bool,
     pub out: &'a mut [E],
 }

@@ -1,9 +1,9 @@
-//! Loops over a chunk of a row, its scores and bytes. `excluded` is 0 where the score is that of
-//! a negative.
+//! Loops over a chunk of a row, its scores and bytes. `excluded` is 0 where the score is
+//! that of a negative.
 //!
-//! Here is what they share: vectors in groups, the last group made up. [`scale`] brings scores
-//! to exponents, [`masks`] are bytes, [`sums`] what a row is summed up to, [`gradients`] what is
-//! written, and [`convert`] changes types.
+//! Here is what they share: vectors in groups, the last group made up. [`scale`] brings
+//! scores to exponents, [`masks`] are bytes, [`sums`] what a row is summed up to,
+//! [`gradients`] what is written, and [`convert`] changes types.
 
 mod convert;
 mod gradients;
@@ -23,8 +23,8 @@ pub use masks::{ExcludeAbove, Find, exclude_weightless};
 pub use scale::{Logit, Scale};
 pub use sums::{Count, Extremes, FindExtremes, SumExp, SumSoftplus, WeightedSumExp};
 
-/// Scores handled at a time: a chunk of f32 and its mask, and those that come next, stay in
-/// the first-level cache.
+/// Scores handled at a time: a chunk of f32 and its mask, and those that come next, stay
+/// in the first-level cache.
 pub const CHUNK: usize = 2048;
 
 /// Vectors handled at a time, whose sums do not wait for each other.
@@ -43,18 +43,19 @@ pub fn padded<T: Copy>(tail: &[T], pad: T) -> [T; PADDED] {
     padded
 }
 
-/// How many of `len` entries fill whole groups of `group`, and how many the last one has, made
-/// up: none or all.
+/// How many of `len` entries fill whole groups of `group`, and how many the last one has,
+/// made up: none or all.
 #[inline(always)]
 fn groups(len: usize, group: usize) -> [usize; 2] {
     let whole = len / group * group;
     [whole, if whole < len { group } else { 0 }]
 }
 
-/// Calls `each` with its place in the group, a vector of scores, and the lanes of negatives.
+/// Calls `each` with its place in the group, a vector of scores, and the lanes of
+/// negatives.
 ///
-/// With `ahead` it asks for what comes next while it computes: the scores of the next chunk, and
-/// the mask so many bytes further on.
+/// With `ahead` it asks for what comes next while it computes: the scores of the next
+/// chunk, and the mask so many bytes further on.
 #[inline(always)]
 fn for_each<S: Simd, E: Element>(
     scores: &[E],
@@ -130,8 +131,8 @@ fn for_each_weighted<S: Simd, E: Element>(
     }
 }
 
-/// Writes a function of the scores of negatives, which may stand in `out`, and 0 for the others.
-/// Asks for what comes next as [`for_each`] does.
+/// Writes a function of the scores of negatives, which may stand in `out`, and 0 for the
+/// others. Asks for what comes next as [`for_each`] does.
 #[inline(always)]
 fn map<S: Simd, E: Element, const STREAM: bool>(
     scores: Option<&[E]>,

@@ -16,13 +16,13 @@ pub struct Scale<R> {
     half_reference: R,
     /// In two parts, the second what the first has lost.
     rate: [R; 2],
-    /// What is below this is 0, and not computed: some processors take a hundred cycles for
-    /// a result below the normal numbers.
+    /// What is below this is 0, and not computed: some processors take a hundred cycles
+    /// for a result below the normal numbers.
     lowest: R,
 }
 
-/// Factors smaller than 2 to minus this make results below the normal numbers all the same:
-/// the largest of them are not lost.
+/// Factors smaller than 2 to minus this make results below the normal numbers all the
+/// same: the largest of them are not lost.
 const SMALLEST_FACTOR: f64 = 60.0;
 
 impl<R: Real> Scale<R> {

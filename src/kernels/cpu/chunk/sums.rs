@@ -161,8 +161,8 @@ impl<E: Element> Kernel for Count<'_, E> {
     }
 }
 
-/// Sums up `softplus(z)` over the negatives, with their weights if they have some; to NaN if one
-/// of these is negative.
+/// Sums up `softplus(z)` over the negatives, with their weights if they have some; to NaN
+/// if one of these is negative.
 pub struct SumSoftplus<'a, E: Element> {
     pub scores: &'a [E],
     pub excluded: &'a [u8],

@@ -47,8 +47,8 @@ impl Simd for Avx512 {
 /// Bytes of a vector.
 const SIZE: usize = 64;
 
-// SAFETY, for all that follows: code over `Avx512` runs only where the processor has these
-// instructions, and the lengths of slices are asserted before memory is accessed.
+// SAFETY, for all that follows: code over `Avx512` runs only where the processor has
+// these instructions, and the lengths of slices are asserted before memory is accessed.
 macro_rules! vector {
     (
         $vector:ident, $t:ident, $lanes:literal, $mask:ident, $bytes:ident,

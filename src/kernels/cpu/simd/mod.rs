@@ -35,8 +35,8 @@ pub trait Simd: Copy + 'static {
 /// The lanes of a vector at most.
 pub const MAX_LANES: usize = 16;
 
-/// A vector of floats. Methods that take a slice read or write its first [`LANES`](Self::LANES)
-/// entries, and panic if it has fewer.
+/// A vector of floats. Methods that take a slice read or write its first
+/// [`LANES`](Self::LANES) entries, and panic if it has fewer.
 pub trait Vector: Copy {
     type Scalar: Copy;
     /// A truth value for each lane.
@@ -50,8 +50,9 @@ pub trait Vector: Copy {
 
     fn store(self, to: &mut [Self::Scalar]);
 
-    /// The same past the caches, for what is not read again soon, where `to` is aligned to a
-    /// vector. [`fence`](Simd::fence) must follow before anything else is done with `to`.
+    /// The same past the caches, for what is not read again soon, where `to` is aligned
+    /// to a vector. [`fence`](Simd::fence) must follow before anything else is done with
+    /// `to`.
     fn stream(self, to: &mut [Self::Scalar]);
 
     fn add(self, other: Self) -> Self;
@@ -96,7 +97,8 @@ pub trait Vector: Copy {
     fn count(mask: Self::Mask) -> u32;
 }
 
-/// A vector of f32 that widens and narrows to half precision, to the nearest, ties to even.
+/// A vector of f32 that widens and narrows to half precision, to the nearest, ties to
+/// even.
 pub trait HalfVector: Vector {
     fn load_f16(from: &[f16]) -> Self;
 

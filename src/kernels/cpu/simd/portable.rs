@@ -11,8 +11,8 @@ use super::{HalfVector, Simd, Vector};
 #[derive(Clone, Copy, Debug)]
 pub struct Portable;
 
-/// The baseline of 64-bit Arm has the fused instruction; where there is none, rounding once
-/// would be a call to a function.
+/// The baseline of 64-bit Arm has the fused instruction; where there is none, rounding
+/// once would be a call to a function.
 const FUSED: bool = cfg!(target_arch = "aarch64");
 
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,8 @@ impl Simd for Portable {
             let word = u64::from_le_bytes(*word);
             // The highest bit of each byte that is not 0, brought to its lowest one.
             let set = ((((word & (0x7f * ONES)) + 0x7f * ONES) | word) >> 7) & ONES;
-            // These eight are brought together, the first one lowest, in the highest byte.
+            // These eight are brought together, the first one lowest, in the highest
+            // byte.
             let set = set.wrapping_mul(0x0102_0408_1020_4080) >> 56;
             bits |= set << (8 * index);
         }

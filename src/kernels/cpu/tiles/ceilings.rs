@@ -15,8 +15,9 @@ use crate::kernels::{
     },
 };
 
-/// The ceilings of the negatives of each query, from the products of its positives alone, which
-/// are multiplied by the `scales` of query and document; any number where it has no positive.
+/// The ceilings of the negatives of each query, from the products of its positives alone,
+/// which are multiplied by the `scales` of query and document; any number where it has no
+/// positive.
 pub fn ceilings<R: Real>(
     embeddings: Embeddings<R>,
     judgements: Judgements<R>,

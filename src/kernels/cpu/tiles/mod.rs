@@ -1,13 +1,16 @@
-//! The statistics of the products of embeddings, tile by tile, without ever holding all scores.
+//! The statistics of the products of embeddings, tile by tile, without ever holding all
+//! scores.
 //!
-//! The unit of work is a *block* of scores that stays in a core's cache. Forward each thread takes
-//! blocks of its own, products and statistics together. Backward a whole *tile*, many blocks, is
-//! computed at a time and turned into its gradient; then the gradients of its queries and of its
-//! documents are added up, each by one thread. How the work is cut depends on shapes alone, so
-//! that results do not depend on the number of threads.
+//! The unit of work is a *block* of scores that stays in a core's cache. Forward each
+//! thread takes blocks of its own, products and statistics together. Backward a whole
+//! *tile*, many blocks, is computed at a time and turned into its gradient; then the
+//! gradients of its queries and of its documents are added up, each by one thread. How
+//! the work is cut depends on shapes alone, so that results do not depend on the number
+//! of threads.
 //!
-//! [`both`] takes two directions from a tile, [`symmetric`] those of queries over themselves, and
-//! [`nested`] several sizes of the embeddings; [`mod@ceilings`] needs the positives alone.
+//! [`both`] takes two directions from a tile, [`symmetric`] those of queries over
+//! themselves, and [`nested`] several sizes of the embeddings; [`mod@ceilings`] needs the
+//! positives alone.
 
 mod both;
 mod ceilings;
@@ -86,8 +89,8 @@ pub struct Plan<'a, R> {
     judgements: Judgements<'a, R>,
     /// The targets of the documents over the queries, where both directions are wanted.
     mirrored: Option<Judgements<'a, R>>,
-    /// Whether queries and documents are the same, so that a tile above the diagonal is one
-    /// below it as well.
+    /// Whether queries and documents are the same, so that a tile above the diagonal is
+    /// one below it as well.
     symmetric: bool,
     request: Request,
     /// Multiples of the block.
@@ -96,15 +99,17 @@ pub struct Plan<'a, R> {
 }
 
 impl<'a, R> Plan<'a, R> {
-    /// The `tile`, queries and documents, may be larger than the `counts` of what there is.
+    /// The `tile`, queries and documents, may be larger than the `counts` of what there
+    /// is.
     pub fn new(
         judgements: Judgements<'a, R>,
         request: Request,
         tile: [usize; 2],
         counts: [usize; 2],
     ) -> Self {
-        // Blocks of one size: a block of one document is multiplied in another way, and its last
-        // bits differ. Both passes cut alike, so that a score is the same number in both.
+        // Blocks of one size: a block of one document is multiplied in another way, and
+        // its last bits differ. Both passes cut alike, so that a score is the same number
+        // in both.
         let block = [0, 1].map(|axis| {
             let largest = BLOCK[axis].min(tile[axis]);
             counts[axis].div_ceil(counts[axis].div_ceil(largest))
@@ -172,8 +177,8 @@ impl<'a, R> Plan<'a, R> {
 }
 
 impl<R: Real> Plan<'_, R> {
-    /// Each tile in turn, with its queries and documents; a block has `chunk` entries of the
-    /// scratch memory.
+    /// Each tile in turn, with its queries and documents; a block has `chunk` entries of
+    /// the scratch memory.
     fn for_each_tile(
         self,
         [queries, documents]: [usize; 2],
@@ -306,8 +311,8 @@ impl<R: Real> Gather<'_, R> {
     }
 }
 
-/// What the backward pass knows of the queries, and then of the documents, if both directions
-/// are wanted.
+/// What the backward pass knows of the queries, and then of the documents, if both
+/// directions are wanted.
 #[derive(Clone, Copy)]
 pub struct Known<'a, R> {
     pub summaries: &'a [Summary<R>],
@@ -327,8 +332,8 @@ impl<R> Known<'_, R> {
     }
 }
 
-/// Writes the gradients of the embeddings that are asked for, rows one after the other. `scratch`
-/// has [`Plan::scratch_len`] entries.
+/// Writes the gradients of the embeddings that are asked for, rows one after the other.
+/// `scratch` has [`Plan::scratch_len`] entries.
 pub fn backward<R: Real>(
     embeddings: Embeddings<R>,
     plan: Plan<R>,
@@ -401,8 +406,8 @@ struct Tile<'a, R> {
 }
 
 impl<R: Real> Tile<'_, R> {
-    /// Runs over the queries, the documents and the entries of each block; may reuse a value
-    /// of its own from block to block.
+    /// Runs over the queries, the documents and the entries of each block; may reuse a
+    /// value of its own from block to block.
     fn for_each_block<T: Default>(
         &mut self,
         run: impl Fn(&mut T, [Range<usize>; 2], &mut [R]) + Sync,

@@ -25,8 +25,8 @@ pub struct Level<'a, R> {
     pub judgements: Judgements<'a, R>,
 }
 
-/// The inverse length of each row when cut to so many `sizes` dimensions, ascending: 0 for zeros
-/// and for what is too short to have one, NaN where there is no finite length.
+/// The inverse length of each row when cut to so many `sizes` dimensions, ascending: 0
+/// for zeros and for what is too short to have one, NaN where there is no finite length.
 pub fn scales<R: Real>(embeddings: Matrix<R>, sizes: &[usize]) -> Vec<Vec<R>> {
     let rows = 0..embeddings.shape()[0];
     let of_row = |row: usize| {
@@ -67,7 +67,8 @@ impl<'a, R: Real> Nested<'a, R> {
         self.plan.blocks() * self.chunk()
     }
 
-    /// Entries for a block: at each level its scores, and the sums of its queries and documents.
+    /// Entries for a block: at each level its scores, and the sums of its queries and
+    /// documents.
     fn chunk(&self) -> usize {
         self.levels.len() * (self.plan.area() + self.sums())
     }
@@ -190,8 +191,8 @@ impl<'a, R: Real> Nested<'a, R> {
         sums.collect()
     }
 
-    /// Computes the scores of a tile at all levels and turns them into the gradients of what the
-    /// dimensions of each level contribute to the products.
+    /// Computes the scores of a tile at all levels and turns them into the gradients of
+    /// what the dimensions of each level contribute to the products.
     fn differentiate(&self, tile: &mut Tile<R>, known: Known<R>) {
         let isa = Isa::best();
         let [queries, _] = self.embeddings.counts();
@@ -238,7 +239,8 @@ impl<'a, R: Real> Nested<'a, R> {
         });
     }
 
-    /// Adds up what the lengths of queries and documents have to do with the scores of a tile.
+    /// Adds up what the lengths of queries and documents have to do with the scores of a
+    /// tile.
     fn collect_pulls(&self, tile: &Tile<R>, pulls: &mut [Vec<f64>; 2]) {
         let counts = self.embeddings.counts();
         let [rows, columns] = &tile.grid;
@@ -265,8 +267,8 @@ impl<'a, R: Real> Nested<'a, R> {
         }
     }
 
-    /// Writes the gradients of a side from the sums over each level's dimensions, less what would
-    /// only change the lengths.
+    /// Writes the gradients of a side from the sums over each level's dimensions, less
+    /// what would only change the lengths.
     fn assemble(
         &self,
         side: usize,
@@ -338,8 +340,8 @@ impl<R: Real> Kernel for Scale<'_, R> {
     }
 }
 
-/// Turns the gradients of scores into those of the products, and sums up score times gradient for
-/// each query and each document.
+/// Turns the gradients of scores into those of the products, and sums up score times
+/// gradient for each query and each document.
 struct DifferentiateScale<'a, R> {
     products: &'a [R],
     scales: [&'a [R]; 2],

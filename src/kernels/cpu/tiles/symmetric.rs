@@ -3,10 +3,11 @@
 use super::{Embeddings, Known, Plan, Sums};
 use crate::kernels::cpu::{matrix::Matrix, real::Real, summary::Summary};
 
-/// The summaries of all queries over all of them. `scratch` has [`Plan::scratch_len`] entries.
+/// The summaries of all queries over all of them. `scratch` has [`Plan::scratch_len`]
+/// entries.
 ///
-/// The plan is a [symmetric](Plan::symmetric) one: of the tiles those on and above the diagonal
-/// are computed.
+/// The plan is a [symmetric](Plan::symmetric) one: of the tiles those on and above the
+/// diagonal are computed.
 pub fn forward_symmetric<R: Real>(
     queries: Matrix<R>,
     plan: Plan<R>,

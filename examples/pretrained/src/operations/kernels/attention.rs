@@ -4,8 +4,8 @@
 //! P = softmax(Q K^T / sqrt(size) + bias)                       O = P V
 //! ```
 //!
-//! The scores of a head fit in a processor's cache, and are computed anew on the way back: no
-//! tensor holds them.
+//! The scores of a head fit in a processor's cache, and are computed anew on the way
+//! back: no tensor holds them.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -43,8 +43,8 @@ impl Sizes {
     }
 }
 
-/// Queries, keys and values, each `[texts, tokens, heads, size]`, and 0 where a token is not
-/// padding, `[texts, tokens]`.
+/// Queries, keys and values, each `[texts, tokens, heads, size]`, and 0 where a token is
+/// not padding, `[texts, tokens]`.
 #[derive(Clone, Copy)]
 pub struct Input<'a> {
     pub query: &'a [f32],
@@ -71,7 +71,8 @@ pub fn forward(input: Input, out: &mut [f32]) {
     });
 }
 
-/// The gradients of queries, keys and values, one after the other, given that of the result.
+/// The gradients of queries, keys and values, one after the other, given that of the
+/// result.
 pub fn backward(input: Input, upstream: &[f32], out: &mut [f32]) {
     let sizes = input.sizes;
     let (query, rest) = out.split_at_mut(upstream.len());
@@ -203,7 +204,8 @@ impl WithSimd for Softmax<'_> {
     }
 }
 
-/// From the gradient of the weights to that of the products of queries and keys, in its place.
+/// From the gradient of the weights to that of the products of queries and keys, in its
+/// place.
 struct SoftmaxGradient<'a> {
     weights: &'a [f32],
     gradient: &'a mut [f32],
@@ -264,7 +266,8 @@ fn product(out: &mut [f32], left: Matrix, right: Matrix) {
     assert!(left.fits() && right.fits());
     let [left_row, left_column] = left.strides.map(|stride| stride as isize);
     let [right_row, right_column] = right.strides.map(|stride| stride as isize);
-    // SAFETY: the three matrices lie in their slices, as was asserted; `out` is borrowed alone.
+    // SAFETY: the three matrices lie in their slices, as was asserted; `out` is borrowed
+    // alone.
     #[allow(unsafe_code)]
     unsafe {
         gemm::gemm(

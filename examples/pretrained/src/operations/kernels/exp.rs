@@ -28,8 +28,8 @@ pub fn exp(x: f32) -> f32 {
     let r = n.mul_add(-LN_2[1], n.mul_add(-LN_2[0], x));
     let series = polynomial(&SERIES, r);
     let power = (r * r).mul_add(series, r) + 1.0;
-    // The last bits of `shifted` are `n`. It is applied in two factors, because 2^n itself may
-    // lie below the normal numbers.
+    // The last bits of `shifted` are `n`. It is applied in two factors, because 2^n
+    // itself may lie below the normal numbers.
     let n = shifted.to_bits().wrapping_sub(SHIFT.to_bits()) as i32;
     let scale = |n: i32| f32::from_bits((n.wrapping_add(127) << 23) as u32);
     let half = n >> 1;

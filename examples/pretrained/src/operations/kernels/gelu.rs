@@ -1,5 +1,5 @@
-//! GELU and its slope, `x P(x)` and `P(x) + x P'(x)`, where `P` is the normal distribution or
-//! what approximates it.
+//! GELU and its slope, `x P(x)` and `P(x) + x P'(x)`, where `P` is the normal
+//! distribution or what approximates it.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -101,8 +101,8 @@ fn values_and_slopes(entries: &mut [f32], values: &mut [f32], parts: impl Fn(f32
     }
 }
 
-/// `1 - P(a)` over `e^(-a^2 / 2)` as a polynomial in `(a - 3) / (a + 3)` for `a` of 0 to 16: a
-/// minimax fit, off by 1.4e-8 of it.
+/// `1 - P(a)` over `e^(-a^2 / 2)` as a polynomial in `(a - 3) / (a + 3)` for `a` of 0 to
+/// 16: a minimax fit, off by 1.4e-8 of it.
 const TAIL: [f32; 10] = [
     0.121_513_95,
     -0.206_402_63,
@@ -121,7 +121,8 @@ const TAIL_END: f32 = 16.0;
 
 const ROOT_OF_TWO_PI: f32 = 2.506_628_3;
 
-/// `P(x)` and `P'(x)` of the normal distribution. Both keep their digits where they are small.
+/// `P(x)` and `P'(x)` of the normal distribution. Both keep their digits where they are
+/// small.
 #[inline(always)]
 fn exact(x: f32) -> [f32; 2] {
     let size = x.abs();
@@ -198,8 +199,8 @@ mod tests {
         [share, share * power / (1.0 + power) * slope]
     }
 
-    /// The largest error of both parts, of what they are; below the normal numbers, of the
-    /// smallest of these.
+    /// The largest error of both parts, of what they are; below the normal numbers, of
+    /// the smallest of these.
     fn largest(ours: fn(f32) -> [f32; 2], exact: fn(f64) -> [f64; 2]) -> f64 {
         let steps = -3000..=3000;
         let errors = steps.flat_map(|step| {

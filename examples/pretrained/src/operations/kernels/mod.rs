@@ -1,5 +1,5 @@
-//! The arithmetic over slices of f32: vectorised for the instruction set that is found at run
-//! time, and spread over threads.
+//! The arithmetic over slices of f32: vectorised for the instruction set that is found at
+//! run time, and spread over threads.
 
 pub mod attention;
 pub mod exp;

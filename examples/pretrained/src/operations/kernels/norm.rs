@@ -19,8 +19,8 @@ pub struct Affine<'a> {
     pub beta: &'a [f32],
 }
 
-/// Adds `residual` to the rows and normalises them in their place. Returns what the centered
-/// rows were multiplied by.
+/// Adds `residual` to the rows and normalises them in their place. Returns what the
+/// centered rows were multiplied by.
 pub fn normalize(rows: &mut [f32], residual: &[f32], width: usize, epsilon: f32) -> Vec<f32> {
     let mut inverses = vec![0.0; rows.len() / width];
     let tasks = rows.par_chunks_mut(CHUNK * width);
@@ -66,8 +66,8 @@ pub fn scale(rows: &[f32], affine: Affine, out: &mut [f32]) {
         });
 }
 
-/// The gradients of `gamma` and `beta`; that of `x` takes the place of `gradient`, which is that
-/// of `y`.
+/// The gradients of `gamma` and `beta`; that of `x` takes the place of `gradient`, which
+/// is that of `y`.
 pub fn backward(
     gradient: &mut [f32],
     normalized: &[f32],
