@@ -123,6 +123,9 @@ impl Processor {
         match self {
             #[cfg(feature = "flex")]
             Self::Flex => true,
+            // Flex computes there.
+            #[cfg(feature = "remote")]
+            Self::Remote => true,
             _ => false,
         }
     }

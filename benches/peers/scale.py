@@ -42,11 +42,15 @@ def measured(axis, threads):
 
 
 def main():
+    if len(sys.argv) != 2:
+        raise SystemExit(__doc__)
     plt.rcParams.update({"font.size": 8, "svg.hashsalt": "scale", "svg.fonttype": "none"})
     figure, places = plt.subplots(3, 3, figsize=(9, 8), layout="constrained")
     for axis, place in zip(AXES, places.flat):
         for threads, marker in [(1, "o"), (2, "s")]:
             points = measured(axis, threads)
+            if not points:
+                raise SystemExit(f"no baseline {threads} of {axis} in {FOLDER}")
             sizes, times = zip(*points)
             place.loglog(sizes, times, marker=marker, markersize=4, label=f"{threads} thread(s)")
             pairs = zip(points, points[1:])

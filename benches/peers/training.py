@@ -1,4 +1,5 @@
-"""The main example in PyTorch: the same encoder, texts, batches, loss and settings.
+"""The main example in PyTorch: the same encoder, texts, loss and settings, and batches
+that are drawn alike.
 
     pip install torch
     python benches/peers/training.py --data DIR [--test-split dev] [--dense]
@@ -27,6 +28,8 @@ from torch.nn.functional import normalize, softplus
 
 BUCKETS = 65_536
 DIMENSIONS = 128
+# Burn's default.
+EPSILON = 1e-5
 # Runs of letters and digits.
 WORD = re.compile(r"[^\W_]+")
 
@@ -65,15 +68,16 @@ def read_records(path):
     return places, [f"{record.get('title') or ''} {record['text']}" for record in records]
 
 
-def read_judgements(path, queries, documents):
-    """Of each query in the order of the file: its place, and the grades of documents."""
+def read_judgements(folder, splits, queries, documents):
+    """Of each query in the order of the files: its place, and the grades of documents."""
     judged = defaultdict(dict)
-    with open(path, encoding="utf-8-sig") as lines:
-        for line in lines:
-            if not line.strip() or line.startswith("query-id\t"):
-                continue
-            query, document, grade = line.split("\t")
-            judged[queries[query]][documents[document]] = int(grade)
+    for split in splits.split(","):
+        with open(folder / f"qrels/{split}.tsv", encoding="utf-8-sig") as lines:
+            for line in lines:
+                if not line.strip() or line.startswith("query-id\t"):
+                    continue
+                query, document, grade = line.split("\t")
+                judged[queries[query]][documents[document]] = int(grade)
     return judged
 
 
@@ -95,6 +99,7 @@ def train(table, optimizer, args, queries, documents, judged):
         query: [document for document, grade in grades.items() if grade > 0]
         for query, grades in judged.items()
     }
+    steps = 0
     order = [query for query, ids in relevant.items() if ids]
     relevance = torch.zeros(len(queries.buckets), len(documents.buckets), dtype=bool)
     for query in order:
@@ -119,6 +124,10 @@ def train(table, optimizer, args, queries, documents, judged):
             loss = lse_pair(scores / args.temperature, relevance[batch][:, ids])
             optimizer.zero_grad()
             loss.backward()
+            steps += 1
+            if not args.dense:
+                # SparseAdam adds epsilon before its correction, Adam behind it.
+                optimizer.param_groups[0]["eps"] = EPSILON * (1 - 0.999**steps) ** 0.5
             optimizer.step()
             total += loss.item() * len(batch)
         print(f"epoch {epoch:2}  loss {total / len(order):.4f}", flush=True)
@@ -166,15 +175,14 @@ def main():
     document_places, documents = read_records(args.data / "corpus.jsonl")
     query_places, queries = read_records(args.data / "queries.jsonl")
     learned, tested = (
-        read_judgements(args.data / f"qrels/{split}.tsv", query_places, document_places)
-        for split in (args.train_split, args.test_split)
+        read_judgements(args.data, splits, query_places, document_places)
+        for splits in (args.train_split, args.test_split)
     )
     queries, documents = Texts(queries), Texts(documents)
 
     table = torch.nn.EmbeddingBag(BUCKETS, DIMENSIONS, mode="sum", sparse=not args.dense)
     torch.nn.init.normal_(table.weight, std=0.05)
-    # Burn's default for epsilon.
-    settings = dict(lr=args.lr, eps=1e-5)
+    settings = dict(lr=args.lr, eps=EPSILON)
     if args.dense:
         optimizer = torch.optim.Adam(table.parameters(), fused=True, **settings)
     else:

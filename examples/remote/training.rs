@@ -1,4 +1,5 @@
-//! The training of `train_dual_encoder` with the batch cut into shards, one a device.
+//! Trains the encoder of `train_dual_encoder`, by Burn's Adam over the whole table, with
+//! the batch cut into shards, one a device.
 
 use std::{collections::HashSet, path::PathBuf, sync::mpsc::Sender, time::Instant};
 

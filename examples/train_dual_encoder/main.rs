@@ -46,7 +46,7 @@ struct Arguments {
     #[arg(long)]
     data: Option<PathBuf>,
     /// Write the embedded collection to DIR in BEIR layout, for other programs, and end
-    #[arg(long, value_name = "DIR", conflicts_with = "data")]
+    #[arg(long, value_name = "DIR", exclusive = true)]
     export: Option<PathBuf>,
     /// Train on qrels/SPLIT.tsv
     #[arg(long, value_name = "SPLIT", default_value = "train", requires = "data")]
@@ -126,7 +126,9 @@ fn main() -> ExitCode {
 
 fn run(args: &Arguments) -> Result<(), String> {
     if let Some(directory) = &args.export {
-        return Collection::generate().save(directory);
+        Collection::generate().save(directory)?;
+        println!("written to {}", directory.display());
+        return Ok(());
     }
     if args.loss.len() > 1 && (args.run.is_some() || args.save.is_some()) {
         return Err("--run and --save are for one model: name one --loss".into());

@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use burn::{
-    backend::DispatchDevice,
     module::Module,
     tensor::{Device, Int, Tensor, TensorData},
 };
@@ -12,6 +11,7 @@ use rayon::prelude::*;
 use crate::{
     folder::EncoderOptions,
     model::{Bert, Precision},
+    operations,
     pooling::Pooling,
     tokens::{Batch, Tokens},
 };
@@ -74,9 +74,10 @@ impl TextEncoder {
             let [_, hidden] = self.bert.words.weight.dims();
             return Tensor::zeros([0, hidden], &device);
         }
-        // Burn's CPU backend has threads for products only. With a graph the order of the parts decides
-        // the order of the sums of gradients, and of random numbers.
-        let threads = match is_flex(&device) && !device.is_autodiff() {
+        // Parts side by side keep all threads busy on a CPU, where single operations do not. With a
+        // graph the order of the parts decides the order of the sums of gradients, and of random
+        // numbers.
+        let threads = match operations::is_flex(&device) && !device.is_autodiff() {
             true => rayon::current_num_threads(),
             false => 1,
         };
@@ -101,10 +102,6 @@ impl TextEncoder {
         let places = Tensor::<1, Int>::from_data(places, &device.without_autodiff());
         vectors.select(0, places)
     }
-}
-
-fn is_flex(device: &Device) -> bool {
-    matches!(device.as_dispatch(), DispatchDevice::Flex(_))
 }
 
 /// Texts from the longest to the shortest, and the ranges of them that go in one pass.

@@ -1,7 +1,6 @@
 //! The transformer: tokens to hidden states.
 
 use burn::{
-    backend::DispatchDevice,
     module::Module,
     nn::{
         Dropout, DropoutConfig, Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear,
@@ -227,14 +226,13 @@ fn add_and_norm(left: Tensor<2>, right: Tensor<2>, norm: &LayerNorm, epsilon: f6
     }
 }
 
-/// `x (1 + erf(x / sqrt 2)) / 2`, in f32. The gradient of Burn's own is exact on its CPU backend only; elsewhere it is
-/// that of the approximation.
+/// `x (1 + erf(x / sqrt 2)) / 2`; in f32 where the device is no CPU. The gradient of Burn's
+/// own is exact on its CPU backend only; elsewhere it is that of the approximation.
 fn exact_gelu(input: Tensor<2>) -> Tensor<2> {
     if operations::serve(&input) {
         return operations::gelu(input, Form::Exact);
     }
-    let device = input.device().without_autodiff();
-    if matches!(device.as_dispatch(), DispatchDevice::Flex(_)) {
+    if operations::is_flex(&input.device()) {
         return gelu(input);
     }
     let input = input.cast(DType::F32);

@@ -1,9 +1,9 @@
 //! The encoder in training, on the rows that a batch uses.
 //!
 //! A batch uses a tenth of the table. Burn's gradient of a table is as large as the
-//! table, and Burn's Adam moves all 8.4 million weights with it. Here the host sums up means
-//! of rows, the means are what Burn differentiates with respect to, and [`SparseAdam`] moves
-//! the rows that occur.
+//! table, and Burn's Adam moves all 8.4 million weights with it. Here the host sums up
+//! means of rows, the means are what Burn differentiates with respect to, and
+//! [`SparseAdam`] moves the rows that occur.
 
 use burn::tensor::{Device, Gradients, Tensor};
 
@@ -24,7 +24,16 @@ pub struct RowTrainer {
 
 impl RowTrainer {
     /// Starts from a model, on its device.
+    ///
+    /// # Panics
+    ///
+    /// If the device is without autodiff.
     pub fn new(model: DualEncoder) -> Self {
+        assert!(
+            model.table.device().is_autodiff(),
+            "RowTrainer: expected a model on a device with autodiff, got {:?}",
+            model.table.device()
+        );
         Self {
             device: model.table.device(),
             table: Table::of(model),

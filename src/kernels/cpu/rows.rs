@@ -157,8 +157,9 @@ fn for_rows<T: Send, E: Element>(
         return;
     }
     let rows = SCORES_PER_PART.div_ceil(documents.max(1));
+    let scores = out.len() / width * documents;
     let parts = out.chunks_mut(rows * width).enumerate();
-    share(parts, scratch, |scratch, (part, out)| {
+    share(scores, parts, scratch, |scratch, (part, out)| {
         for (row, out) in out.chunks_mut(width).enumerate() {
             each(scratch, part * rows + row, out);
         }

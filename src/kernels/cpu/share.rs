@@ -12,15 +12,18 @@ use std::{
 /// How long the caller waits for those at work before it sleeps.
 const PATIENCE: Duration = Duration::from_micros(50);
 
-/// Parts of a few microseconds each that are worth waking a thread.
-const PARTS_PER_HELPER: usize = 10;
+/// Scores that are worth waking a thread: they take several times as long as that.
+const SCORES_PER_HELPER: usize = 10 << 15;
 
 /// Runs over all parts, each with a value that a thread makes for itself and uses again.
 ///
 /// The calling thread takes part: those of the pool may be asleep, and waking one takes
 /// as long as hundreds of thousands of exponentials. A thread that wakes late finds less
 /// to do.
+///
+/// `scores` is the number of scores in all parts.
 pub fn share<P: Send, T>(
+    scores: usize,
     parts: impl ExactSizeIterator<Item = P> + Send,
     own: impl Fn() -> T + Sync,
     each: impl Fn(&mut T, P) + Sync,
@@ -37,7 +40,9 @@ pub fn share<P: Send, T>(
         }
     };
     // The last one that wakes is waited for, so each must have enough to do.
-    let helpers = (rayon::current_num_threads() - 1).min(count / PARTS_PER_HELPER);
+    let helpers = (rayon::current_num_threads() - 1)
+        .min(count.saturating_sub(1))
+        .min(scores / SCORES_PER_HELPER);
     if helpers == 0 {
         return work();
     }
@@ -87,24 +92,31 @@ mod tests {
     #[test]
     fn every_part_is_taken_once_by_any_thread() {
         for count in [0, 1, 2, 3, 1000] {
-            let run = || {
+            let run = |scores: usize| {
                 let (sum, threads) = (AtomicUsize::new(0), AtomicUsize::new(0));
                 let own = || threads.fetch_add(1, Ordering::Relaxed);
-                share(0..count, own, |_, part| {
+                share(scores, 0..count, own, |_, part| {
                     sum.fetch_add(part + 1, Ordering::Relaxed);
                 });
                 assert_eq!(sum.into_inner(), count * (count + 1) / 2);
-                assert!(threads.into_inner() <= count.max(1));
+                assert!(threads.into_inner() <= count);
             };
-            run();
-            // Within the pool, too.
-            rayon::join(run, run);
+            for scores in [0, usize::MAX] {
+                run(scores);
+                // Within the pool, too.
+                rayon::join(|| run(scores), || run(scores));
+            }
         }
     }
 
     #[test]
     #[should_panic(expected = "seventh")]
     fn a_panic_reaches_the_caller() {
-        share(0..100, || (), |_, part| assert!(part != 7, "seventh"));
+        share(
+            usize::MAX,
+            0..100,
+            || (),
+            |_, part| assert!(part != 7, "seventh"),
+        );
     }
 }

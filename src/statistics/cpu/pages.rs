@@ -3,8 +3,8 @@
 //! The first touch of a page costs far more than the arithmetic on the scores that it
 //! holds, and large outputs come in fresh pages each time. With pages of 2 MiB there are
 //! few first touches, and one output that was freed is kept for the next one, up to 1
-//! GiB. The system may take it back: it does so where memory is short, before it takes
-//! anything else.
+//! GiB. It counts as memory of the process until the system takes it back, as it may where
+//! memory is short.
 
 use burn::tensor::{Element, Shape, TensorData};
 

@@ -14,18 +14,32 @@ use burn::{
         Backend, Dispatch, DispatchDevice, backend_extension,
         tensor::{BoolTensor, FloatTensor},
     },
-    tensor::{Bool, DType, Tensor},
+    tensor::{Bool, DType, Device, Tensor},
 };
 
 pub use kernels::gelu::Form;
 
 /// Whether the operations serve a tensor: that of another device or type, or without
-/// entries, wants Burn's own.
+/// entries, wants Burn's own, and so does a processor without a fused multiply-add, where
+/// each one would be a call to a function.
 pub fn serve(tensor: &Tensor<2>) -> bool {
-    let device = tensor.device().without_autodiff();
-    matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+    is_flex(&tensor.device())
         && tensor.dtype() == DType::F32
         && !tensor.dims().contains(&0)
+        && has_fused_multiply_add()
+}
+
+/// Whether a device is Burn's own CPU backend, with autodiff or without.
+pub fn is_flex(device: &Device) -> bool {
+    let device = device.clone().without_autodiff();
+    matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+}
+
+fn has_fused_multiply_add() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("fma");
+    #[cfg(not(target_arch = "x86_64"))]
+    return cfg!(target_arch = "aarch64");
 }
 
 pub fn gelu(input: Tensor<2>, form: Form) -> Tensor<2> {
@@ -34,7 +48,8 @@ pub fn gelu(input: Tensor<2>, form: Form) -> Tensor<2> {
 
 /// `softmax(Q K^T / sqrt(size)) V` of each text and head. Queries, keys and values are
 /// `[texts * tokens, heads * size]`, and so is the result; `padding` is `[texts,
-/// tokens]`, and true where nobody attends. In a text of padding alone all attend to all.
+/// tokens]`, and true where nobody attends. In a text of padding alone every token attends to
+/// all equally.
 pub fn attention(
     [query, key, value]: [Tensor<2>; 3],
     padding: Tensor<2, Bool>,
