@@ -117,19 +117,6 @@ impl Processor {
         self.is_cpu()
     }
 
-    /// Whether the logarithm of the sigmoid keeps its digits at both ends, and its slope
-    /// too.
-    pub fn has_exact_log_sigmoid(self) -> bool {
-        match self {
-            #[cfg(feature = "flex")]
-            Self::Flex => true,
-            // Flex computes there.
-            #[cfg(feature = "remote")]
-            Self::Remote => true,
-            _ => false,
-        }
-    }
-
     /// Whether to multiply embeddings in their type. Half precision buys a CPU nothing
     /// and rounds the scores; f16 has no numbers as small as the gradients of many
     /// scores.
