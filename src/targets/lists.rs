@@ -170,13 +170,14 @@ impl Lists {
 
     /// For each document the queries that list it, ascending.
     fn inverted(&self, lists: &[Vec<usize>]) -> Vec<Vec<usize>> {
-        let mut inverted = vec![Vec::new(); self.documents];
-        for (query, columns) in lists.iter().enumerate() {
-            for &document in columns {
-                inverted[document].push(query);
-            }
-        }
-        inverted
+        let pairs = || {
+            let lists = lists.iter().enumerate();
+            lists.flat_map(|(query, columns)| columns.iter().map(move |&column| (column, query)))
+        };
+        let groups = Groups::new(pairs, self.documents);
+        (0..self.documents)
+            .map(|document| groups.get(document).to_vec())
+            .collect()
     }
 
     /// The queries as further documents, which no query lists. A query ignores those that share
@@ -400,36 +401,73 @@ fn columns_of_ids<'a, Id: Eq + Hash + 'a, Ids: Iterator<Item = (&'a Id, f32)>>(
     if relevant.len() == 0 {
         return Err(TargetsError::NoQueries);
     }
-    // The columns of each id, and its place among them.
-    let mut places: Vec<Vec<usize>> = Vec::new();
-    let mut place_of: HashMap<&Id, usize> = HashMap::new();
-    let mut place_in = Vec::new();
-    for (column, id) in documents.enumerate() {
-        let place = *place_of.entry(id).or_insert(places.len());
-        if place == places.len() {
-            places.push(Vec::new());
-        }
-        places[place].push(column);
-        place_in.push(place);
+    // Each id has a place, and each column that of its id.
+    let mut place_of: HashMap<&Id, usize> = HashMap::with_capacity(documents.size_hint().0);
+    let mut place_in = Vec::with_capacity(documents.size_hint().0);
+    for id in documents {
+        let next = place_of.len();
+        place_in.push(*place_of.entry(id).or_insert(next));
     }
     if place_in.is_empty() {
         return Err(TargetsError::NoDocuments);
     }
+    let pairs = || {
+        place_in
+            .iter()
+            .enumerate()
+            .map(|(column, &place)| (place, column))
+    };
+    let columns_in = Groups::new(pairs, place_of.len());
+    let mut found = Weighted::new();
     let columns = relevant.map(|ids| {
-        let found = ids.filter_map(|(id, weight)| Some((*place_of.get(id)?, weight)));
-        let mut found: Weighted = found.collect();
+        let of_ids = ids.filter_map(|(id, weight)| Some((*place_of.get(id)?, weight)));
+        found.clear();
+        found.extend(of_ids);
         // No column has two ids.
         found.sort_unstable_by(|(a, x), (b, y)| a.cmp(b).then(y.total_cmp(x)));
         found.dedup_by_key(|(place, _)| *place);
-        let columns = found.into_iter().flat_map(|(place, weight)| {
-            let columns = places[place].iter();
+        let columns = found.iter().flat_map(|&(place, weight)| {
+            let columns = columns_in.get(place).iter();
             columns.map(move |&column| (column, weight))
         });
         let mut columns: Weighted = columns.collect();
         columns.sort_unstable_by_key(|(column, _)| *column);
         columns
     });
-    Ok((columns.collect(), place_in))
+    let columns = columns.collect();
+    Ok((columns, place_in))
+}
+
+/// Values by their keys: one behind the other in memory, where a million lists of their own
+/// would lie anywhere.
+struct Groups {
+    /// Where each key's values begin, and where the last one's end.
+    starts: Vec<usize>,
+    values: Vec<usize>,
+}
+
+impl Groups {
+    /// The values of a key stay in the order of the `pairs`, which are run over twice.
+    fn new<Pairs: Iterator<Item = (usize, usize)>>(pairs: impl Fn() -> Pairs, keys: usize) -> Self {
+        let mut starts = vec![0; keys + 1];
+        for (key, _) in pairs() {
+            starts[key + 1] += 1;
+        }
+        for key in 0..keys {
+            starts[key + 1] += starts[key];
+        }
+        let mut next = starts.clone();
+        let mut values = vec![0; starts[keys]];
+        for (key, value) in pairs() {
+            values[next[key]] = value;
+            next[key] += 1;
+        }
+        Self { starts, values }
+    }
+
+    fn get(&self, key: usize) -> &[usize] {
+        &self.values[self.starts[key]..self.starts[key + 1]]
+    }
 }
 
 fn unzip(columns: Weighted) -> (Vec<usize>, Vec<f32>) {
