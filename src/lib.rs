@@ -1,16 +1,16 @@
 //! Multi-positive objectives for training dense retrievers with [Burn](burn).
 //!
-//! A loss takes the scores of a dual encoder, `[queries, documents]`, and says who is relevant to
-//! whom: a Bool mask, or [`Targets`] from ids, labels or groups.
+//! A loss takes the scores of a dual encoder, `[queries, documents]`, and says who is
+//! relevant to whom: a Bool mask, or [`Targets`] from ids, labels or groups.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
 //! use burn_multi_positive::LsePairLossConfig;
 //!
-//! let device = Device::default().autodiff();
-//! let scores = Tensor::<2>::from_floats([[0.8, 0.2, 0.5], [0.3, 0.1, 0.4]], &device);
-//! let scores = scores.require_grad();
-//! let positives = Tensor::from_bool([[true, true, false], [false, false, true]], &device);
+//! let device = Device::default().autodiff(); let scores =
+//! Tensor::<2>::from_floats([[0.8, 0.2, 0.5], [0.3, 0.1, 0.4]], &device); let scores =
+//! scores.require_grad(); let positives = Tensor::from_bool([[true, true, false], [false,
+//! false, true]], &device);
 //!
 //! let loss_fn = LsePairLossConfig::new().with_temperature(0.05).init();
 //! let gradients = loss_fn.forward(scores.clone(), positives).backward();
@@ -34,31 +34,33 @@
 //!
 //! Every loss has `forward` (the mean over the queries that have a positive),
 //! `forward_with_reduction` and `forward_no_reduction`. They take a matrix of scores, or
-//! [`Embeddings`], whose scores are never held together; [`Objective`] is the trait behind
-//! them, for objectives of your own, and [`statistics`] is what objectives are formulas on.
-//! The device of the scores decides how these are computed: by fused kernels on Burn's CPU
-//! backends, on the CubeCL backends (wgpu, Vulkan, Metal, CUDA, ROCm), and on remote devices that
-//! use the kernels of their server (`remote::use_kernels`, feature `remote`); by composed Burn
-//! operations elsewhere.
+//! [`Embeddings`], whose scores are never held together; [`Objective`] is the trait
+//! behind them, for objectives of your own, and [`statistics`] is what objectives are
+//! formulas on. The device of the scores decides how these are computed: by fused kernels
+//! on Burn's CPU backends, on the CubeCL backends (wgpu, Vulkan, Metal, CUDA, ROCm), and
+//! on remote devices that use the kernels of their server (`remote::use_kernels`, feature
+//! `remote`); by composed Burn operations elsewhere.
 //!
-//! Graded judgements and other weights are a matter of [`Targets`]; suspected false negatives
-//! ([`FalseNegatives`]) are one of each loss, and hardness of most. [`LearnableTemperature`]
-//! learns what the scores are divided by, [`LearnableBias`] what is added to them.
-//! [`Bidirectional`] goes around a loss and adds the direction from documents to queries, and
-//! negatives of the same side; [`Matryoshka`] sums a loss over nested dimensions.
-//! [`SpreadOutLoss`] is a regularizer of embeddings beside them.
+//! Graded judgements and other weights are a matter of [`Targets`]; suspected false
+//! negatives ([`FalseNegatives`]) are one of each loss, and hardness of most.
+//! [`LearnableTemperature`] learns what the scores are divided by, [`LearnableBias`] what
+//! is added to them. [`Bidirectional`] goes around a loss and adds the direction from
+//! documents to queries, and negatives of the same side; [`Matryoshka`] sums a loss over
+//! nested dimensions. [`SpreadOutLoss`] is a regularizer of embeddings beside them.
 //!
-//! A teacher's scores are weights ([`Targets::from_teacher`]), or margins ([`MarginMseLoss`]).
+//! A teacher's scores are weights ([`Targets::from_teacher`]), or margins
+//! ([`MarginMseLoss`]).
 //!
 //! [`GradientCache`] makes a step of a batch whose activations do not fit, [`MemoryBank`]
-//! keeps documents of earlier batches as candidates, and [`Shards`] are embeddings that are on
-//! several devices.
+//! keeps documents of earlier batches as candidates, and [`Shards`] are embeddings that
+//! are on several devices.
 //!
-//! Losses are in f32 for scores in f16, bf16 and f32, and in f64 for scores in f64. Gradients are
-//! of first order.
+//! Losses are in f32 for scores in f16, bf16 and f32, and in f64 for scores in f64.
+//! Gradients are of first order.
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
-// Without a backend that has kernels everything composes, and what leads to kernels is not used.
+// Without a backend that has kernels everything composes, and what leads to kernels is
+// not used.
 #![cfg_attr(
     not(any(feature = "cpu", feature = "cubecl", feature = "remote")),
     allow(dead_code, unused_variables)

@@ -5,13 +5,13 @@ use burn::tensor::{DType, Tensor, assert_shape};
 use super::{Relevance, Targets, assert_device};
 
 impl Targets {
-    /// Weighs every pair of a query and a document: graded judgements, how sure an annotator
-    /// is, how hard a negative is.
+    /// Weighs every pair of a query and a document: graded judgements, how sure an
+    /// annotator is, how hard a negative is.
     ///
-    /// A weight of 0 ignores the pair, 1 is as without weights, 2 as if the document stood
-    /// there twice. Weights of a query may differ by a factor of up to 1e25, and reach 1e30.
-    /// With `w` the weights, `s = score / temperature` and `W` the sum of `w` over the
-    /// positives:
+    /// A weight of 0 ignores the pair, 1 is as without weights, 2 as if the document
+    /// stood there twice. Weights of a query may differ by a factor of up to 1e25, and
+    /// reach 1e30. With `w` the weights, `s = score / temperature` and `W` the sum of `w`
+    /// over the positives:
     ///
     /// ```text
     /// SumMargLH   softplus(lse_N(s + log w) - lse_P(s + log w))
@@ -20,14 +20,15 @@ impl Targets {
     /// Rand1LH     the positive is drawn with probability w_p / W
     /// ```
     ///
-    /// `normalize_by_positives` divides by `W`, and a query is active if `W > 0`. A selection
-    /// such as the weakest positive is that of scores, among those of a weight above 0. Called
-    /// twice, the weights are multiplied.
+    /// `normalize_by_positives` divides by `W`, and a query is active if `W > 0`. A
+    /// selection such as the weakest positive is that of scores, among those of a weight
+    /// above 0. Called twice, the weights are multiplied.
     ///
-    /// Weights are constants: no gradient reaches them. To learn the weights of negatives, add
-    /// `temperature * log(weight)` to their scores instead, which is the same loss. They must be finite and not negative.
-    /// They are not read back to see to it: where a sum or a draw runs over a NaN or a
-    /// negative weight, the loss of its query is NaN.
+    /// Weights are constants: no gradient reaches them. To learn the weights of
+    /// negatives, add `temperature * log(weight)` to their scores instead, which is the
+    /// same loss. They must be finite and not negative. They are not read back to see to
+    /// it: where a sum or a draw runs over a NaN or a negative weight, the loss of its
+    /// query is NaN.
     ///
     /// # Shapes
     ///
@@ -66,15 +67,15 @@ impl Targets {
         self
     }
 
-    /// Weighs the queries: the mean is `sum v_q l_q / sum v_q` over the active queries, and
-    /// the other reductions have `v_q l_q` in the place of `l_q`. Losses without a reduction
-    /// stay as they are.
+    /// Weighs the queries: the mean is `sum v_q l_q / sum v_q` over the active queries,
+    /// and the other reductions have `v_q l_q` in the place of `l_q`. Losses without a
+    /// reduction stay as they are.
     ///
-    /// A query of weight 0 is left out, whatever its loss; its gradient is 0 unless its loss
-    /// is NaN. If all are left out, the mean is 0. Called twice, the weights are multiplied.
-    /// No gradient reaches them; multiply the losses of `forward_no_reduction` by your weights
-    /// where you learn them. They must be finite and not negative, and are not read back to
-    /// see to it: NaN makes the mean NaN.
+    /// A query of weight 0 is left out, whatever its loss; its gradient is 0 unless its
+    /// loss is NaN. If all are left out, the mean is 0. Called twice, the weights are
+    /// multiplied. No gradient reaches them; multiply the losses of
+    /// `forward_no_reduction` by your weights where you learn them. They must be finite
+    /// and not negative, and are not read back to see to it: NaN makes the mean NaN.
     ///
     /// # Shapes
     ///

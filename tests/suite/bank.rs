@@ -1,4 +1,5 @@
-//! The memory bank: first in, first out; what is relevant is never a negative; saved and restored.
+//! The memory bank: first in, first out; what is relevant is never a negative; saved and
+//! restored.
 
 use crate::{
     batch::{Criterion, bool_matrix, bools, matrix, numbers},
@@ -31,7 +32,8 @@ fn bank(capacity: usize, batches: &[&[u32]]) -> MemoryBank<u32> {
     bank
 }
 
-/// The bank's columns after a batch of one document: their embeddings are those of their ids.
+/// The bank's columns after a batch of one document: their embeddings are those of their
+/// ids.
 fn stored(bank: &MemoryBank<u32>) -> Vec<u32> {
     let first = embeddings(&[99], &device());
     let (candidates, _) = bank
@@ -122,7 +124,8 @@ fn a_relevant_document_of_the_bank_is_positive_or_ignored_never_negative() {
     );
 }
 
-/// Ignored by list is ignored by mask, for every objective, direction and path, and equals a bank without the document.
+/// Ignored by list is ignored by mask, for every objective, direction and path, and
+/// equals a bank without the document.
 #[test]
 fn ignored_documents_of_the_bank_are_as_if_absent() {
     let _turn = turn_to_draw();
@@ -191,7 +194,8 @@ fn an_empty_bank_changes_nothing() {
     }
 }
 
-/// Ten documents in one batch, or three in a batch and seven in the bank: the same candidates.
+/// Ten documents in one batch, or three in a batch and seven in the bank: the same
+/// candidates.
 #[test]
 fn a_bank_gives_the_losses_of_one_large_batch() {
     let _turn = turn_to_draw();

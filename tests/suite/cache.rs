@@ -1,4 +1,5 @@
-//! The gradient cache: its gradients are those of one pass, and it refuses what would make them others.
+//! The gradient cache: its gradients are those of one pass, and it refuses what would
+//! make them others.
 
 use crate::{
     batch::{Criterion, float_matrix, numbers},
@@ -75,8 +76,8 @@ impl ModuleMapper for In {
     }
 }
 
-/// Features of both sides and the ids of the documents. Ids occur twice, in different chunks; the third query has no
-/// positive; a document has features of 0.
+/// Features of both sides and the ids of the documents. Ids occur twice, in different
+/// chunks; the third query has no positive; a document has features of 0.
 struct Data {
     queries: Tensor<2>,
     documents: Tensor<2>,
@@ -317,7 +318,8 @@ fn every_parameter_gets_its_gradient_and_the_optimizer_takes_it() {
     assert!(losses[19] < 0.7 * losses[0], "{losses:?}");
 }
 
-/// Burn makes parameters when they are first used, and clones share what is yet to be made.
+/// Burn makes parameters when they are first used, and clones share what is yet to be
+/// made.
 #[test]
 fn parameters_that_are_yet_to_be_made_get_gradients() {
     let _turn = turn_to_draw();
@@ -385,7 +387,8 @@ fn dropout_is_repeated() {
     }
 }
 
-/// The masks that the first pass drew, put into one pass, give the gradients of the cache.
+/// The masks that the first pass drew, put into one pass, give the gradients of the
+/// cache.
 #[test]
 fn gradients_with_dropout_are_those_of_one_pass_with_its_masks() {
     let _turn = turn_to_draw();
@@ -453,7 +456,8 @@ fn an_encoder_that_cannot_be_repeated_is_refused_when_asked() {
     );
 }
 
-/// In either pass, on either side: an error, and the step that follows is as if there had been none.
+/// In either pass, on either side: an error, and the step that follows is as if there had
+/// been none.
 #[test]
 fn a_failing_encoder_leaves_nothing_behind() {
     let _turn = turn_to_draw();

@@ -1,4 +1,5 @@
-//! Tests that need a process of their own: what they set is set once for all, or what they provoke ends the process.
+//! Tests that need a process of their own: what they set is set once for all, or what
+//! they provoke ends the process.
 
 use std::{env, process::Command};
 
@@ -8,8 +9,9 @@ const CASE: &str = "SUITE_CASE";
 /// Memory that a process may map, in KiB.
 pub type Limit = u64;
 
-/// Runs `check` for every case in a process of its own: the calling test of this binary, by its full name, once more.
-/// A limit to the memory holds where there is a shell to set it.
+/// Runs `check` for every case in a process of its own: the calling test of this binary,
+/// by its full name, once more. A limit to the memory holds where there is a shell to set
+/// it.
 pub fn in_processes(test: &str, cases: &[&str], limit: Option<Limit>, check: impl Fn(&str)) {
     if let Ok(case) = env::var(CASE) {
         return check(&case);

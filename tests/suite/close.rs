@@ -1,7 +1,8 @@
 //! Comparisons that name the case, row and column, and how close is close enough.
 //!
-//! Tolerances are relative, so that a loss of 1e-14 must be right in its first digits. They grow with the span of the
-//! scores: the exponent of e^(s / t) carries a rounding error of |s / t| units, which no implementation can take back.
+//! Tolerances are relative, so that a loss of 1e-14 must be right in its first digits.
+//! They grow with the span of the scores: the exponent of e^(s / t) carries a rounding
+//! error of |s / t| units, which no implementation can take back.
 
 use crate::{
     device::{is_cpu, rounding},
@@ -31,7 +32,8 @@ impl Tolerance {
         Self { absolute, ..self }
     }
 
-    /// For the loss of one query. Only the part of it that is not saturated feels the exponents' rounding.
+    /// For the loss of one query. Only the part of it that is not saturated feels the
+    /// exponents' rounding.
     pub fn loss(query: &Query, objective: &Objective, want: f64, dtype: DType) -> Self {
         let terms = query.p().len().max(1) as f64;
         let exponents = exponent_error(query, objective, dtype) * want.abs().min(terms);
@@ -54,7 +56,8 @@ impl Tolerance {
     }
 }
 
-/// Whether the device composes the losses of this dtype while it has kernels for others: there `1 - 1` is a rounding error.
+/// Whether the device composes the losses of this dtype while it has kernels for others:
+/// there `1 - 1` is a rounding error.
 fn is_composed(dtype: DType) -> bool {
     dtype == DType::F64 && !is_cpu()
 }
@@ -67,7 +70,8 @@ fn underflow(dtype: DType) -> f64 {
     }
 }
 
-/// Relative error of e^(s / t) for the query's largest score. Capped, so that huge scores still have to come out right.
+/// Relative error of e^(s / t) for the query's largest score. Capped, so that huge scores
+/// still have to come out right.
 fn exponent_error(query: &Query, objective: &Objective, dtype: DType) -> f64 {
     let candidates = (0..query.scores.len()).filter(|&d| query.candidates[d]);
     let span = candidates

@@ -1,6 +1,8 @@
-//! The device's default types are for tensors of the user's: they change no draw, no loss and no target.
+//! The device's default types are for tensors of the user's: they change no draw, no loss
+//! and no target.
 //!
-//! They are set once for a process, before its first tensor: each configuration has a process.
+//! They are set once for a process, before its first tensor: each configuration has a
+//! process.
 
 use crate::{
     batch::{Batch, Criterion, bools, float_matrix, gradient_of, matrix, numbers},
@@ -58,7 +60,8 @@ fn each_configuration(test: &str, check: fn()) {
     });
 }
 
-/// Every query has the positives 0, 1, .. with the scores -1, -2, .. and one negative of score 0 behind them.
+/// Every query has the positives 0, 1, .. with the scores -1, -2, .. and one negative of
+/// score 0 behind them.
 fn steps(queries: usize, positives: usize) -> (Tensor<2>, Targets) {
     let row: Vec<f32> = (1..=positives).map(|step| -(step as f32)).collect();
     let row = [row, vec![0.0]].concat();
@@ -72,7 +75,8 @@ fn steps(queries: usize, positives: usize) -> (Tensor<2>, Targets) {
     )
 }
 
-/// How often each positive was drawn: the loss of a draw is log(1 + e^step), which rounds to the step.
+/// How often each positive was drawn: the loss of a draw is log(1 + e^step), which rounds
+/// to the step.
 fn counts(losses: Vec<f64>, positives: usize) -> Vec<usize> {
     let mut counts = vec![0; positives];
     for loss in losses {
@@ -129,7 +133,8 @@ fn disorder(count: usize) -> Vec<f64> {
     (0..count).map(score).collect()
 }
 
-/// 600 documents, of which every other one is a positive: more than I8 counts, or BF16 without gaps.
+/// 600 documents, of which every other one is a positive: more than I8 counts, or BF16
+/// without gaps.
 fn wide() -> Batch {
     let scores = disorder(600);
     let positives: Vec<usize> = (1..600).step_by(2).collect();

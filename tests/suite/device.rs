@@ -27,7 +27,8 @@ pub fn supports(dtype: DType) -> bool {
     supported
 }
 
-/// Shaders have arithmetic in f64 but no `exp` and `log`: what a GPU calls support may be garbage.
+/// Shaders have arithmetic in f64 but no `exp` and `log`: what a GPU calls support may be
+/// garbage.
 fn has_f64_functions() -> bool {
     let half = Tensor::<1>::from_data(TensorData::from([0.5f64]), (&device(), DType::F64));
     let is = |tensor: Tensor<1>, exact: f64| {
@@ -46,8 +47,8 @@ pub fn precisions() -> Vec<DType> {
     dtypes
 }
 
-/// The rounding error of one operation: half a unit in the last place on a CPU, a few units in the exponentials and
-/// logarithms of a GPU.
+/// The rounding error of one operation: half a unit in the last place on a CPU, a few
+/// units in the exponentials and logarithms of a GPU.
 pub fn rounding(dtype: DType) -> f64 {
     let half_unit = match dtype {
         DType::F64 => f64::EPSILON / 2.0,
@@ -57,8 +58,9 @@ pub fn rounding(dtype: DType) -> f64 {
     half_unit * if is_cpu() { 1.0 } else { 8.0 }
 }
 
-/// How much larger than [`rounding`] the relative error of a product in a matrix multiplication may be: the tensor cores
-/// that Burn takes for f32 on CUDA see 10 bits of either factor (TF32).
+/// How much larger than [`rounding`] the relative error of a product in a matrix
+/// multiplication may be: the tensor cores that Burn takes for f32 on CUDA see 10 bits of
+/// either factor (TF32).
 pub fn product_error(dtype: DType) -> f64 {
     static SHORT: LazyLock<bool> = LazyLock::new(|| {
         let long = 1.0 + 2f32.powi(-11) + 2f32.powi(-13);
@@ -72,7 +74,8 @@ pub fn product_error(dtype: DType) -> f64 {
     }
 }
 
-/// What may be left of numbers that cancel exactly elsewhere: GPUs that have f64 contract products and sums.
+/// What may be left of numbers that cancel exactly elsewhere: GPUs that have f64 contract
+/// products and sums.
 pub fn remainder() -> f64 {
     match !is_cpu() && precisions().contains(&DType::F64) {
         true => 1e-14,

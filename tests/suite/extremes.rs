@@ -1,5 +1,5 @@
-//! Scores, margins and temperatures at the ends of their range: the right number, the limit, or a refusal by name, and
-//! never a NaN from infinity times 0.
+//! Scores, margins and temperatures at the ends of their range: the right number, the
+//! limit, or a refusal by name, and never a NaN from infinity times 0.
 
 use crate::{
     batch::{Batch, Criterion, float_matrix, gradient_of, numbers},
@@ -25,7 +25,8 @@ fn f32s(scores: &[f64]) -> Vec<f64> {
         .collect()
 }
 
-/// Every LSEPair, SumMargLH and Rand1LH: without a negative they are 0 whatever the positives.
+/// Every LSEPair, SumMargLH and Rand1LH: without a negative they are 0 whatever the
+/// positives.
 fn contrasts() -> Vec<Objective> {
     use Negatives::Hardest;
     use Positives::*;
@@ -61,8 +62,8 @@ fn far_apart() -> Vec<(Vec<f64>, f64, DType)> {
     cases
 }
 
-/// A query without negatives: all are positives, or ignored, or negatives without weight. The second query is an
-/// ordinary one, the third inactive.
+/// A query without negatives: all are positives, or ignored, or negatives without weight.
+/// The second query is an ordinary one, the third inactive.
 fn without_negatives(positives: &[f64], dtype: DType) -> Vec<Batch> {
     let columns: Vec<usize> = (0..positives.len()).collect();
     let with = |extra: &[f64]| {
@@ -148,7 +149,8 @@ fn composed_and_from_embeddings_a_query_without_negatives_is_0_too() {
     }
 }
 
-/// JointLH has a loss without negatives. Where it is beyond the type it may be infinite, and is no other number.
+/// JointLH has a loss without negatives. Where it is beyond the type it may be infinite,
+/// and is no other number.
 #[test]
 fn joint_likelihood_of_positives_far_apart_is_right_or_infinite() {
     for (positives, temperature, dtype) in far_apart() {
@@ -273,7 +275,8 @@ fn temperatures_that_f32_cannot_invert_are_refused_by_name() {
 
 #[test]
 fn temperatures_near_the_ends_are_as_good_as_any() {
-    // Differences that are right in f32, over the smallest temperature and over the largest.
+    // Differences that are right in f32, over the smallest temperature and over the
+    // largest.
     let batch = Batch::new(&[
         (&[0.5, -1.25, 0.25, 1.0], &[0, 2]),
         (&[1.5, 0.75, -0.5, 0.125], &[1]),

@@ -1,4 +1,5 @@
-//! `tests/golden/losses.json`: values and gradients from 50-digit arithmetic, scores up to 3.4e37 among them.
+//! `tests/golden/losses.json`: values and gradients from 50-digit arithmetic, scores up
+//! to 3.4e37 among them.
 
 use crate::{
     batch::Batch,

@@ -1,4 +1,5 @@
-//! Gradients against the paper's table and against slopes, from the scores down to the weights of two towers.
+//! Gradients against the paper's table and against slopes, from the scores down to the
+//! weights of two towers.
 
 use crate::{
     batch::{Batch, Criterion, float_matrix, gradient_of, matrix, numbers},
@@ -11,8 +12,9 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 type Matrix = Vec<Vec<f64>>;
 
-/// Twelve queries over nineteen documents, the first without a positive, the second without a negative, the third with
-/// nothing but ignored documents; f32 values, so that every precision sees the same numbers.
+/// Twelve queries over nineteen documents, the first without a positive, the second
+/// without a negative, the third with nothing but ignored documents; f32 values, so that
+/// every precision sees the same numbers.
 fn batch() -> Batch {
     let mut rng = StdRng::seed_from_u64(7);
     let query = |q: usize| {
@@ -184,7 +186,8 @@ fn gradients_pass_through_scores_that_are_not_a_leaf() {
     }
 }
 
-/// Features and weights of two towers: scores = (x W) (y V)^T, the embeddings of unit length if asked.
+/// Features and weights of two towers: scores = (x W) (y V)^T, the embeddings of unit
+/// length if asked.
 struct Towers {
     leaves: [Matrix; 4],
     unit: bool,

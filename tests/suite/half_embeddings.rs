@@ -1,4 +1,5 @@
-//! Embeddings in half precision: many documents with tiny weights add up to a gradient that the type holds.
+//! Embeddings in half precision: many documents with tiny weights add up to a gradient
+//! that the type holds.
 
 use crate::{
     batch::{Batch, Criterion, float_matrix, matrix},
@@ -10,8 +11,9 @@ use burn::tensor::{DType, Device, Tensor};
 const QUERIES: usize = 64;
 const NEGATIVES: usize = 4096;
 
-/// Every query is sure of its positive, the last document: the weight of a negative is about e^-18.5, or 1e-8 before the
-/// mean over the queries, and the smallest number of f16 is 6e-8.
+/// Every query is sure of its positive, the last document: the weight of a negative is
+/// about e^-18.5, or 1e-8 before the mean over the queries, and the smallest number of
+/// f16 is 6e-8.
 fn embeddings(dtype: DType, device: &Device) -> [Tensor<2>; 2] {
     let query = |q: usize| vec![18.5 + (q % 4) as f64 * 0.125, 0.0];
     let queries: Vec<Vec<f64>> = (0..QUERIES).map(query).collect();

@@ -1,4 +1,5 @@
-//! What must hold whatever the scores: 64 cases a law, from a fixed seed, so that a run repeats.
+//! What must hold whatever the scores: 64 cases a law, from a fixed seed, so that a run
+//! repeats.
 
 use crate::{
     batch::{Batch, Criterion, Outcome, gradient_of, numbers},
@@ -26,9 +27,10 @@ fn config() -> Config {
     }
 }
 
-/// One to five queries over one to forty documents, rows without a positive, a negative or a candidate among them. The
-/// scores of a query are distinct multiples of `2^exponent / 1024` up to `2^(exponent + 1)`: from 1e-3 to 1e4, and sums
-/// of a few of them are exact.
+/// One to five queries over one to forty documents, rows without a positive, a negative
+/// or a candidate among them. The scores of a query are distinct multiples of `2^exponent
+/// / 1024` up to `2^(exponent + 1)`: from 1e-3 to 1e4, and sums of a few of them are
+/// exact.
 fn batches() -> impl Strategy<Value = Batch> {
     let shares = (select(vec![0.1, 0.5, 0.95]), select(vec![1.0, 0.8, 0.2]));
     (1..=5usize, 1..=40usize, -9..=12i32, shares, any::<u64>()).prop_map(
@@ -58,7 +60,8 @@ fn settings() -> impl Strategy<Value = (Device, DType)> {
     (select(autodiff_devices().to_vec()), select(precisions()))
 }
 
-/// Every query of `got` against the same query of `want`, which the library computed as well.
+/// Every query of `got` against the same query of `want`, which the library computed as
+/// well.
 #[track_caller]
 fn assert_same(batch: &Batch, objective: &Objective, dtype: DType, got: &Outcome, want: &Outcome) {
     let upstream = 1.0 / batch.active().max(1.0);
@@ -115,7 +118,8 @@ proptest! {
         }
         let got = shifted.run(&objective, &device, dtype);
         let want = batch.run(&objective, &device, dtype);
-        // as close as without the constant: statistics are measured from a score of the query
+        // as close as without the constant: statistics are measured from a score of the
+        // query
         assert_same(&batch, &objective, dtype, &got, &want);
     }
 
@@ -177,7 +181,8 @@ proptest! {
         }
         let scores = batch.scores(&device, dtype).require_grad();
         let loss = Criterion::from(&objective).mean(scores.clone(), batch.targets(&device));
-        // divided outside of the graph: Burn's gradient of a division by 3 is an f32 third
+        // divided outside of the graph: Burn's gradient of a division by 3 is an f32
+        // third
         let divided = (batch.scores(&device, dtype) / temperature).require_grad();
         let labels: Tensor<1, Int> = batch.chosen(&device);
         let cross_entropy =
@@ -185,7 +190,8 @@ proptest! {
 
         let spans = batch.0.iter().flat_map(|query| query.scores.clone());
         let span = spans.fold(0.0, |a: f64, b| a.max(b.abs())) / temperature;
-        // cross-entropy is a difference of numbers as large as the scores, however sure it is
+        // cross-entropy is a difference of numbers as large as the scores, however sure
+        // it is
         let error = rounding(dtype) * (64.0 + 8.0 * span);
         let tolerance = Tolerance { relative: error.min(1e-3), absolute: error };
         let [got, want] = [&loss, &cross_entropy].map(|loss| numbers(loss.clone())[0]);
@@ -239,8 +245,9 @@ proptest! {
         }
     }
 
-    /// Every document twice: LSEPair has four times the pairs, Rand1LH twice the negatives, SumMargLH the same shares,
-    /// JointLH twice the positives, each with half the share.
+    /// Every document twice: LSEPair has four times the pairs, Rand1LH twice the
+    /// negatives, SumMargLH the same shares, JointLH twice the positives, each with half
+    /// the share.
     #[test]
     fn documents_that_occur_twice(batch in batches(), (device, dtype) in settings()) {
         let doubled = Batch(batch.0.iter().map(|query| Query {
@@ -274,7 +281,8 @@ proptest! {
                 let wanted = match objective.loss {
                     Loss::JointLh => once.gradient[q].clone(),
                     Loss::SumMargLh => once.gradient[q].iter().map(|slope| slope / 2.0).collect(),
-                    // one copy of the chosen positive left the candidates, nothing else differs
+                    // one copy of the chosen positive left the candidates, nothing else
+                    // differs
                     Loss::LsePair | Loss::Rand1Lh => first.to_vec(),
                 };
                 let upstream = 1.0 / batch.active().max(1.0);

@@ -1,13 +1,16 @@
-//! The objectives in f64, as the paper writes them: naive sums over documents and over pairs of documents.
+//! The objectives in f64, as the paper writes them: naive sums over documents and over
+//! pairs of documents.
 //!
-//! A query is a slice of positive scores `p` and a slice of negative scores `n`. Every objective is
+//! A query is a slice of positive scores `p` and a slice of negative scores `n`. Every
+//! objective is
 //!
 //! ```text
 //! log(1 + sum of e^x)
 //! ```
 //!
-//! of a list of differences x, or a sum of such terms; `log_one_plus_sum_exp` is the only place where a maximum
-//! is taken out, so that e^x does not overflow. Gradients are the paper's table, not derived from these values.
+//! of a list of differences x, or a sum of such terms; `log_one_plus_sum_exp` is the only
+//! place where a maximum is taken out, so that e^x does not overflow. Gradients are the
+//! paper's table, not derived from these values.
 
 use approx::assert_relative_eq;
 
@@ -120,7 +123,8 @@ pub fn objectives() -> Vec<Objective> {
     ]
 }
 
-/// One query: its scores, who is positive, who counts at all, and the column drawn for Rand1LH.
+/// One query: its scores, who is positive, who counts at all, and the column drawn for
+/// Rand1LH.
 #[derive(Clone, Debug)]
 pub struct Query {
     pub scores: Vec<f64>,
@@ -197,7 +201,8 @@ impl Query {
                 let pair = |p: f64| n.iter().map(move |n| n - p + margin);
                 log_one_plus_sum_exp(p.iter().flat_map(|&p| pair(p)))
             }
-            // sum over p of -log P(p), where 1 / P(p) = 1 + sum over d other than p of e^(s_d - s_p)
+            // sum over p of -log P(p), where 1 / P(p) = 1 + sum over d other than p of
+            // e^(s_d - s_p)
             Loss::JointLh => {
                 let minus_log = |i: usize| {
                     let others = (0..p.len()).filter(|&j| j != i).map(|j| p[j] - p[i]);
@@ -205,7 +210,8 @@ impl Query {
                 };
                 (0..p.len()).map(minus_log).sum()
             }
-            // -log(sum over p of P(p)), where 1 / that sum = 1 + sum over n of e^(s_n) / sum over p of e^(s_p)
+            // -log(sum over p of P(p)), where 1 / that sum = 1 + sum over n of e^(s_n) /
+            // sum over p of e^(s_p)
             Loss::SumMargLh => {
                 let share = |n: &f64| -log_sum_exp(&p.iter().map(|p| p - n).collect::<Vec<_>>());
                 log_one_plus_sum_exp(n.iter().map(share))
@@ -230,10 +236,11 @@ impl Query {
         let negated = |of: &[usize]| of.iter().map(|&d| -self.scores[d] / t).collect::<Vec<_>>();
         let m = self.p().len() as f64;
         let (on_p, on_n) = match objective.loss {
-            // p: -sigma(u) e^(-s_p) / sum over P of e^(-s)     n: sigma(u) e^(s_n) / sum over N of e^s
+            // p: -sigma(u) e^(-s_p) / sum over P of e^(-s)     n: sigma(u) e^(s_n) / sum
+            // over N of e^s
             Loss::LsePair | Loss::Rand1Lh => {
-                // u = log of the sum over p, n of e^(s_n - s_p + margin): of differences, because a
-                // logarithm drowns beside scores of 1e38
+                // u = log of the sum over p, n of e^(s_n - s_p + margin): of differences,
+                // because a logarithm drowns beside scores of 1e38
                 let pair = |p: f64| s(&n).into_iter().map(move |n| n - p + objective.margin / t);
                 let u = log_sum_exp(&s(&p).into_iter().flat_map(pair).collect::<Vec<_>>());
                 (
@@ -255,7 +262,8 @@ impl Query {
                 };
                 (on_p, scaled(on_n.to_vec(), m))
             }
-            // p: -(1 - P+) e^(s_p) / sum over P of e^s     n: P_n, with 1 - P+ the sum of P_n
+            // p: -(1 - P+) e^(s_p) / sum over P of e^s     n: P_n, with 1 - P+ the sum of
+            // P_n
             Loss::SumMargLh => {
                 let probabilities = softmax(&s(&[&p[..], &n[..]].concat()));
                 let on_n = probabilities[p.len()..].to_vec();

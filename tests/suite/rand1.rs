@@ -1,4 +1,5 @@
-//! Rand1LH: what is drawn, how it repeats, and what `forward_chosen` does with a given draw.
+//! Rand1LH: what is drawn, how it repeats, and what `forward_chosen` does with a given
+//! draw.
 
 use crate::{
     batch::{Batch, Criterion, float_matrix, gradient_of, matrix, numbers},
@@ -13,7 +14,8 @@ fn loss() -> Rand1LhLoss {
     Rand1LhLossConfig::new().init()
 }
 
-/// Many times the same query: positives 1, 3, 4 and 6 (5 is ignored), negatives 0, 2 and 7, all losses far apart.
+/// Many times the same query: positives 1, 3, 4 and 6 (5 is ignored), negatives 0, 2 and
+/// 7, all losses far apart.
 fn crowd(queries: usize) -> Batch {
     let mut query = Query::new(&[0.0, 1.0, -0.5, 2.0, 3.0, 4.0, 5.0, 0.5], &[1, 3, 4, 5, 6]);
     query.candidates[5] = false;
@@ -178,7 +180,8 @@ fn chosen_columns_are_those_of_their_own_query() {
 #[test]
 fn a_chosen_column_that_is_no_positive_candidate_is_nan_in_its_row() {
     let batch = crowd(9);
-    // positive, negative, ignored positive, last + 1, far out, -1, far below, i32 ends, positive
+    // positive, negative, ignored positive, last + 1, far out, -1, far below, i32 ends,
+    // positive
     let ends = [i64::from(i32::MAX), i64::from(i32::MIN)];
     let rows = chosen_rows(&batch, &[3, 0, 5, 8, 1000, -1, -8, ends[0], 6]);
     let want = losses();
@@ -200,7 +203,8 @@ fn a_chosen_column_that_is_no_positive_candidate_is_nan_in_its_row() {
     assert!(chosen_rows(&crowd(1), &ends[1..])[0].is_nan());
 }
 
-/// -1 must not mean the last document, nor the document count the first one of the next query.
+/// -1 must not mean the last document, nor the document count the first one of the next
+/// query.
 #[test]
 fn a_chosen_column_out_of_range_does_not_wrap_around() {
     let all = Batch::new(&[(&[1.0, 2.0], &[0, 1]), (&[3.0, 0.5], &[0, 1])]);

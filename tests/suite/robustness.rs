@@ -1,4 +1,5 @@
-//! What is given in another type, again and again, or in bad faith is taken for what it is, or refused by name.
+//! What is given in another type, again and again, or in bad faith is taken for what it
+//! is, or refused by name.
 
 use crate::{
     batch::{Batch, Criterion, bools, float_matrix, matrix, numbers},
@@ -149,7 +150,8 @@ fn rows() -> Tensor<2> {
     float_matrix(&rows.map(Vec::from), &device(), DType::F32)
 }
 
-/// No record ends the process: what a device has no room for is refused, or not made before it is needed.
+/// No record ends the process: what a device has no room for is refused, or not made
+/// before it is needed.
 #[test]
 fn a_capacity_that_no_device_has_is_refused_or_as_good_as_any() {
     let test = "robustness::a_capacity_that_no_device_has_is_refused_or_as_good_as_any";

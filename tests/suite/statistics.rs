@@ -1,4 +1,5 @@
-//! The composed statistics against the form that the device takes, where it is another one.
+//! The composed statistics against the form that the device takes, where it is another
+//! one.
 
 use crate::{
     batch::{Batch, float_matrix, gradient_of, numbers},
@@ -27,7 +28,8 @@ pub const ALL: [Statistic; 9] = [
 
 type Form = fn(Tensor<2>, &Targets, Request) -> Statistics;
 
-/// Statistics and counts of every query, and the gradient of their sum with the weights 1, 2, ..
+/// Statistics and counts of every query, and the gradient of their sum with the weights
+/// 1, 2, ..
 fn run(
     form: Form,
     batch: &Batch,
@@ -51,7 +53,8 @@ fn run(
     (values, gradient_of(&sum.sum(), &scores))
 }
 
-/// Sixteen queries over 1 to 70 documents at one scale, some of them without positives or negatives.
+/// Sixteen queries over 1 to 70 documents at one scale, some of them without positives or
+/// negatives.
 fn batch(documents: usize, scale: f64, seed: u64) -> Batch {
     let mut rng = StdRng::seed_from_u64(seed);
     let query = |q: usize| {
@@ -107,8 +110,9 @@ fn both_forms_have_the_same_values_and_gradients() {
     }
 }
 
-/// A NaN reaches the statistics of its set; a document without weight, or of an inactive query, reaches nothing. What
-/// infinities do otherwise is the contract's matter: limit or NaN.
+/// A NaN reaches the statistics of its set; a document without weight, or of an inactive
+/// query, reaches nothing. What infinities do otherwise is the contract's matter: limit
+/// or NaN.
 #[test]
 fn both_forms_treat_nan_and_infinities_alike() {
     for special in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {

@@ -1,4 +1,5 @@
-//! Every way to say who is positive, the errors of those that read data, and masks that travel between devices.
+//! Every way to say who is positive, the errors of those that read data, and masks that
+//! travel between devices.
 
 use crate::{
     batch::{Batch, Criterion, bool_matrix, bools, numbers},
@@ -25,7 +26,8 @@ fn assert_positives(targets: &Targets, rows: &[&[bool]]) {
     assert_eq!(bools(targets.positives()), rows);
 }
 
-/// The same relevance in every form: queries 0 and 1 share documents 1 and 2, query 2 owns document 0.
+/// The same relevance in every form: queries 0 and 1 share documents 1 and 2, query 2
+/// owns document 0.
 fn forms() -> [(&'static str, Targets); 3] {
     let rows: [&[bool]; 3] = [&[F, T, T, F], &[F, T, T, F], &[T, F, F, F]];
     let relevant = [vec![7, 9], vec![9, 7], vec![5]];

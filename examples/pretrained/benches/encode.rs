@@ -1,7 +1,9 @@
-//! Tokens a second of an encoder of MiniLM's size with random weights: embedding passages, and training steps.
+//! Tokens a second of an encoder of MiniLM's size with random weights: embedding
+//! passages, and training steps.
 //!
-//! `cargo bench -p pretrained --bench encode`; `benches/peers/encode.py` takes the same in PyTorch. `MEMORY=32` takes
-//! one training step in chunks of so many texts instead, and prints its peak memory (Linux).
+//! `cargo bench -p pretrained --bench encode`; `benches/peers/encode.py` takes the same
+//! in PyTorch. `MEMORY=32` takes one training step in chunks of so many texts instead,
+//! and prints its peak memory (Linux).
 
 use std::{fs, hint::black_box};
 

@@ -13,9 +13,10 @@ const PREFIX: &str = "checkpoint-";
 const MODEL: &str = "model.bpk";
 const OPTIMIZER: &str = "optimizer.bpk";
 
-/// Writes the model and the optimizer after so many steps to `folder/checkpoint-STEPS`, and removes all other
-/// checkpoints. A checkpoint is there whole or not at all: what an interrupted save leaves is not read.
-/// Only where it replaces a checkpoint of the same step, an interruption can lose that one.
+/// Writes the model and the optimizer after so many steps to `folder/checkpoint-STEPS`,
+/// and removes all other checkpoints. A checkpoint is there whole or not at all: what an
+/// interrupted save leaves is not read. Only where it replaces a checkpoint of the same
+/// step, an interruption can lose that one.
 ///
 /// # Errors
 ///
@@ -49,11 +50,12 @@ pub fn save_checkpoint<M: Module>(
     Ok(())
 }
 
-/// The model and the optimizer of the last checkpoint in a folder, with its number of steps. `None` if there
-/// is none.
+/// The model and the optimizer of the last checkpoint in a folder, with its number of
+/// steps. `None` if there is none.
 ///
-/// Weights, moments and the parameters' ids are those that were saved: with the same batches, and the same seed before
-/// each step, training goes on as if it had not stopped.
+/// Weights, moments and the parameters' ids are those that were saved: with the same
+/// batches, and the same seed before each step, training goes on as if it had not
+/// stopped.
 ///
 /// # Errors
 ///

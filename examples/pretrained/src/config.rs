@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::error::ModelError;
 
-/// The sizes and rates that an encoder is built from. What `config.json` leaves out has the value
-/// that Hugging Face's `BertConfig` gives it.
+/// The sizes and rates that an encoder is built from. What `config.json` leaves out has
+/// the value that Hugging Face's `BertConfig` gives it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct BertConfig {
@@ -72,8 +72,8 @@ impl BertConfig {
     ///
     /// # Errors
     ///
-    /// If it cannot be read, is of another architecture than BERT, or asks for what this encoder does not
-    /// do.
+    /// If it cannot be read, is of another architecture than BERT, or asks for what this
+    /// encoder does not do.
     pub fn load(path: &Path) -> Result<Self, ModelError> {
         let error = |problem: &dyn std::fmt::Display| ModelError::new(path, problem);
         let text = fs::read_to_string(path).map_err(|problem| error(&problem))?;

@@ -46,12 +46,14 @@ impl TextEncoder {
 
     /// The vectors of texts, `[texts, hidden]`, in f32, in one pass.
     ///
-    /// The vector of a text does not depend on the texts beside it, but for rounding. On a device with autodiff the pass
-    /// has a graph, and drops out. Weights that are not a number give vectors that are not.
+    /// The vector of a text does not depend on the texts beside it, but for rounding. On
+    /// a device with autodiff the pass has a graph, and drops out. Weights that are not a
+    /// number give vectors that are not.
     ///
     /// # Panics
     ///
-    /// If the batch has no texts, or tokens of another model, which this one's tables do not reach.
+    /// If the batch has no texts, or tokens of another model, which this one's tables do
+    /// not reach.
     pub fn forward(&self, batch: &Batch) -> Tensor<2> {
         let states = self.bert.forward(batch, self.precision);
         let vectors = self.pooling.forward(states, batch);
@@ -61,9 +63,10 @@ impl TextEncoder {
         }
     }
 
-    /// The vectors of texts, `[texts, hidden]`, in passes of texts of like length. What is passed at a time has at most
-    /// `max_tokens` tokens with padding, unless a single text has more: one pass, or on Burn's CPU backend without autodiff one
-    /// for each thread. Rows are in the order of the texts; without texts there are none.
+    /// The vectors of texts, `[texts, hidden]`, in passes of texts of like length. What
+    /// is passed at a time has at most `max_tokens` tokens with padding, unless a single
+    /// text has more: one pass, or on Burn's CPU backend without autodiff one for each
+    /// thread. Rows are in the order of the texts; without texts there are none.
     ///
     /// # Panics
     ///
@@ -74,9 +77,9 @@ impl TextEncoder {
             let [_, hidden] = self.bert.words.weight.dims();
             return Tensor::zeros([0, hidden], &device);
         }
-        // Parts side by side keep all threads busy on a CPU, where single operations do not. With a
-        // graph the order of the parts decides the order of the sums of gradients, and of random
-        // numbers.
+        // Parts side by side keep all threads busy on a CPU, where single operations do
+        // not. With a graph the order of the parts decides the order of the sums of
+        // gradients, and of random numbers.
         let threads = match operations::is_flex(&device) && !device.is_autodiff() {
             true => rayon::current_num_threads(),
             false => 1,

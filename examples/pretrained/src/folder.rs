@@ -30,8 +30,9 @@ const OF_OTHERS: [&str; 5] = [
     "config_sentence_transformers.json",
 ];
 
-/// A pretrained model in a folder of the layout of Hugging Face: `config.json`, `tokenizer.json`,
-/// `model.safetensors`, and if it is there what sentence-transformers writes beside them.
+/// A pretrained model in a folder of the layout of Hugging Face: `config.json`,
+/// `tokenizer.json`, `model.safetensors`, and if it is there what sentence-transformers
+/// writes beside them.
 #[derive(Clone, Debug)]
 pub struct Pretrained {
     folder: PathBuf,
@@ -50,14 +51,17 @@ pub struct EncoderOptions {
     pub normalize: bool,
     /// What the products of matrices are computed in.
     pub precision: Precision,
-    /// In place of the rates in `config.json`. It is for training: nothing is dropped on a device without autodiff.
+    /// In place of the rates in `config.json`. It is for training: nothing is dropped on
+    /// a device without autodiff.
     pub dropout: Option<f64>,
-    /// The longest text, in tokens, special tokens included. At most `max_position_embeddings` of the config.
+    /// The longest text, in tokens, special tokens included. At most
+    /// `max_position_embeddings` of the config.
     pub max_length: usize,
 }
 
 impl Pretrained {
-    /// [Opens](Self::open) a folder, or with the feature `hub` a model by its name if there is no such folder.
+    /// [Opens](Self::open) a folder, or with the feature `hub` a model by its name if
+    /// there is no such folder.
     ///
     /// # Errors
     ///
@@ -105,8 +109,9 @@ impl Pretrained {
     ///
     /// # Errors
     ///
-    /// If the file is missing or damaged, has tokens beyond the `vocab_size` of the config, or if `max_length` is longer
-    /// than the config allows or too short for the special tokens.
+    /// If the file is missing or damaged, has tokens beyond the `vocab_size` of the
+    /// config, or if `max_length` is longer than the config allows or too short for the
+    /// special tokens.
     pub fn tokenizer(&self) -> Result<Tokenizer, ModelError> {
         let path = self.folder.join(TOKENIZER);
         let longest = self.config.max_position_embeddings;
@@ -124,8 +129,8 @@ impl Pretrained {
     ///
     /// # Errors
     ///
-    /// If the weights are missing, damaged, or of other shapes than `config.json` says: with the tensor's name. If the
-    /// dropout of the options is not a rate below 1.
+    /// If the weights are missing, damaged, or of other shapes than `config.json` says:
+    /// with the tensor's name. If the dropout of the options is not a rate below 1.
     pub fn encoder(&self, device: &Device) -> Result<TextEncoder, ModelError> {
         let mut config = self.config.clone();
         if let Some(dropout) = self.options.dropout {
@@ -138,9 +143,10 @@ impl Pretrained {
         Ok(TextEncoder::new(bert, &self.options))
     }
 
-    /// Writes an encoder to another folder, which [`open`](Self::open), transformers and sentence-transformers read:
-    /// weights in f32, the encoder's pooling and normalisation, `max_length` of the options, and copies of the
-    /// tokenizer and the config.
+    /// Writes an encoder to another folder, which [`open`](Self::open), transformers and
+    /// sentence-transformers read: weights in f32, the encoder's pooling and
+    /// normalisation, `max_length` of the options, and copies of the tokenizer and the
+    /// config.
     ///
     /// # Errors
     ///

@@ -17,13 +17,15 @@ use crate::{
 };
 
 impl Pretrained {
-    /// Downloads a model, such as `sentence-transformers/all-MiniLM-L6-v2`, and [opens](Self::open) it.
+    /// Downloads a model, such as `sentence-transformers/all-MiniLM-L6-v2`, and
+    /// [opens](Self::open) it.
     ///
-    /// Files go to the cache that Hugging Face's own programs use. What is there is not asked for again, so a model
-    /// works without a network from the second time on, and stays as it is when its authors change it.
+    /// Files go to the cache that Hugging Face's own programs use. What is there is not
+    /// asked for again, so a model works without a network from the second time on, and
+    /// stays as it is when its authors change it.
     ///
-    /// `HF_HOME` is where the cache is, `HF_ENDPOINT` the address of the hub, `HF_TOKEN` what opens models that are not
-    /// public.
+    /// `HF_HOME` is where the cache is, `HF_ENDPOINT` the address of the hub, `HF_TOKEN`
+    /// what opens models that are not public.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -37,8 +39,8 @@ impl Pretrained {
     ///
     /// # Errors
     ///
-    /// With the name and the file: if the hub has no such model or file, or is needed and cannot be reached. And those
-    /// of [`open`](Self::open).
+    /// With the name and the file: if the hub has no such model or file, or is needed and
+    /// cannot be reached. And those of [`open`](Self::open).
     pub fn from_hub(name: &str) -> Result<Self, ModelError> {
         Self::open(download(name)?)
     }
@@ -51,7 +53,8 @@ fn download(name: &str) -> Result<PathBuf, ModelError> {
     for file in [MODULES, POOLING, SENTENCE, TOKENIZER_CONFIG] {
         hub.file_if_there(file, &folder)?;
     }
-    // A new version during the download has a folder of its own, without the files from before.
+    // A new version during the download has a folder of its own, without the files from
+    // before.
     for file in [TOKENIZER, WEIGHTS] {
         if folder_of(&hub.file(file)?) != folder {
             let problem = "the model has changed during the download; try again";

@@ -23,8 +23,9 @@ use crate::{
 
 /// What the products of matrices, and the biases that are added to them, are computed in.
 ///
-/// The weights, what the layers add up, softmax and layer normalisation are in f32 either way, and so are the
-/// gradients that an optimizer gets. Only what attention does without autodiff is as the device's kernel makes it.
+/// The weights, what the layers add up, softmax and layer normalisation are in f32 either
+/// way, and so are the gradients that an optimizer gets. Only what attention does without
+/// autodiff is as the device's kernel makes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// As the weights are.
@@ -86,8 +87,8 @@ impl Bert {
         }
     }
 
-    /// The hidden states of the last layer, `[texts * tokens, hidden]`, in f32. Nothing attends to padding; the states
-    /// of padding itself mean nothing.
+    /// The hidden states of the last layer, `[texts * tokens, hidden]`, in f32. Nothing
+    /// attends to padding; the states of padding itself mean nothing.
     ///
     /// ```text
     /// x = norm(word + position + segment)
@@ -226,8 +227,9 @@ fn add_and_norm(left: Tensor<2>, right: Tensor<2>, norm: &LayerNorm, epsilon: f6
     }
 }
 
-/// `x (1 + erf(x / sqrt 2)) / 2`; in f32 where the device is no CPU. The gradient of Burn's
-/// own is exact on its CPU backend only; elsewhere it is that of the approximation.
+/// `x (1 + erf(x / sqrt 2)) / 2`; in f32 where the device is no CPU. The gradient of
+/// Burn's own is exact on its CPU backend only; elsewhere it is that of the
+/// approximation.
 fn exact_gelu(input: Tensor<2>) -> Tensor<2> {
     if operations::serve(&input) {
         return operations::gelu(input, Form::Exact);

@@ -1,5 +1,5 @@
-//! What fine-tuning a transformer asks of an optimizer: decay of the weights only, a limit to the gradient's norm, and
-//! a learning rate that warms up and decays.
+//! What fine-tuning a transformer asks of an optimizer: decay of the weights only, a
+//! limit to the gradient's norm, and a learning rate that warms up and decays.
 
 use burn::{
     module::{Module, ModuleVisitor, Param, ParamGroup},
@@ -7,8 +7,8 @@ use burn::{
     tensor::Tensor,
 };
 
-/// AdamW with the settings of PyTorch, and decay of matrices only: not of biases, nor of what scales and shifts a
-/// normalisation.
+/// AdamW with the settings of PyTorch, and decay of matrices only: not of biases, nor of
+/// what scales and shifts a normalisation.
 ///
 /// ```text
 /// m = 0.9 m + 0.1 g                       v = 0.999 v + 0.001 g^2
@@ -53,9 +53,10 @@ impl ModuleVisitor for Vectors {
     }
 }
 
-/// Scales all gradients of a model by one factor, so that their norm together is at most `max_norm`: as
-/// PyTorch's `clip_grad_norm_`, and unlike the clipping of Burn's optimizers, which takes each parameter by itself.
-/// Nothing is read back from the device.
+/// Scales all gradients of a model by one factor, so that their norm together is at most
+/// `max_norm`: as PyTorch's `clip_grad_norm_`, and unlike the clipping of Burn's
+/// optimizers, which takes each parameter by itself. Nothing is read back from the
+/// device.
 ///
 /// ```text
 /// g = g min(1, max_norm / (sqrt(sum of all g^2) + 1e-6))

@@ -18,7 +18,8 @@ pub enum Pooling {
 }
 
 impl Pooling {
-    /// From `[texts * tokens, hidden]` to `[texts, hidden]`. Padding has no part in the mean.
+    /// From `[texts * tokens, hidden]` to `[texts, hidden]`. Padding has no part in the
+    /// mean.
     pub fn forward(self, states: Tensor<2>, batch: &Batch) -> Tensor<2> {
         let [texts, tokens] = batch.ids.dims();
         let [_, hidden] = states.dims();
@@ -43,7 +44,8 @@ pub(crate) const POOLING: &str = "1_Pooling/config.json";
 pub(crate) const SENTENCE: &str = "sentence_bert_config.json";
 pub(crate) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
-/// What sentence-transformers writes beside a model: pooling, whether vectors are normalised, and the longest text.
+/// What sentence-transformers writes beside a model: pooling, whether vectors are
+/// normalised, and the longest text.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SentenceSettings {
     /// Which hidden states make a vector.
@@ -55,12 +57,14 @@ pub struct SentenceSettings {
 }
 
 impl SentenceSettings {
-    /// Of a folder without these files: the mean, not normalised. The longest text is that of the tokenizer, if
-    /// sentence-transformers has written no other, as it does no more from its version 6 on.
+    /// Of a folder without these files: the mean, not normalised. The longest text is
+    /// that of the tokenizer, if sentence-transformers has written no other, as it does
+    /// no more from its version 6 on.
     ///
     /// # Errors
     ///
-    /// If a file is damaged, if `modules.json` lists what this encoder does not do, or if pooling is of another kind.
+    /// If a file is damaged, if `modules.json` lists what this encoder does not do, or if
+    /// pooling is of another kind.
     pub fn load(folder: &Path) -> Result<Self, ModelError> {
         let length = |file: &str, name: &str| {
             let length = read(&folder.join(file))?.and_then(|json| json.get(name)?.as_u64());

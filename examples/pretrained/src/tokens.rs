@@ -27,8 +27,8 @@ pub struct Batch {
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json`. Texts are cut to `max_length` tokens, special tokens included; what the
-    /// file says of truncation and padding is not used.
+    /// Reads `tokenizer.json`. Texts are cut to `max_length` tokens, special tokens
+    /// included; what the file says of truncation and padding is not used.
     ///
     /// # Errors
     ///
@@ -85,8 +85,8 @@ impl Tokenizer {
             .map_err(|problem| format!("a maximal length of {max_length}: {problem}"))
     }
 
-    /// The tokens of a text. An empty one has the special tokens only; of one beyond the maximal length the
-    /// beginning is kept.
+    /// The tokens of a text. An empty one has the special tokens only; of one beyond the
+    /// maximal length the beginning is kept.
     ///
     /// # Errors
     ///

@@ -10,8 +10,8 @@ use burn_store::{
 
 use crate::{error::ModelError, model::Bert};
 
-/// Modules of ours by their paths in a file. Layers and what is in them are told apart by the numbers of the
-/// layers.
+/// Modules of ours by their paths in a file. Layers and what is in them are told apart by
+/// the numbers of the layers.
 const NAMES: [(&str, &str); 12] = [
     ("words", "embeddings.word_embeddings"),
     ("positions", "embeddings.position_embeddings"),
@@ -27,12 +27,14 @@ const NAMES: [(&str, &str); 12] = [
     ("output_norm", "output.LayerNorm"),
 ];
 
-/// Reads the weights of an encoder, in any float type. Heads that the file has beside it are left out.
+/// Reads the weights of an encoder, in any float type. Heads that the file has beside it
+/// are left out.
 ///
 /// # Errors
 ///
-/// If the file cannot be read, if a tensor is missing or has another shape than the config says, and if the
-/// file has embeddings or layers that the config knows nothing of.
+/// If the file cannot be read, if a tensor is missing or has another shape than the
+/// config says, and if the file has embeddings or layers that the config knows nothing
+/// of.
 pub fn load(mut bert: Bert, path: &Path) -> Result<Bert, ModelError> {
     if !path.is_file() {
         return Err(ModelError::new(path, absent(path)));
@@ -141,8 +143,8 @@ fn remapper(patterns: Vec<(String, String)>) -> KeyRemapper {
 }
 
 fn to_ours() -> KeyRemapper {
-    // Models with a head have the encoder under `bert`; old files call scale and shift of a
-    // normalisation gamma and beta, as Burn does.
+    // Models with a head have the encoder under `bert`; old files call scale and shift of
+    // a normalisation gamma and beta, as Burn does.
     let mut patterns = vec![
         (r"^bert\.".into(), String::new()),
         (r"^encoder\.layer\.".into(), "layers.".into()),

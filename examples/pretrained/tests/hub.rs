@@ -24,7 +24,8 @@ const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 const TEXT: &str = "some words, and some more of them";
 
-/// The vector that the program `embed` prints for [`TEXT`], or its error. The environment is that process's own.
+/// The vector that the program `embed` prints for [`TEXT`], or its error. The environment
+/// is that process's own.
 fn embedded(model: &str, hub: &str, cache: &Path, token: &str) -> Result<Vec<f32>, String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_embed"));
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
@@ -85,7 +86,8 @@ impl Hub {
     }
 }
 
-/// Answers one request, with the range that is asked for. Gives the path and the authorization.
+/// Answers one request, with the range that is asked for. Gives the path and the
+/// authorization.
 fn answer(stream: TcpStream, files: &BTreeMap<String, Vec<u8>>) -> Option<String> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut first = String::new();

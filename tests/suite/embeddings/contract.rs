@@ -1,4 +1,5 @@
-//! The behaviour contract for embeddings: what is ignored, infinite, tied, huge, of half precision, or not there at all.
+//! The behaviour contract for embeddings: what is ignored, infinite, tied, huge, of half
+//! precision, or not there at all.
 
 use super::{Case, Matrix, Run, Want, grid, is_due, tiles};
 use crate::{
@@ -328,7 +329,8 @@ fn huge_scores_have_finite_losses_and_gradients() {
     }
 }
 
-/// Two queries over documents of which the best and the worst stand in several blocks and tiles.
+/// Two queries over documents of which the best and the worst stand in several blocks and
+/// tiles.
 fn ties() -> (Case, [usize; 3]) {
     let high = [3, 500, 511, 512, 900, 1023];
     let low = [5, 513, 901];
@@ -336,7 +338,8 @@ fn ties() -> (Case, [usize; 3]) {
         .into_iter()
         .map(|row| vec![0.5 * row[0], row[1]])
         .collect();
-    // by their first entry alone; the lowest of the positives, the highest of the positives and of the negatives
+    // by their first entry alone; the lowest of the positives, the highest of the
+    // positives and of the negatives
     for (d, value) in high
         .map(|d| (d, 1.0))
         .into_iter()
@@ -428,8 +431,8 @@ fn copies_of_a_document_are_ties_whatever_the_tile() {
     }
 }
 
-/// A query that is sure of its one positive has a tiny gradient, in its first digits right: scores that are computed
-/// again must be those of the statistics to the last bit.
+/// A query that is sure of its one positive has a tiny gradient, in its first digits
+/// right: scores that are computed again must be those of the statistics to the last bit.
 #[test]
 fn a_sure_query_stays_sure_whatever_the_tile() {
     for (queries, documents) in [(9, 24), (9, 601), (257, 41)] {

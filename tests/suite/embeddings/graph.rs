@@ -1,5 +1,5 @@
-//! The place of the loss in a larger graph: who needs a gradient, what else the embeddings are used for, where they come
-//! from.
+//! The place of the loss in a larger graph: who needs a gradient, what else the
+//! embeddings are used for, where they come from.
 
 use super::{Case, Want, assert_near, grid, weighted};
 use crate::{

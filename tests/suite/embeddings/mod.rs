@@ -1,7 +1,8 @@
-//! Losses that start from embeddings: against those of all scores, and both against the oracle.
+//! Losses that start from embeddings: against those of all scores, and both against the
+//! oracle.
 //!
-//! Entries of embeddings are multiples of 1/16 up to 1, so that scores are exact in every precision, ties are ties, and
-//! tolerances need not know the product.
+//! Entries of embeddings are multiples of 1/16 up to 1, so that scores are exact in every
+//! precision, ties are ties, and tolerances need not know the product.
 
 mod contract;
 mod graph;
@@ -56,8 +57,8 @@ impl Case {
         }
     }
 
-    /// Queries, documents and dimensions. Of seven queries the fourth has no positive, the fifth no negative, the sixth
-    /// no candidate.
+    /// Queries, documents and dimensions. Of seven queries the fourth has no positive,
+    /// the fifth no negative, the sixth no candidate.
     fn random([queries, documents, dimensions]: [usize; 3], seed: u64) -> Self {
         let share = (4.0 / documents as f64).min(0.3);
         let query = |q: usize, mut query: Query| {
@@ -313,7 +314,8 @@ fn tiles() -> Vec<Option<Tile>> {
     ]
 }
 
-/// Whether to run one of many combinations: all of them on a CPU, a third where a run takes long.
+/// Whether to run one of many combinations: all of them on a CPU, a third where a run
+/// takes long.
 fn is_due(combination: usize) -> bool {
     is_cpu() || combination.is_multiple_of(3)
 }
@@ -359,7 +361,8 @@ fn mean_losses_with_a_tile_are_those_without() {
     }
 }
 
-/// Several tiles, and several of the blocks that the CPU's kernels cut them into; the last ones are uneven.
+/// Several tiles, and several of the blocks that the CPU's kernels cut them into; the
+/// last ones are uneven.
 #[test]
 fn tiles_of_many_blocks_give_the_oracles_values_and_gradients() {
     let case = Case::random([300, 1100, 3], 3);
@@ -383,7 +386,8 @@ fn tiles_of_many_blocks_give_the_oracles_values_and_gradients() {
     }
 }
 
-/// The blocks of the kernels against the bounds of tile and input, where one is a multiple of another and where not.
+/// The blocks of the kernels against the bounds of tile and input, where one is a
+/// multiple of another and where not.
 #[test]
 fn tiles_beyond_the_input_leave_nothing_out() {
     let objective = DEFAULTS[0];

@@ -4,8 +4,8 @@
 //! cargo run --release -p pretrained --bin embed -- MODEL < texts.txt
 //! ```
 //!
-//! `MODEL` is a folder, or with `--features hub` a name such as `sentence-transformers/all-MiniLM-L6-v2`; each line of the
-//! input is a text.
+//! `MODEL` is a folder, or with `--features hub` a name such as
+//! `sentence-transformers/all-MiniLM-L6-v2`; each line of the input is a text.
 
 use std::{error::Error, io, process::ExitCode};
 

@@ -1,13 +1,14 @@
-//! Fine-tunes a pretrained encoder with LSEPair, and nothing else: the loop, to be copied.
+//! Fine-tunes a pretrained encoder with LSEPair, and nothing else: the loop, to be
+//! copied.
 //!
 //! ```text
 //! cargo run --release -p pretrained --bin fine_tune -- ENCODER DATA OUT
 //! ```
 //!
-//! `ENCODER` is a folder with `config.json`, `tokenizer.json` and `model.safetensors`, or with `--features hub` a name such
-//! as `sentence-transformers/all-MiniLM-L6-v2`; `DATA` one with
-//! `corpus.jsonl`, `queries.jsonl` and `qrels/train.tsv`, as BEIR has them; `OUT` gets the trained model, in the files
-//! that `ENCODER` has.
+//! `ENCODER` is a folder with `config.json`, `tokenizer.json` and `model.safetensors`, or
+//! with `--features hub` a name such as `sentence-transformers/all-MiniLM-L6-v2`; `DATA`
+//! one with `corpus.jsonl`, `queries.jsonl` and `qrels/train.tsv`, as BEIR has them;
+//! `OUT` gets the trained model, in the files that `ENCODER` has.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -132,8 +133,8 @@ fn run(args: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
                 let own = relevant.choose_multiple(&mut rng, args.positives);
                 columns.extend(own.filter(|passage| seen.insert(**passage)));
             }
-            // All that is relevant to a query, not only what it brings: what another query brings must
-            // not become its negative.
+            // All that is relevant to a query, not only what it brings: what another
+            // query brings must not become its negative.
             let relevant: Vec<Vec<usize>> = batch.iter().map(|(_, all)| all.clone()).collect();
             let targets = Targets::from_ids(&relevant, &columns, &device)?;
             let query_tokens: Vec<&Tokens> =

@@ -33,7 +33,8 @@ pub trait EncoderSource: Sync {
     /// With everything of it that changes results, for the record.
     fn name(&self) -> String;
 
-    /// Called with texts before they are read, for what is done for many of them together.
+    /// Called with texts before they are read, for what is done for many of them
+    /// together.
     fn prepare(&self, _texts: &[(Role, &str)]) -> Result<(), String> {
         Ok(())
     }
@@ -62,9 +63,9 @@ pub trait Encoder: Sized {
     /// What texts are read as: words, tokens, or vectors.
     type Text: Send + Sync;
 
-    /// Adds the gradients of a batch to those of the step. `loss` gets the vectors of the queries and of the
-    /// documents, `[texts, dimensions]`, and gives a loss of shape `[1]`; the answer is its value.
-    /// Random numbers are those of the seed.
+    /// Adds the gradients of a batch to those of the step. `loss` gets the vectors of the
+    /// queries and of the documents, `[texts, dimensions]`, and gives a loss of shape
+    /// `[1]`; the answer is its value. Random numbers are those of the seed.
     fn learn(
         &mut self,
         queries: &[&Self::Text],
@@ -95,7 +96,8 @@ pub trait Encoder: Sized {
     }
 }
 
-/// Held while random numbers are drawn: a device has one source of them for the whole process.
+/// Held while random numbers are drawn: a device has one source of them for the whole
+/// process.
 fn drawing() -> MutexGuard<'static, ()> {
     static DRAWING: Mutex<()> = Mutex::new(());
     DRAWING.lock().unwrap_or_else(PoisonError::into_inner)

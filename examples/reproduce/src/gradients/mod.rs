@@ -1,4 +1,5 @@
-//! The paper's analysis, exactly: gradients of the library beside the closed forms, claims, figures.
+//! The paper's analysis, exactly: gradients of the library beside the closed forms,
+//! claims, figures.
 
 mod claims;
 mod figures;
@@ -64,7 +65,8 @@ fn false_positive() -> Pattern {
     }
 }
 
-/// One positive's score from far below to far above; another stays at 1, negatives at 1, 0.5, 0, -1.
+/// One positive's score from far below to far above; another stays at 1, negatives at 1,
+/// 0.5, 0, -1.
 fn sweep() -> impl Iterator<Item = (f64, Row)> {
     (0..=160).map(|step| {
         let score = -8.0 + f64::from(step) * 0.1;
@@ -165,7 +167,8 @@ fn tables(report: &Report) -> String {
     text
 }
 
-/// Prints what each objective puts on each document: the library's gradient, and below it the closed form.
+/// Prints what each objective puts on each document: the library's gradient, and below it
+/// the closed form.
 fn show(pattern: &Pattern) -> PatternReport {
     let row = &pattern.row;
     println!("{}", pattern.name);

@@ -25,7 +25,8 @@ pub struct Arguments {
     /// Measure on qrels/SPLIT.tsv; several with commas between them are measured as one
     #[arg(long, value_name = "SPLIT", default_value = "test", requires = "data")]
     pub test_split: String,
-    /// Lowest grade of a relevant document; its gain is 1, and that of higher ones grows with them
+    /// Lowest grade of a relevant document; its gain is 1, and that of higher ones grows
+    /// with them
     #[arg(long, value_name = "GRADE", default_value_t = 1, requires = "data")]
     pub human_cut: i32,
     /// For a query neither train on nor rank what this file names: lines of a query and a
@@ -35,7 +36,8 @@ pub struct Arguments {
     /// Measure on the test split of another collection as well; may be repeated
     #[arg(long, value_name = "DIR")]
     pub also: Vec<PathBuf>,
-    /// Train on a file in Tevatron's format, plain or .gz, with its own labels, in place of the regimes
+    /// Train on a file in Tevatron's format, plain or .gz, with its own labels, in place
+    /// of the regimes
     #[arg(
         long,
         value_name = "FILE",
@@ -56,8 +58,8 @@ pub struct Arguments {
     /// [default: the six that the paper compares]
     #[arg(long, value_enum, value_delimiter = ',')]
     objectives: Vec<Objective>,
-    /// Beside the objectives all their neighbours: losses of the library that the paper does not
-    /// have
+    /// Beside the objectives all their neighbours: losses of the library that the paper
+    /// does not have
     #[arg(long)]
     neighbours: bool,
     #[arg(
@@ -78,8 +80,8 @@ pub struct Arguments {
     /// Shares of relevant documents among an annotator's labels beside the human one
     #[arg(long, value_delimiter = ',', default_value = "0.7")]
     relevant_shares: Vec<f64>,
-    /// How an annotator's wrong labels keep together by query: intraclass correlations of the
-    /// labels beside the human one
+    /// How an annotator's wrong labels keep together by query: intraclass correlations of
+    /// the labels beside the human one
     #[arg(long, value_delimiter = ',', default_value = "0")]
     clusterings: Vec<f64>,
     /// Where an annotator's wrong labels are drawn from
@@ -94,8 +96,8 @@ pub struct Arguments {
     #[arg(long, value_delimiter = ',')]
     seeds: Vec<u64>,
 
-    /// 0 measures a pretrained encoder as it is: with --objectives lse-pair --regimes human --seeds
-    /// 1, once [default: 6, with --adapter 5]
+    /// 0 measures a pretrained encoder as it is: with --objectives lse-pair --regimes
+    /// human --seeds 1, once [default: 6, with --adapter 5]
     #[arg(long)]
     epochs: Option<usize>,
     /// Queries a batch
@@ -110,8 +112,8 @@ pub struct Arguments {
     /// Batches whose gradients are averaged for a step
     #[arg(long, value_name = "BATCHES", default_value_t = 1)]
     pub accumulate: usize,
-    /// Learning rate of Adam, or the highest of AdamW [default: 5e-3, with --encoder 2e-5, with
-    /// --adapter 1e-3]
+    /// Learning rate of Adam, or the highest of AdamW [default: 5e-3, with --encoder
+    /// 2e-5, with --adapter 1e-3]
     #[arg(long)]
     lr: Option<f64>,
     /// Rank the test queries once, after the last epoch
@@ -120,15 +122,16 @@ pub struct Arguments {
     /// Rank the test queries after every so many steps as well
     #[arg(long, value_name = "STEPS")]
     pub evaluate_every: Option<usize>,
-    /// Record what share of the gradient wrong labels get, epoch by epoch, and where the trained
-    /// encoder ranks an annotator's labels
+    /// Record what share of the gradient wrong labels get, epoch by epoch, and where the
+    /// trained encoder ranks an annotator's labels
     #[arg(long)]
     pub pulls: bool,
-    /// Cells in training at a time, one thread each [default: the processor's threads; with
-    /// --encoder and no --adapter 1, which uses all threads]
+    /// Cells in training at a time, one thread each [default: the processor's threads;
+    /// with --encoder and no --adapter 1, which uses all threads]
     #[arg(long)]
     jobs: Option<usize>,
-    /// flex, and wgpu and cuda where compiled in [default: Burn's choice, which is flex where nothing else is]
+    /// flex, and wgpu and cuda where compiled in [default: Burn's choice, which is flex
+    /// where nothing else is]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
 
@@ -235,7 +238,8 @@ impl Arguments {
         self.is_pretrained() && self.pretrained.adapter.is_none()
     }
 
-    /// Whether the encoder as it is ranks for the train queries. A transformer takes minutes for it.
+    /// Whether the encoder as it is ranks for the train queries. A transformer takes
+    /// minutes for it.
     pub fn ranks_before_training(&self) -> bool {
         let asked = self.pretrained.adapter.is_some() || self.mistakes.contains(&Mistakes::Near);
         self.is_pretrained() && asked

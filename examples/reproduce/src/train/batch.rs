@@ -53,11 +53,11 @@ pub struct Batch<T> {
 }
 
 impl<T> Batch<T> {
-    /// Every query brings its group, positives and hard negatives, and what the others bring is its
-    /// in-batch negatives. A document that several queries bring is there once. One that is
-    /// labelled positive for a query, but not among the positives of its group, is ignored: the
-    /// number of positives is what was asked for, and no label is trained on as a negative. One
-    /// that is left out for a query is ignored too.
+    /// Every query brings its group, positives and hard negatives, and what the others
+    /// bring is its in-batch negatives. A document that several queries bring is there
+    /// once. One that is labelled positive for a query, but not among the positives of
+    /// its group, is ignored: the number of positives is what was asked for, and no label
+    /// is trained on as a negative. One that is left out for a query is ignored too.
     pub fn new(examples: &[Example<T>], groups: Groups, rng: &mut StdRng) -> Self {
         let mut columns: HashMap<Arc<str>, usize> = HashMap::new();
         let mut documents = Vec::new();
@@ -142,7 +142,8 @@ impl Groups {
         labels.truncate(room.min(self.max_positives.unwrap_or(room)));
         match self.objective {
             Objective::Single => labels.truncate(1),
-            // Without a draw where there is no choice: with one label each, all objectives then train alike.
+            // Without a draw where there is no choice: with one label each, all
+            // objectives then train alike.
             Objective::Rand1Lh if labels.len() > 1 => {
                 labels = vec![labels[rng.random_range(0..labels.len())]];
             }

@@ -26,8 +26,8 @@ pub struct Cell {
     pub seed: u64,
 }
 
-/// What is varied, one at a time, to find out when a result holds. `None` where it makes no difference: the human
-/// regime has no annotator, and one positive.
+/// What is varied, one at a time, to find out when a result holds. `None` where it makes
+/// no difference: the human regime has no annotator, and one positive.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Setting {
     pub annotator: Option<Annotator>,

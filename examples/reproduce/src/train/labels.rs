@@ -85,7 +85,8 @@ impl Regime {
 pub struct Phase<T> {
     pub source: Source<T>,
     pub epochs: usize,
-    /// Whether the positives of an example are drawn anew in each epoch, not the first of its list.
+    /// Whether the positives of an example are drawn anew in each epoch, not the first of
+    /// its list.
     pub redrawn: bool,
 }
 
@@ -172,8 +173,9 @@ fn merged(human: &[usize], llm: &[Vec<usize>]) -> Vec<Vec<usize>> {
     merged.collect()
 }
 
-/// One for each query that has a label. Its hard negatives are the best of the lexical ranking that are not
-/// labelled: documents that nobody labelled are among them, relevant or not, as in the paper.
+/// One for each query that has a label. Its hard negatives are the best of the lexical
+/// ranking that are not labelled: documents that nobody labelled are among them, relevant
+/// or not, as in the paper.
 fn examples<T>(
     prepared: &Prepared<T>,
     queries: &[TrainQuery<T>],

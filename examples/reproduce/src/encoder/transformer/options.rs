@@ -9,12 +9,13 @@ use crate::encoder::adapter::Shape;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Pretrained encoder")]
 pub struct PretrainedOptions {
-    /// Train a pretrained BERT-type encoder, not the bag of words: a folder that holds config.json, tokenizer.json and
-    /// model.safetensors, or one folder of these for each tower, named query and passage
+    /// Train a pretrained BERT-type encoder, not the bag of words: a folder that holds
+    /// config.json, tokenizer.json and model.safetensors, or one folder of these for each
+    /// tower, named query and passage
     #[arg(long, value_name = "FOLDER")]
     pub encoder: Option<PathBuf>,
-    /// Leave the encoder as it is, and train a small map of its vectors, which changes nothing at
-    /// the start [default: both]
+    /// Leave the encoder as it is, and train a small map of its vectors, which changes
+    /// nothing at the start [default: both]
     #[arg(
         long,
         value_name = "SHAPE",
@@ -38,13 +39,16 @@ pub struct PretrainedOptions {
     /// From a text's tokens to its vector [default: as the folder says, or else the mean]
     #[arg(long, requires = "encoder")]
     pub pooling: Option<Pooling>,
-    /// Whether vectors get length 1, and scores are cosines [default: as the folder says, or else false]
+    /// Whether vectors get length 1, and scores are cosines [default: as the folder says,
+    /// or else false]
     #[arg(long, value_name = "true|false", requires = "encoder")]
     pub normalize: Option<bool>,
-    /// One tower for queries and one for passages, which start alike [default: one for both, if FOLDER has one]
+    /// One tower for queries and one for passages, which start alike [default: one for
+    /// both, if FOLDER has one]
     #[arg(long, requires = "encoder")]
     pub separate_towers: bool,
-    /// What the products of matrices are computed in; bf16 is for devices that are faster with it
+    /// What the products of matrices are computed in; bf16 is for devices that are faster
+    /// with it
     #[arg(long, default_value = "f32", requires = "encoder")]
     pub precision: Precision,
     /// Rate of dropout in training [default: as config.json says]
@@ -65,8 +69,8 @@ pub struct PretrainedOptions {
     /// Tokens that documents are cut to when they are ranked [default: --passage-length]
     #[arg(long, value_name = "TOKENS", requires = "encoder")]
     pub evaluation_length: Option<usize>,
-    /// Tokens that go through the encoder at a time, padding included: bounds activations in evaluation; in training
-    /// --cache-chunk does
+    /// Tokens that go through the encoder at a time, padding included: bounds activations
+    /// in evaluation; in training --cache-chunk does
     #[arg(
         long,
         value_name = "TOKENS",
@@ -74,8 +78,8 @@ pub struct PretrainedOptions {
         requires = "encoder"
     )]
     pub pass_tokens: usize,
-    /// Train with a gradient cache, so many texts at a time: memory is that of one chunk, the gradients
-    /// those of the whole batch [default: the whole batch in one graph]
+    /// Train with a gradient cache, so many texts at a time: memory is that of one chunk,
+    /// the gradients those of the whole batch [default: the whole batch in one graph]
     #[arg(long, value_name = "TEXTS", requires = "encoder")]
     pub cache_chunk: Option<usize>,
     /// Share of all steps in which the learning rate rises; after them it falls to 0
