@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 
 use half::{bf16, f16};
 
-use super::{HalfVector, Simd, Vector};
+use super::{HalfVector, Simd, Vector, x86::arithmetic};
 
 /// The instructions that [`Isa`](crate::kernels::cpu::isa::Isa) has found.
 #[derive(Clone, Copy, Debug)]
@@ -72,61 +72,9 @@ macro_rules! vector {
 
             const LANES: usize = $lanes;
 
-            #[inline(always)]
-            fn splat(x: $t) -> Self {
-                Self(unsafe { $splat(x) })
-            }
-
-            #[inline(always)]
-            fn load(from: &[$t]) -> Self {
-                assert!(from.len() >= Self::LANES);
-                Self(unsafe { $load(from.as_ptr()) })
-            }
-
-            #[inline(always)]
-            fn store(self, to: &mut [$t]) {
-                assert!(to.len() >= Self::LANES);
-                unsafe { $store(to.as_mut_ptr(), self.0) }
-            }
-
-            #[inline(always)]
-            fn stream(self, to: &mut [$t]) {
-                assert!(to.len() >= Self::LANES);
-                match to.as_ptr().addr() % SIZE {
-                    0 => unsafe { $stream(to.as_mut_ptr(), self.0) },
-                    _ => self.store(to),
-                }
-            }
-
-            #[inline(always)]
-            fn add(self, other: Self) -> Self {
-                Self(unsafe { $add(self.0, other.0) })
-            }
-
-            #[inline(always)]
-            fn sub(self, other: Self) -> Self {
-                Self(unsafe { $sub(self.0, other.0) })
-            }
-
-            #[inline(always)]
-            fn mul(self, other: Self) -> Self {
-                Self(unsafe { $mul(self.0, other.0) })
-            }
-
-            #[inline(always)]
-            fn div(self, other: Self) -> Self {
-                Self(unsafe { $div(self.0, other.0) })
-            }
-
-            #[inline(always)]
-            fn mul_add(self, factor: Self, summand: Self) -> Self {
-                Self(unsafe { $mul_add(self.0, factor.0, summand.0) })
-            }
-
-            #[inline(always)]
-            fn mul_sub(self, factor: Self, subtrahend: Self) -> Self {
-                Self(unsafe { $mul_sub(self.0, factor.0, subtrahend.0) })
-            }
+            arithmetic!(
+                $t, $splat, $load, $store, $stream, $add, $sub, $mul, $div, $mul_add, $mul_sub
+            );
 
             #[inline(always)]
             fn abs(self) -> Self {
