@@ -27,7 +27,7 @@ impl DclLossConfig {
     /// # Panics
     ///
     /// If the temperature is not positive and finite or has no inverse in f32, or if the
-    /// hardness is negative or not finite, or the margin of false negatives not finite.
+    /// hardness is negative or too large, or the margin of false negatives not finite.
     pub fn init(&self) -> DclLoss {
         let Self {
             temperature,

@@ -65,7 +65,7 @@ impl LsePairLossConfig {
     ///
     /// If the temperature is not positive and finite or has no inverse in f32, or if the
     /// margin is not finite or not in f32 once divided by the temperature, or if the hardness
-    /// is negative or not finite, or the margin of false negatives not finite.
+    /// is negative or too large, or the margin of false negatives not finite.
     pub fn init(&self) -> LsePairLoss {
         let Self {
             temperature,

@@ -23,6 +23,12 @@ pub fn assert_options(
         hardness >= 0.0 && (hardness as f32).is_finite(),
         "{config}: hardness must be finite and not negative, got {hardness}"
     );
+    let rate = 2.0 * std::f64::consts::LOG2_E * (1.0 / temperature + hardness);
+    assert!(
+        (rate as f32).is_finite(),
+        "{config}: hardness and the inverse of temperature must be below 1e38 together, got \
+         {hardness} and 1 / {temperature}"
+    );
     if let Some(FalseNegatives { margin, .. }) = false_negatives {
         assert!(
             margin.is_finite(),

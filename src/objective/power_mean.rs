@@ -38,7 +38,7 @@ impl PowerMeanLossConfig {
     ///
     /// If the exponent is NaN, or 0 or without an inverse in f32 where the loss is not
     /// normalized, if the temperature is not positive and finite or has no inverse in f32, or
-    /// if the hardness is negative or not finite, or the margin of false negatives not finite.
+    /// if the hardness is negative or too large, or the margin of false negatives not finite.
     pub fn init(&self) -> PowerMeanLoss {
         let Self {
             temperature,

@@ -31,7 +31,7 @@ impl Rand1LhLossConfig {
     /// # Panics
     ///
     /// If the temperature is not positive and finite or has no inverse in f32, or if the
-    /// hardness is negative or not finite, or the margin of false negatives not finite.
+    /// hardness is negative or too large, or the margin of false negatives not finite.
     pub fn init(&self) -> Rand1LhLoss {
         let Self {
             temperature,

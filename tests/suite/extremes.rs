@@ -243,7 +243,7 @@ fn a_large_margin_leaves_queries_without_negatives_and_inactive_ones_at_0() {
 
 #[test]
 fn temperatures_that_f32_cannot_invert_are_refused_by_name() {
-    for temperature in [5e-39, 1e-45, 1e-46, 1e-300, 1e39, 1e46, f64::MAX] {
+    for temperature in [5e-39, 8e-39, 1e-45, 1e-46, 1e-300, 1e39, 1e46, f64::MAX] {
         let refusals = [
             refusal(move || {
                 LsePairLossConfig::new()

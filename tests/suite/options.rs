@@ -926,6 +926,15 @@ fn an_exponent_of_0_panics() {
 }
 
 #[test]
+#[should_panic(
+    expected = "LsePairLossConfig: hardness and the inverse of temperature must be below 1e38 \
+                together, got 200000000000000000000000000000000000000 and 1 / 1"
+)]
+fn a_hardness_that_f32_cannot_hold_panics() {
+    LsePairLossConfig::new().with_hardness(2e38).init();
+}
+
+#[test]
 #[should_panic(expected = "LsePairLossConfig: hardness must be finite and not negative, got -1")]
 fn a_negative_hardness_panics() {
     let _ = LsePairLossConfig::new().with_hardness(-1.0).init();
