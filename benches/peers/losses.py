@@ -103,7 +103,8 @@ def torch_forms(device):
             step = wrap(formula)
 
             def prepare(scores, positives, step=step):
-                scores = torch.tensor(scores, device=device, dtype=getattr(torch, DTYPE), requires_grad=True)
+                kind = dict(device=device, dtype=getattr(torch, DTYPE))
+                scores = torch.tensor(scores, requires_grad=True, **kind)
                 positives = torch.tensor(positives, device=device)
 
                 def run():
@@ -151,7 +152,8 @@ def main():
             np.testing.assert_allclose(prepare(*few)(), exact, rtol=TOLERANCE)
             run = prepare(scores, positives)
             nanoseconds = 1e9 * median_seconds(run, before) / scores.size
-            print(f"{shape[0]}x{shape[1]:<6} {name:12} {library:24} {nanoseconds:7.2f} ns/score", flush=True)
+            what = f"{shape[0]}x{shape[1]:<6} {name:12} {library:24}"
+            print(f"{what} {nanoseconds:7.2f} ns/score", flush=True)
 
 
 if __name__ == "__main__":
