@@ -465,7 +465,11 @@ impl Scores {
         let both = Tensor::cat(vec![queries.clone(), documents.clone()], 0);
         let queries = match &self.scale {
             // Half of it on either side.
-            Some(scale) => scaled(&both, &scale.clone().sqrt()).cast(both.dtype()),
+            Some(scale) => {
+                let wide = widened(&both);
+                let root = beside(scale, &wide).sqrt();
+                wide.mul(root).cast(both.dtype())
+            }
             None => both,
         };
         Some(Embeddings {
