@@ -7,10 +7,10 @@
 //! use burn::tensor::{Device, Tensor};
 //! use burn_multi_positive::LsePairLossConfig;
 //!
-//! let device = Device::default().autodiff(); let scores =
-//! Tensor::<2>::from_floats([[0.8, 0.2, 0.5], [0.3, 0.1, 0.4]], &device); let scores =
-//! scores.require_grad(); let positives = Tensor::from_bool([[true, true, false], [false,
-//! false, true]], &device);
+//! let device = Device::default().autodiff();
+//! let scores = Tensor::<2>::from_floats([[0.8, 0.2, 0.5], [0.3, 0.1, 0.4]], &device);
+//! let scores = scores.require_grad();
+//! let positives = Tensor::from_bool([[true, true, false], [false, false, true]], &device);
 //!
 //! let loss_fn = LsePairLossConfig::new().with_temperature(0.05).init();
 //! let gradients = loss_fn.forward(scores.clone(), positives).backward();

@@ -22,7 +22,7 @@ impl Targets {
     ///
     /// `normalize_by_positives` divides by `W`, and a query is active if `W > 0`. A
     /// selection such as the weakest positive is that of scores, among those of a weight
-    /// above 0. Called twice, the weights are multiplied.
+    /// above 0, and what it selects counts once. Called twice, the weights are multiplied.
     ///
     /// Weights are constants: no gradient reaches them. To learn the weights of
     /// negatives, add `temperature * log(weight)` to their scores instead, which is the

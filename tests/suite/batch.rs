@@ -316,3 +316,32 @@ pub fn bool_matrix(rows: &[Vec<bool>], device: &Device) -> Tensor<2, Bool> {
         device,
     )
 }
+
+/// Numbers that are the same in each run.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        let mut random = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        random.next();
+        random
+    }
+
+    pub fn next(&mut self) -> f64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() * bound as f64) as usize
+    }
+
+    pub fn mask(&mut self, rows: usize, columns: usize, share: f64) -> Vec<Vec<bool>> {
+        (0..rows)
+            .map(|_| (0..columns).map(|_| self.next() < share).collect())
+            .collect()
+    }
+}

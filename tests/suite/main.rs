@@ -8,16 +8,16 @@
 //! `panics` and `targets` what the crate promises, `default_dtypes` that it does so
 //! whatever the device's default types, `extremes`, `confident`, `robustness`,
 //! `half_embeddings` and `large_gradients` that it does so at the ends of what it takes,
-//! `options` weights and what else the losses can be told. `rankings` and `train` are about
-//! metrics, and about Burn's training loop.
+//! `options` weights and what else the losses can be told, `axes` all of it in every pair of
+//! combinations. `rankings` and `train` are about metrics, and about Burn's training loop.
 
+mod axes;
 mod bank;
 mod batch;
 mod bias;
 mod cache;
 mod child;
 mod close;
-mod combinations;
 mod composed;
 mod confident;
 mod contract;
