@@ -179,7 +179,13 @@ fn assert_same(what: &str, model: &Model, got: &GradientsParams, want: &Gradient
     }
 }
 
-fn check(objective: &Objective, device: &Device, dtype: DType, chunks: [usize; 2], shared: bool) {
+pub fn check(
+    objective: &Objective,
+    device: &Device,
+    dtype: DType,
+    chunks: [usize; 2],
+    shared: bool,
+) {
     let what = format!("{objective:?} {dtype:?} {chunks:?} shared: {shared}");
     let (model, data) = (Model::new(device, dtype), Data::new(device, dtype));
     let criterion = Criterion::from(objective);

@@ -6,11 +6,12 @@
 
 use crate::{
     batch::{Batch, Criterion, bools, float_matrix, gradient_of, matrix, numbers},
-    child,
+    cache, child,
     close::{Tolerance, assert_all_close, assert_close},
     composed,
-    device::{autodiff_devices, device},
-    oracle::{Loss, Objective, Query, objectives},
+    device::{autodiff_devices, device, turn_to_draw},
+    oracle::{DEFAULTS, Loss, Objective, Query, objectives},
+    spread_out,
 };
 use burn::tensor::{Bool, DType, FloatDType, Int, IntDType, Tensor, TensorData};
 use burn_multi_positive::{
@@ -393,6 +394,19 @@ fn the_same_side_of_a_mask_is_that_of_ids() {
         };
         for (mask, ids) in run(by_mask).iter().zip(run(by_ids)) {
             assert!((mask - ids).abs() < 1e-4 * ids, "mask {mask}, ids {ids}");
+        }
+    });
+}
+
+#[test]
+fn a_gradient_cache_and_the_regularizer() {
+    each_configuration("a_gradient_cache_and_the_regularizer", || {
+        let _turn = turn_to_draw();
+        for device in autodiff_devices() {
+            for objective in DEFAULTS {
+                cache::check(&objective, &device, DType::F32, [3, 4], false);
+            }
+            spread_out::check(&device, DType::F32);
         }
     });
 }

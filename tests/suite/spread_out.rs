@@ -48,30 +48,34 @@ fn batches() -> [Vec<Vec<f64>>; 2] {
 fn the_loss_and_its_slopes_are_those_of_all_pairs() {
     for device in &autodiff_devices() {
         for dtype in precisions() {
-            for rows in batches() {
-                for first_moment in [false, true] {
-                    let loss = SpreadOutLossConfig::new()
-                        .with_first_moment(first_moment)
-                        .init();
-                    let embeddings = tensor(&rows, device, dtype).require_grad();
-                    let got = loss.forward(embeddings.clone());
-                    let error = 200.0 * rounding(dtype);
-                    let want = by_pairs(&rows, first_moment);
-                    let value = numbers(got.clone())[0];
-                    assert!((value - want).abs() <= error, "{value}, {want}");
-                    let gradient = gradient_of(&got, &embeddings);
-                    for i in 0..rows.len() {
-                        for j in 0..3 {
-                            let moved = |by: f64| {
-                                let mut rows = rows.clone();
-                                rows[i][j] += by;
-                                by_pairs(&rows, first_moment)
-                            };
-                            let slope = (moved(1e-6) - moved(-1e-6)) / 2e-6;
-                            let got = gradient[i][j];
-                            assert!((got - slope).abs() <= error + 1e-8, "{got}, {slope}");
-                        }
-                    }
+            check(device, dtype);
+        }
+    }
+}
+
+pub fn check(device: &Device, dtype: DType) {
+    for rows in batches() {
+        for first_moment in [false, true] {
+            let loss = SpreadOutLossConfig::new()
+                .with_first_moment(first_moment)
+                .init();
+            let embeddings = tensor(&rows, device, dtype).require_grad();
+            let got = loss.forward(embeddings.clone());
+            let error = 200.0 * rounding(dtype);
+            let want = by_pairs(&rows, first_moment);
+            let value = numbers(got.clone())[0];
+            assert!((value - want).abs() <= error, "{value}, {want}");
+            let gradient = gradient_of(&got, &embeddings);
+            for i in 0..rows.len() {
+                for j in 0..3 {
+                    let moved = |by: f64| {
+                        let mut rows = rows.clone();
+                        rows[i][j] += by;
+                        by_pairs(&rows, first_moment)
+                    };
+                    let slope = (moved(1e-6) - moved(-1e-6)) / 2e-6;
+                    let got = gradient[i][j];
+                    assert!((got - slope).abs() <= error + 1e-8, "{got}, {slope}");
                 }
             }
         }
