@@ -7,6 +7,11 @@ use super::table::{
 
 pub const TEMPERATURE: f64 = 0.25;
 
+/// Whether a test takes its time for so many scores: under Miri for few.
+pub fn has_time_for([queries, documents]: [usize; 2]) -> bool {
+    !cfg!(miri) || queries * documents <= 300
+}
+
 /// Scores, targets, and the gradient of the table that gradients are computed with.
 #[derive(Clone, Debug)]
 pub struct Case {

@@ -133,6 +133,9 @@ mod tests {
     fn rows_that_are_spread_are_the_same_rows() {
         for width in [1, 1024, 1040] {
             for stride in [1024, 1040, 2048] {
+                if cfg!(miri) && width + stride > 2048 {
+                    continue;
+                }
                 let stride = stride.max(width);
                 let data: Vec<f32> = (0..FEW * stride).map(|i| (i % 1009) as f32).collect();
                 let rows = Matrix::new(&data, stride, [FEW, width]);
@@ -140,7 +143,7 @@ mod tests {
                     let is_spread = factor.strides[0] != stride;
                     assert_eq!(is_spread, stride % 1024 == 0);
                     for row in 0..FEW {
-                        for column in 0..width {
+                        for column in (0..width).step_by(if cfg!(miri) { 97 } else { 1 }) {
                             assert_eq!(factor.get(row, column), rows.row(row)[column]);
                         }
                     }

@@ -179,7 +179,7 @@ mod tests {
         kernels::cpu::{chunk::CHUNK, judgements::Relevance, real::Real},
         kernels::curve::Curve,
         kernels::draw::DRAWS,
-        kernels::reference::{Case, TEMPERATURE, Tolerance, weights},
+        kernels::reference::{Case, TEMPERATURE, Tolerance, has_time_for, weights},
         kernels::table::Statistic,
     };
 
@@ -195,6 +195,10 @@ mod tests {
         [2, CHUNK + 1],
         [2, 2 * CHUNK],
     ];
+
+    fn shapes() -> impl Iterator<Item = [usize; 2]> {
+        SHAPES.into_iter().filter(|shape| has_time_for(*shape))
+    }
 
     /// Scores of a type, and masks as bytes.
     struct Stored<E: Element> {
@@ -345,7 +349,7 @@ mod tests {
 
     fn on_every_instruction_set<E: Element>(tolerance: f64, narrowing: f64) {
         for isa in Isa::all() {
-            for shape in SHAPES {
+            for shape in shapes() {
                 check(isa, &Stored::<E>::new(shape, 3.0), tolerance, narrowing);
                 for exponent in [-1.0, 0.5, 3.0] {
                     let stored = Stored::<E>::new(shape, 3.0).with_options(exponent);
@@ -394,7 +398,7 @@ mod tests {
     fn weights_at_their_ends_are_right_on_every_instruction_set() {
         for isa in Isa::all() {
             for factor in [1e30, 1e-30] {
-                for shape in SHAPES {
+                for shape in shapes() {
                     let stored = Stored::<f32>::new(shape, 3.0).with_options(-1.0);
                     check(isa, &stored.with_weights_times(factor), 1e-6, 0.0);
                     let stored = Stored::<f64>::new(shape, 3.0).with_options(-1.0);
@@ -427,7 +431,7 @@ mod tests {
 
     #[test]
     fn draws_name_the_positives_in_their_order() {
-        for shape in SHAPES {
+        for shape in shapes() {
             let mut random = StdRng::seed_from_u64(9);
             let draws = (0..shape[0]).map(|_| random.random_range(0.0..DRAWS));
             let draws: Vec<f32> = draws.collect();
@@ -442,7 +446,7 @@ mod tests {
     #[test]
     fn sums_over_a_hundred_thousand_documents_lose_nothing() {
         // All alike: log-sum-exp is the logarithm of their number.
-        let shape = [1, 100_003];
+        let shape = [1, if cfg!(miri) { 1003 } else { 100_003 }];
         let mut positives = vec![0; shape[1]];
         positives[7] = 1;
         let scores = vec![0.1f32; shape[1]];
@@ -455,7 +459,7 @@ mod tests {
                 judgements,
                 request,
             );
-            let exact = 100_002f64.ln();
+            let exact = ((shape[1] - 1) as f64).ln();
             let got = f64::from(table[Statistic::Negatives as usize]);
             assert_relative_eq!(got, exact, max_relative = 6e-8);
         }

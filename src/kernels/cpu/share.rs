@@ -13,7 +13,7 @@ use std::{
 const PATIENCE: Duration = Duration::from_micros(50);
 
 /// Scores that are worth waking a thread: they take several times as long as that.
-const SCORES_PER_HELPER: usize = 10 << 15;
+const SCORES_PER_HELPER: usize = if cfg!(miri) { 1 } else { 10 << 15 };
 
 /// Runs over all parts, each with a value that a thread makes for itself and uses again.
 ///

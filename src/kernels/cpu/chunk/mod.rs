@@ -25,7 +25,7 @@ pub use sums::{Count, Extremes, FindExtremes, SumExp, SumSoftplus, WeightedSumEx
 
 /// Scores handled at a time: a chunk of f32 and its mask, and those that come next, stay
 /// in the first-level cache.
-pub const CHUNK: usize = 2048;
+pub const CHUNK: usize = if cfg!(miri) { 64 } else { 2048 };
 
 /// Vectors handled at a time, whose sums do not wait for each other.
 const GROUP: usize = 4;

@@ -147,6 +147,7 @@ mod tests {
             0x1_8001, 0x7f_7fff, 0x7f_8000, 0x7f_ffff,
         ];
         let floats = (0..1u32 << 9)
+            .step_by(if cfg!(miri) { 15 } else { 1 })
             .flat_map(|head| mantissas.map(|mantissa| f32::from_bits(head << 23 | mantissa)));
         let floats: Vec<f32> = floats.collect();
         for isa in Isa::all() {

@@ -8,7 +8,7 @@ use super::{Embeddings, Gather, Plan, Tile, cut};
 use crate::kernels::cpu::{matrix::Matrix, real::Real, row::Scratch, summary::Summary};
 
 /// Queries, or documents, whose summaries one task gathers from a tile.
-const STRIP: usize = 64;
+const STRIP: usize = if cfg!(miri) { 4 } else { 64 };
 
 /// The summaries of all queries, and then those of all documents. `scratch` has
 /// [`Plan::scratch_len`] entries.

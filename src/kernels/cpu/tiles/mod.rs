@@ -41,7 +41,8 @@ pub use nested::{Level, Nested, scales};
 pub use symmetric::{backward_symmetric, forward_symmetric};
 
 /// Queries and documents of a block at most: half a MiB of scores in f32.
-const BLOCK: [usize; 2] = [256, 512];
+/// Few under Miri, which is ten thousand times slower.
+const BLOCK: [usize; 2] = if cfg!(miri) { [8, 16] } else { [256, 512] };
 
 /// Tasks into which the forward pass is cut at least, where there is that much to do.
 const TASKS: usize = 64;
