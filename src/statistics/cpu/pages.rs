@@ -11,7 +11,7 @@ use burn::tensor::{Element, Shape, TensorData};
 /// Data of any content, in huge pages where these exist and it fills at least one.
 pub fn any_content<E: Element + Default>(shape: Shape) -> TensorData {
     #[cfg(target_os = "linux")]
-    if let Some(bytes) = linux::allocate(shape.num_elements() * size_of::<E>()) {
+    if let Some(bytes) = linux::FREED.allocate(shape.num_elements() * size_of::<E>()) {
         return TensorData::from_bytes(bytes, shape, E::dtype());
     }
     TensorData::new(vec![E::default(); shape.num_elements()], shape)
@@ -33,21 +33,48 @@ mod linux {
     /// The largest output whose mapping is kept.
     const KEPT: usize = 1 << 30;
 
-    static FREED: Mutex<Option<MmapMut>> = Mutex::new(None);
+    /// The mapping that was freed last, for the next output of its size.
+    pub struct Freed(Mutex<Option<MmapMut>>);
 
-    /// `None` below the size of a huge page, or where there is no memory to map.
-    pub fn allocate(len: usize) -> Option<Bytes> {
-        if len < HUGE_PAGE {
-            return None;
+    pub static FREED: Freed = Freed::new();
+
+    impl Freed {
+        const fn new() -> Self {
+            Self(Mutex::new(None))
         }
-        let rounded = len.next_multiple_of(HUGE_PAGE);
-        let map = take_freed(rounded + HUGE_PAGE).or_else(|| map(rounded))?;
-        let start = map.as_ptr().align_offset(HUGE_PAGE);
-        let map = Some(map);
-        // SAFETY: the mapping has `len` bytes from `start` on, and the system zeroed them
-        // once.
-        #[allow(unsafe_code)]
-        Some(unsafe { Bytes::from_controller(Box::new(HugePages { map, start, len }), len) })
+
+        /// `None` below the size of a huge page, or where there is no memory to map.
+        pub fn allocate(&'static self, len: usize) -> Option<Bytes> {
+            if len < HUGE_PAGE {
+                return None;
+            }
+            let rounded = len.next_multiple_of(HUGE_PAGE);
+            let map = self.take(rounded + HUGE_PAGE).or_else(|| map(rounded))?;
+            let pages = HugePages {
+                start: map.as_ptr().align_offset(HUGE_PAGE),
+                map: Some(map),
+                len,
+                freed: self,
+            };
+            // SAFETY: the mapping has `len` bytes from `start` on, and the system zeroed them
+            // once.
+            #[allow(unsafe_code)]
+            Some(unsafe { Bytes::from_controller(Box::new(pages), len) })
+        }
+
+        fn take(&self, len: usize) -> Option<MmapMut> {
+            let mut freed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // One of another size goes before its successor comes, so that the two never add
+            // up.
+            freed.take().filter(|map| map.len() == len)
+        }
+
+        fn keep(&self, map: MmapMut) {
+            let mut freed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = freed.replace(map);
+            drop(freed);
+            drop(before);
+        }
     }
 
     fn map(rounded: usize) -> Option<MmapMut> {
@@ -58,18 +85,13 @@ mod linux {
         Some(map)
     }
 
-    fn take_freed(len: usize) -> Option<MmapMut> {
-        let mut freed = FREED.lock().unwrap_or_else(PoisonError::into_inner);
-        // One of another size goes before its successor comes, so that the two never add
-        // up.
-        freed.take().filter(|map| map.len() == len)
-    }
-
     struct HugePages {
         /// `None` while it is dropped.
         map: Option<MmapMut>,
         start: usize,
         len: usize,
+        /// Where it goes.
+        freed: &'static Freed,
     }
 
     impl Drop for HugePages {
@@ -80,10 +102,7 @@ mod linux {
                 // Only advice, as above.
                 #[allow(unsafe_code)]
                 let _ = unsafe { map.unchecked_advise(UncheckedAdvice::Free) };
-                let mut freed = FREED.lock().unwrap_or_else(PoisonError::into_inner);
-                let before = freed.replace(map);
-                drop(freed);
-                drop(before);
+                self.freed.keep(map);
             }
         }
     }
@@ -124,21 +143,23 @@ mod linux {
 
         #[test]
         fn small_outputs_are_left_to_the_allocator() {
-            assert!(allocate(HUGE_PAGE - 1).is_none());
+            assert!(FREED.allocate(HUGE_PAGE - 1).is_none());
         }
 
         #[test]
         fn an_output_of_1_gib_is_kept_and_one_of_more_is_not() {
-            let kept = || FREED.lock().unwrap().as_ref().map(|map| map.len());
-            drop(allocate(KEPT));
+            // No other test's.
+            static OWN: Freed = Freed::new();
+            let kept = || OWN.0.lock().unwrap().as_ref().map(|map| map.len());
+            drop(OWN.allocate(KEPT));
             assert_eq!(kept(), Some(KEPT + HUGE_PAGE));
-            drop(allocate(KEPT + 1));
-            assert_ne!(kept(), Some(KEPT + 2 * HUGE_PAGE));
+            drop(OWN.allocate(KEPT + 1));
+            assert_eq!(kept(), None);
         }
 
         #[test]
         fn outputs_are_copied() {
-            let mut bytes = allocate(HUGE_PAGE).unwrap();
+            let mut bytes = FREED.allocate(HUGE_PAGE).unwrap();
             bytes.fill(7);
             assert_eq!(bytes.clone(), bytes);
         }
@@ -148,7 +169,7 @@ mod linux {
             for len in [HUGE_PAGE, HUGE_PAGE + 5, 3 * HUGE_PAGE] {
                 // The second time perhaps from what the first one freed.
                 for round in 0..2 {
-                    let mut bytes = allocate(len).unwrap();
+                    let mut bytes = FREED.allocate(len).unwrap();
                     assert_eq!(bytes.len(), len);
                     assert_eq!(bytes.as_ptr().align_offset(HUGE_PAGE), 0);
                     bytes.fill(round + 1);
