@@ -10,7 +10,8 @@ pub enum TargetsError {
     NoDocuments,
     /// The group size is 0.
     EmptyGroup,
-    /// So many groups of this size have more documents than a computer can count.
+    /// So many groups of this size have more documents than columns can be numbered:
+    /// `i32::MAX`.
     TooManyDocuments {
         /// The number of queries.
         queries: usize,
@@ -60,7 +61,8 @@ impl fmt::Display for TargetsError {
                 group_size,
             } => write!(
                 f,
-                "group_size: expected a number that can be taken for each of {queries} queries, got {group_size}"
+                "group_size: expected at most {} documents in {queries} groups, got {group_size} in each",
+                i32::MAX
             ),
             Self::TooManyPositives {
                 query,
@@ -68,7 +70,7 @@ impl fmt::Display for TargetsError {
                 group_size,
             } => write!(
                 f,
-                "positive_counts[{query}]: expected at most the group size {group_size}, got {positives}"
+                "positives of query {query}: expected at most the group size {group_size}, got {positives}"
             ),
             Self::Weight {
                 query,

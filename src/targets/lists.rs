@@ -58,7 +58,10 @@ impl Lists {
             return Err(TargetsError::EmptyGroup);
         }
         let queries = positive_counts.len();
-        let Some(documents) = queries.checked_mul(group_size) else {
+        // Columns are numbers of i32 on some devices.
+        let documents = queries.checked_mul(group_size);
+        let documents = documents.filter(|documents| i32::try_from(*documents).is_ok());
+        let Some(documents) = documents else {
             return Err(TargetsError::TooManyDocuments {
                 queries,
                 group_size,

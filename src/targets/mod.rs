@@ -157,7 +157,8 @@ impl Targets {
     ///
     /// # Errors
     ///
-    /// No query, a group size of 0, or more positives than a group holds.
+    /// No query, a group size of 0, more positives than a group holds, or more than `i32::MAX`
+    /// documents.
     ///
     /// # Example
     ///

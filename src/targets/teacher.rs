@@ -87,7 +87,7 @@ impl Targets {
     ///
     /// # Errors
     ///
-    /// No query, an empty group, more scores than a group has documents, or a score that is NaN
+    /// As [`from_groups`](Self::from_groups), with scores for positives, and a score that is NaN
     /// or plus infinity.
     ///
     /// # Panics

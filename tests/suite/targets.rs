@@ -225,7 +225,7 @@ fn bad_data_is_an_error_that_names_the_entry() {
                 positives: 4,
                 group_size: 3,
             },
-            "positive_counts[2]: expected at most the group size 3, got 4",
+            "positives of query 2: expected at most the group size 3, got 4",
         ),
         (
             Targets::from_groups(&[1, 1], usize::MAX, &device),
@@ -233,7 +233,34 @@ fn bad_data_is_an_error_that_names_the_entry() {
                 queries: 2,
                 group_size: usize::MAX,
             },
-            "group_size: expected a number that can be taken for each of 2 queries, got 18446744073709551615",
+            "group_size: expected at most 2147483647 documents in 2 groups, got 18446744073709551615 in each",
+        ),
+        // No list of so many positives is made.
+        (
+            Targets::from_groups(&[1 << 60], 1 << 60, &device),
+            TargetsError::TooManyDocuments {
+                queries: 1,
+                group_size: 1 << 60,
+            },
+            "group_size: expected at most 2147483647 documents in 1 groups, got 1152921504606846976 in each",
+        ),
+        (
+            Targets::from_weighted_groups(&[vec![1.0], vec![1.0, 0.5]], 1, &device),
+            TargetsError::TooManyPositives {
+                query: 1,
+                positives: 2,
+                group_size: 1,
+            },
+            "positives of query 1: expected at most the group size 1, got 2",
+        ),
+        (
+            Targets::from_teacher_groups(&[vec![1.0, 0.5]], 1, 1.0, &device),
+            TargetsError::TooManyPositives {
+                query: 0,
+                positives: 2,
+                group_size: 1,
+            },
+            "positives of query 0: expected at most the group size 1, got 2",
         ),
         (
             Targets::from_groups(&[0, 1], 0, &device),
