@@ -199,6 +199,11 @@ impl<'a, M: Module> GradientCache<'a, M> {
             "loss: expected shape [1], got {:?}",
             loss.dims()
         );
+        assert!(
+            loss.is_tracked(),
+            "loss: expected one that depends on the embeddings or on parameters of the model, \
+             got one without a gradient"
+        );
 
         let mut gradients = loss.backward();
         let cached = embedded

@@ -18,7 +18,12 @@ use burn_multi_positive::{
     LsePairLossConfig, Matryoshka, MemoryBank, PositiveThreshold, Side, Stored, Targets,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use std::{cell::RefCell, error::Error, ops::Range};
+use std::{
+    cell::RefCell,
+    error::Error,
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -563,6 +568,42 @@ fn what_does_not_fit_is_an_error_that_says_which_and_why() {
     assert_eq!(
         failing.unwrap_err().to_string(),
         "the loss failed: no targets"
+    );
+}
+
+#[test]
+fn a_loss_that_is_no_loss_panics_by_name() {
+    let _turn = turn_to_draw();
+    let device = device().autodiff();
+    let (model, data) = (
+        Model::new(&device, DType::F32),
+        Data::new(&device, DType::F32),
+    );
+    let step = |loss: fn(Tensor<2>) -> Tensor<1>| {
+        let embed = |model: &Model, side, rows| Ok(model.embed(side, data.rows(side, rows)));
+        let step = AssertUnwindSafe(|| {
+            GradientCache::new(&model, [3, 4], 0).step(
+                QUERIES,
+                |model, rows| embed(model, Side::Queries, rows),
+                DOCUMENTS,
+                |model, rows| embed(model, Side::Documents, rows),
+                |queries, _| Ok(loss(queries)),
+            )
+        });
+        let panic = catch_unwind(step).expect_err("a panic");
+        match panic.downcast_ref::<String>() {
+            Some(message) => message.clone(),
+            None => panic.downcast_ref::<&str>().expect("a message").to_string(),
+        }
+    };
+    assert_eq!(
+        step(|queries| queries.sum_dim(1).squeeze_dim(1)),
+        format!("loss: expected shape [1], got [{QUERIES}]")
+    );
+    assert_eq!(
+        step(|queries| Tensor::ones([1], &queries.device())),
+        "loss: expected one that depends on the embeddings or on parameters of the model, got one \
+         without a gradient"
     );
 }
 
