@@ -36,7 +36,8 @@ impl Targets {
     /// # Panics
     ///
     /// If the guide's scores have another shape than the targets, if a matrix or embeddings are on
-    /// another device, or if the margin is not finite.
+    /// another device, if shards differ from each other in dimensions or type, or if the margin is
+    /// not finite.
     ///
     /// # Source
     ///

@@ -245,6 +245,24 @@ impl Shards {
         }
     }
 
+    /// Panics unless all shards have the dimensions and the type of the first queries.
+    fn assert_alike(&self) {
+        let form = |shard: &Tensor<2>| (shard.dims()[1], shard.dtype());
+        let expected = form(&self.queries[0]);
+        for (side, shards) in [("queries", &self.queries), ("documents", &self.documents)] {
+            for (index, got) in shards.iter().map(form).enumerate() {
+                assert!(
+                    got == expected,
+                    "{side}[{index}]: expected {} dimensions in {:?} as queries[0] has, got {} in {:?}",
+                    expected.0,
+                    expected.1,
+                    got.0,
+                    got.1
+                );
+            }
+        }
+    }
+
     fn dims(&self) -> [usize; 2] {
         [&self.queries, &self.documents]
             .map(|shards| shards.iter().map(|shard| shard.dims()[0]).sum())
@@ -542,7 +560,8 @@ impl Scores {
         let counts = self.dims();
         match &self.source {
             // They may be on any device.
-            Source::Shards(_) => {
+            Source::Shards(shards) => {
+                shards.assert_alike();
                 assert!(
                     targets.dims() == counts,
                     "targets: expected [queries, documents] = {counts:?} as the shards have, got {:?}",

@@ -26,7 +26,8 @@ pub trait Forward {
     ///
     /// # Panics
     ///
-    /// If the targets have another shape or device than the scores.
+    /// If the targets have another shape or device than the scores, or if shards differ from
+    /// each other in dimensions or type.
     fn forward(&self, scores: impl Into<Scores>, targets: impl Into<Targets>) -> Tensor<1> {
         self.forward_with_reduction(scores, targets, Reduction::Mean)
     }
@@ -288,7 +289,8 @@ macro_rules! inherent_forward {
             ///
             /// # Panics
             ///
-            /// If the targets have another shape or device than the scores.
+            /// If the targets have another shape or device than the scores, or if shards differ
+            /// from each other in dimensions or type.
             ///
             /// # Example
             ///

@@ -63,7 +63,26 @@ pub fn lists_of_epoch(parts: &[&Embedded], depth: usize) -> Lists {
 }
 
 /// So many scores at a time, and no less than those of a query.
+///
+/// # Panics
+///
+/// If the parts differ in dimensions or type.
 fn search(parts: &[&Embedded], depth: usize, scores: usize) -> Lists {
+    let form = |part: &&Embedded| (part.queries.dims()[1], part.queries.dtype());
+    if let [first, others @ ..] = parts {
+        let expected = form(first);
+        for got in others.iter().map(form) {
+            assert!(
+                got == expected,
+                "from_embeddings: expected {} dimensions in {:?} as the first batch of the epoch has, \
+                 got {} in {:?}",
+                expected.0,
+                expected.1,
+                got.0,
+                got.1
+            );
+        }
+    }
     let ids = parts.iter().flat_map(|part| &part.ids);
     let ids: Vec<&str> = ids.map(String::as_str).collect();
     let found = parts.iter().filter(|part| !part.ids.is_empty());

@@ -624,6 +624,14 @@ fn a_batch_that_cannot_be_read_ends_the_training() {
 }
 
 #[test]
+#[should_panic(expected = "sum_gradients: expected replicas, got none")]
+fn gradients_of_no_replica_panic() {
+    let device = Device::flex().autodiff();
+    let gradients = Tensor::<1>::ones([1], &device).require_grad().backward();
+    let _ = sum_gradients::<burn::nn::Linear>(gradients, &[]);
+}
+
+#[test]
 #[should_panic(expected = "devices: expected some, got none")]
 fn a_strategy_without_devices_panics() {
     ShardedStrategy::new([]);

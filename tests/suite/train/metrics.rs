@@ -315,9 +315,24 @@ fn embeddings_of_other_dimensions_panic() {
 }
 
 #[test]
-#[should_panic(expected = "targets: expected [queries, documents] = [1, 2]")]
+#[should_panic(
+    expected = "targets: expected [queries, documents] = [1, 2] as the scores have, got [1, 3]"
+)]
 fn targets_of_another_shape_panic() {
     let scores = matrix(&[vec![1.0, 2.0]], 2);
     let targets = Targets::from_groups(&[1], 3, &device()).unwrap();
     RankingInput::from_targets(scores, targets);
+}
+
+#[test]
+#[should_panic(
+    expected = "from_embeddings: expected 1 dimensions in F32 as the first batch of the epoch has, got 2 \
+                in F32"
+)]
+fn batches_of_other_dimensions_panic_when_the_epoch_ends() {
+    let part = |dimensions: usize| {
+        let embedding = || matrix(&[vec![1.0; dimensions]], dimensions);
+        RankingInput::from_embeddings(embedding(), embedding(), &["a"], &[vec![("a", 1)]])
+    };
+    epoch(Measure::Mrr(10), &[part(1), part(2)]);
 }
