@@ -147,7 +147,8 @@ impl<'a> Reader<'a> {
     }
 
     fn length(&mut self) -> usize {
-        self.integer().try_into().expect("a length")
+        let length = self.integer();
+        length.try_into().expect("a message: expected a length")
     }
 
     pub fn request(&mut self) -> Request {
@@ -162,7 +163,10 @@ impl<'a> Reader<'a> {
                 paced: self.flag(),
             }),
             false_negatives: self.flag().then(|| self.false_negatives()),
-            wanted: self.integer().try_into().expect("a bit for each statistic"),
+            wanted: {
+                let bits = self.integer().try_into();
+                bits.expect("a message: expected a bit for each statistic")
+            },
         }
     }
 
@@ -193,14 +197,15 @@ impl<'a> Reader<'a> {
         let [has_weights, has_ignored] = [self.flag(), self.flag()];
         let entries: Vec<i64> = entries.into_iter().collect();
         // So many at most, before memory is asked for by what a client says.
-        let bound = entries.len() as i64;
+        let bound = entries.len();
         let mut entries = entries.into_iter();
-        let mut entry = || entries.next().expect("an entry of the lists");
+        let mut entry = || entries.next().expect("a message: expected more entries");
         let mut take = || -> Vec<Vec<usize>> {
-            assert!(queries as i64 <= bound, "a message: expected counts");
+            assert!(queries <= bound, "a message: expected counts");
             let counts: Vec<i64> = (0..queries).map(|_| entry()).collect();
             let mut columns = |count: i64| -> Vec<usize> {
-                assert!(count <= bound, "a message: expected {count} columns");
+                let fits = usize::try_from(count).is_ok_and(|count| count <= bound);
+                assert!(fits, "a message: expected {count} columns");
                 let columns = (0..count).map(|_| entry() as usize);
                 columns.collect()
             };

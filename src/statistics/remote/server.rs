@@ -83,7 +83,9 @@ impl<'a> Parts<'a> {
     }
 
     fn input(&mut self) -> &'a TensorIr {
-        self.inputs.next().expect("a tensor of the message")
+        self.inputs
+            .next()
+            .expect("a message: expected another tensor")
     }
 
     fn float(&mut self) -> FloatTensor<Flex> {

@@ -1,5 +1,7 @@
 //! What the client writes is what the server reads.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use burn::tensor::Device;
 
 use super::{
@@ -79,13 +81,85 @@ fn lists_arrive_as_they_were_sent() {
 }
 
 #[test]
-#[should_panic(expected = "expected columns of 2 documents")]
+#[should_panic(expected = "a message: expected columns of 2 documents")]
 fn a_column_out_of_range_is_refused() {
     let lists = Lists::from_parts(vec![vec![2]], None, None, 2, &Device::flex());
     let mut writer = Writer::default();
     writer.lists(&lists);
     let scalars = writer.into_scalars();
     Reader::new(&scalars).lists(list_entries(&lists));
+}
+
+/// What a reader says to what no client of this crate writes.
+fn refusal<T>(write: impl FnOnce(&mut Writer), read: impl FnOnce(&mut Reader) -> T) -> String {
+    let mut writer = Writer::default();
+    write(&mut writer);
+    let scalars = writer.into_scalars();
+    let read = AssertUnwindSafe(|| read(&mut Reader::new(&scalars)));
+    let panic = match catch_unwind(read) {
+        Ok(_) => panic!("it is taken"),
+        Err(panic) => panic,
+    };
+    match panic.downcast_ref::<String>() {
+        Some(message) => message.clone(),
+        None => panic.downcast_ref::<&str>().expect("a message").to_string(),
+    }
+}
+
+#[test]
+fn a_message_of_another_kind_is_refused() {
+    let nothing = |_: &mut Writer| ();
+    assert_eq!(
+        refusal(|writer| writer.flag(true), |reader| reader.float()),
+        "a message: expected a float, got Some(Bool(true))"
+    );
+    assert_eq!(
+        refusal(|writer| writer.float(0.5), |reader| reader.integer()),
+        "a message: expected an integer, got Some(Float(0.5))"
+    );
+    assert_eq!(
+        refusal(nothing, |reader| reader.flag()),
+        "a message: expected a flag, got None"
+    );
+    assert_eq!(
+        refusal(
+            |writer| writer.integer(3),
+            |reader| reader.false_negatives()
+        ),
+        "a message: expected a threshold, got 3"
+    );
+    let more_bits = |writer: &mut Writer| {
+        (0..4).for_each(|_| writer.float(1.0));
+        (0..2).for_each(|_| writer.flag(false));
+        writer.integer(u64::MAX);
+    };
+    assert!(
+        refusal(more_bits, |reader| reader.request())
+            .starts_with("a message: expected a bit for each statistic")
+    );
+}
+
+/// No length makes a server ask for memory that the message does not fill.
+#[test]
+fn lists_that_are_no_lists_are_refused() {
+    let refusal = |queries: u64, entries: Vec<i64>| {
+        let write = |writer: &mut Writer| {
+            writer.integer(queries);
+            writer.integer(5);
+            (0..2).for_each(|_| writer.flag(false));
+        };
+        refusal(write, |reader| reader.lists(entries))
+    };
+    assert_eq!(refusal(2, vec![1]), "a message: expected counts");
+    assert_eq!(refusal(1 << 62, vec![1]), "a message: expected counts");
+    assert_eq!(refusal(u64::MAX, vec![1]), "a message: expected counts");
+    assert_eq!(refusal(1, vec![7]), "a message: expected 7 columns");
+    assert_eq!(refusal(1, vec![-7]), "a message: expected -7 columns");
+    assert_eq!(refusal(1, vec![1]), "a message: expected more entries");
+    assert_eq!(
+        refusal(1, vec![1, -1]),
+        "a message: expected columns of 5 documents"
+    );
 }
 
 const WIDTH_OF_VERSION_1: usize = 13;
