@@ -4,7 +4,7 @@ use std::hash::Hash;
 
 use burn::{
     serde::{Deserialize, Serialize},
-    tensor::{Device, Tensor, TensorData},
+    tensor::{DType, Device, Tensor, TensorData},
 };
 
 use super::{BankError, MemoryBank};
@@ -62,7 +62,8 @@ impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
         }
     }
 
-    /// A bank with the content of a record, on a device.
+    /// A bank with the content of a record, on a device: in f32 where the device does not have
+    /// the type of its embeddings.
     ///
     /// # Errors
     ///
@@ -82,6 +83,10 @@ impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
             return Err(BankError::Record { shape, dtype });
         }
         let device = device.clone().without_autodiff();
+        let dtype = match device.supports_dtype(dtype) {
+            true => dtype,
+            false => DType::F32,
+        };
         bank.push(Tensor::from_data(embeddings, (&device, dtype)), &record.ids)?;
         Ok(bank)
     }

@@ -355,3 +355,22 @@ fn what_does_not_fit_is_an_error_and_changes_nothing() {
         );
     }
 }
+
+/// A bank that was saved on a device with half precision is restored on one without.
+#[test]
+fn a_record_of_any_float_type_is_restored() {
+    let numbers = [0.5f32, -1.0, 2.0, 0.25];
+    for dtype in [DType::F16, DType::BF16, DType::F32, DType::F64] {
+        let mut record = MemoryBank::new(2).unwrap().to_record();
+        let data = TensorData::new(numbers.to_vec(), [2, 2]);
+        record.embeddings = Some(data.convert_dtype(dtype));
+        record.ids = vec![1u32, 2];
+        let bank = MemoryBank::from_record(record, &device()).unwrap();
+        let batch = Tensor::<2>::zeros([0, 2], (&device(), DType::F32));
+        let (candidates, _) = bank
+            .candidates(batch, &[], &[vec![1]], Stored::Positive)
+            .unwrap();
+        let restored: Vec<f32> = candidates.into_data().iter().collect();
+        assert_eq!(restored, numbers, "{dtype:?}");
+    }
+}
