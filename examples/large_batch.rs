@@ -15,7 +15,7 @@ use std::{
     error::Error,
     fs,
     ops::Range,
-    process::{Command, Stdio},
+    process::{Command, ExitCode, Stdio},
     time::Instant,
 };
 
@@ -37,7 +37,12 @@ const CHUNK: usize = 256;
 #[derive(Parser, Debug)]
 struct Arguments {
     /// The numbers of queries of a batch.
-    #[arg(long, value_delimiter = ',', default_value = "1024,4096,12288")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "1024,4096,12288",
+        value_parser = some
+    )]
     queries: Vec<usize>,
     /// The address space that a step may have, in MiB.
     #[arg(long, default_value_t = 1024)]
@@ -47,6 +52,14 @@ struct Arguments {
     way: Option<Way>,
     #[arg(long)]
     gradients: Option<String>,
+}
+
+/// So many that their documents can be counted, too.
+fn some(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=0xffff_ffff) => Ok(count),
+        _ => Err("must be a number from 1 to 4294967295".into()),
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -221,7 +234,7 @@ fn spawn(way: Way, queries: usize, limit: usize) -> Result<Outcome, Box<dyn Erro
     let mut command = match cfg!(target_os = "linux") {
         true => {
             let mut shell = Command::new("sh");
-            let script = format!("ulimit -v {} && exec \"$@\"", limit * 1024);
+            let script = format!("ulimit -v {} && exec \"$@\"", limit.saturating_mul(1024));
             shell.args(["-c", &script, "sh"]).arg(program);
             shell
         }
@@ -272,8 +285,17 @@ fn distance(one: &[f32], other: &[f32]) -> f64 {
     length(&mut differences) / length(&mut one.iter().map(|&x| f64::from(x)))
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match compare(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     if let (Some(way), Some(file)) = (arguments.way, &arguments.gradients) {
         return run(way, arguments.queries[0], file);
     }

@@ -131,10 +131,15 @@ impl Training {
         if self.batch_size == 0 || self.max_positives == 0 {
             return Err("--batch-size and --max-positives must be at least 1".into());
         }
-        for (name, value) in [("--temperature", self.temperature), ("--lr", self.lr)] {
-            if !(value.is_finite() && value > 0.0) {
-                return Err(format!("{name} must be positive and finite, got {value}"));
-            }
+        // f32 has their inverses.
+        if !(1e-30..=1e30).contains(&self.temperature) {
+            let value = self.temperature;
+            return Err(format!(
+                "--temperature must lie between 1e-30 and 1e30, got {value}"
+            ));
+        }
+        if !(self.lr.is_finite() && self.lr > 0.0) {
+            return Err(format!("--lr must be positive and finite, got {}", self.lr));
         }
         if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
             let value = self.weight_decay;
@@ -407,6 +412,7 @@ mod tests {
         for (arguments, expected) in [
             (["--batch-size", "0"], "--batch-size and"),
             (["--temperature", "0"], "--temperature must"),
+            (["--temperature", "1e-40"], "--temperature must"),
             (["--lr", "inf"], "--lr must"),
             (["--weight-decay", "NaN"], "--weight-decay must"),
         ] {

@@ -149,10 +149,15 @@ impl Train {
         if self.batch_size == 0 || self.max_positives == 0 || self.every == 0 {
             return Err("--batch-size, --max-positives and --every must be at least 1".into());
         }
-        for (name, value) in [("--temperature", self.temperature), ("--lr", self.lr)] {
-            if !(value.is_finite() && value > 0.0) {
-                return Err(format!("{name} must be positive and finite, got {value}"));
-            }
+        // f32 has their inverses.
+        if !(1e-30..=1e30).contains(&self.temperature) {
+            let value = self.temperature;
+            return Err(format!(
+                "--temperature must lie between 1e-30 and 1e30, got {value}"
+            ));
+        }
+        if !(self.lr.is_finite() && self.lr > 0.0) {
+            return Err(format!("--lr must be positive and finite, got {}", self.lr));
         }
         if let (Some(folder), true) = (&self.checkpoints, self.resume) {
             let saved = checkpoint::saved(folder);

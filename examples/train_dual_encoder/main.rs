@@ -136,10 +136,15 @@ fn run(args: &Arguments) -> Result<(), String> {
     if args.batch_size == 0 || args.max_positives == 0 {
         return Err("--batch-size and --max-positives must be at least 1".into());
     }
-    for (name, value) in [("--temperature", args.temperature), ("--lr", args.lr)] {
-        if !(value.is_finite() && value > 0.0) {
-            return Err(format!("{name} must be positive and finite, got {value}"));
-        }
+    // f32 has their inverses.
+    if !(1e-30..=1e30).contains(&args.temperature) {
+        let value = args.temperature;
+        return Err(format!(
+            "--temperature must lie between 1e-30 and 1e30, got {value}"
+        ));
+    }
+    if !(args.lr.is_finite() && args.lr > 0.0) {
+        return Err(format!("--lr must be positive and finite, got {}", args.lr));
     }
     // Now rather than after the training.
     for path in [&args.run, &args.save].into_iter().flatten() {

@@ -54,7 +54,7 @@ struct Arguments {
     #[arg(long, default_value_t = 32, value_parser = at_least_one)]
     chunk: usize,
     /// What cosines are divided by
-    #[arg(long, default_value_t = 0.05, value_parser = above_zero)]
+    #[arg(long, default_value_t = 0.05, value_parser = temperature)]
     temperature: f64,
     #[arg(long, default_value_t = 2e-5, value_parser = above_zero)]
     lr: f64,
@@ -177,6 +177,14 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(0) => Err("must be at least 1".into()),
         Ok(count) => Ok(count),
         Err(error) => Err(format!("{error}")),
+    }
+}
+
+/// One whose inverse f32 has.
+fn temperature(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if (1e-30..=1e30).contains(&number) => Ok(number),
+        _ => Err("must be a number from 1e-30 to 1e30".into()),
     }
 }
 

@@ -171,9 +171,14 @@ impl Arguments {
                     .into(),
             );
         }
-        let above_zero = |value: &f64| value.is_finite() && *value > 0.0;
-        if !self.temperatures.iter().all(above_zero) || !above_zero(&self.learning_rate()) {
-            return Err("--temperatures and --lr must be positive and finite".into());
+        // f32 has their inverses.
+        let is_temperature = |value: &f64| (1e-30..=1e30).contains(value);
+        if !self.temperatures.iter().all(is_temperature) {
+            return Err("--temperatures must lie between 1e-30 and 1e30".into());
+        }
+        let rate = self.learning_rate();
+        if !(rate.is_finite() && rate > 0.0) {
+            return Err(format!("--lr must be positive and finite, got {rate}"));
         }
         if !self
             .relevant_shares

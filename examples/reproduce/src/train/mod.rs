@@ -665,6 +665,9 @@ mod tests {
         for (more, expected) in [
             (["--epochs", "0"], "--epochs"),
             (["--temperatures", "0"], "--temperatures"),
+            (["--temperatures", "1e-40"], "--temperatures"),
+            (["--temperatures", "1e40"], "--temperatures"),
+            (["--lr", "inf"], "--lr"),
             (["--relevant-shares", "1.5"], "--relevant-shares"),
         ] {
             let error = run(&arguments(Path::new("/nowhere"), &more)).unwrap_err();
