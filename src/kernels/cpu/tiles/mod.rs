@@ -139,7 +139,7 @@ impl<'a, R> Plan<'a, R> {
     where
         R: Copy,
     {
-        let side = (tile[0] * tile[1]).isqrt().max(1);
+        let side = tile[0].saturating_mul(tile[1]).isqrt();
         let plan = Self::new(judgements, request, [side, side], [count; 2]);
         // Blocks of half as many queries as documents, so that a square is made of them.
         let half = plan.block[1].div_ceil(2);
