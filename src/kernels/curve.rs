@@ -45,7 +45,7 @@ impl Curve {
                 [rate, offset, center]
                     .iter()
                     .all(|x| (*x as f32).is_finite()),
-                "Curve: expected finite numbers, got rate {rate}, offset {offset} and center {center}"
+                "Curve: expected numbers that are finite in f32, got rate {rate}, offset {offset} and center {center}"
             );
         }
         Self {

@@ -86,7 +86,15 @@ pub struct Request {
 impl Request {
     /// The statistics that are `wanted`, of scores that are divided by `temperature`. The
     /// exponent is 1, hardness and bias are 0.
+    ///
+    /// # Panics
+    ///
+    /// If the temperature is not positive and finite.
     pub fn new(temperature: f64, wanted: &[Statistic]) -> Self {
+        assert!(
+            temperature > 0.0 && temperature.is_finite(),
+            "Request::new: expected a positive, finite temperature, got {temperature}"
+        );
         let bits = wanted
             .iter()
             .fold(0, |bits, &wanted| bits | 1 << wanted as u32);
@@ -121,12 +129,12 @@ impl Request {
     ///
     /// # Panics
     ///
-    /// If it is negative or not finite.
+    /// If it is negative or not finite in f32.
     #[must_use]
     pub fn with_hardness(self, hardness: f64) -> Self {
         assert!(
-            hardness >= 0.0 && hardness.is_finite(),
-            "with_hardness: expected a finite number that is not negative, got {hardness}"
+            hardness >= 0.0 && (hardness as f32).is_finite(),
+            "with_hardness: expected a number that is finite in f32 and not negative, got {hardness}"
         );
         Self { hardness, ..self }
     }

@@ -28,8 +28,8 @@ impl CircleLossConfig {
     ///
     /// # Panics
     ///
-    /// If `gamma` does not lie between 1e-37 and 1e38, or the margin, or that of false negatives, not
-    /// finite.
+    /// If `gamma` does not lie between 1e-37 and 1e38, or if the margin is not finite in f32, or that
+    /// of false negatives not finite.
     pub fn init(&self) -> CircleLoss {
         let Self {
             gamma,
@@ -43,7 +43,7 @@ impl CircleLossConfig {
         );
         assert!(
             (margin as f32).is_finite(),
-            "{config}: margin must be finite, got {margin}"
+            "{config}: margin must be finite in f32, got {margin}"
         );
         assert_options(config, 1.0 / gamma, 0.0, false_negatives);
         CircleLoss {

@@ -27,7 +27,7 @@ impl FocalInfoNceLossConfig {
     /// # Panics
     ///
     /// If the temperature is not positive and finite or has no inverse in f32, or if the
-    /// margin, or that of false negatives, is not finite.
+    /// margin is not finite in f32, or that of false negatives not finite.
     pub fn init(&self) -> FocalInfoNceLoss {
         let Self {
             temperature,
@@ -38,7 +38,7 @@ impl FocalInfoNceLossConfig {
         assert_options(config, temperature, 0.0, false_negatives);
         assert!(
             (margin as f32).is_finite(),
-            "{config}: margin must be finite, got {margin}"
+            "{config}: margin must be finite in f32, got {margin}"
         );
         FocalInfoNceLoss {
             temperature,

@@ -26,7 +26,7 @@ impl MarginRankingLossConfig {
     ///
     /// # Panics
     ///
-    /// If the margin, or that of false negatives, is not finite.
+    /// If the margin is not finite in f32, or that of false negatives not finite.
     pub fn init(&self) -> MarginRankingLoss {
         let Self {
             margin,
@@ -35,7 +35,7 @@ impl MarginRankingLossConfig {
         let config = "MarginRankingLossConfig";
         assert!(
             (margin as f32).is_finite(),
-            "{config}: margin must be finite, got {margin}"
+            "{config}: margin must be finite in f32, got {margin}"
         );
         assert_options(config, 1.0, 0.0, false_negatives);
         MarginRankingLoss {

@@ -35,8 +35,9 @@ impl MultiSimilarityLossConfig {
     ///
     /// # Panics
     ///
-    /// If `alpha` or `beta` is not positive and finite, `base` not finite, the hardness negative
-    /// or not finite, or the margin of false negatives not finite.
+    /// If `alpha` or `beta` does not lie between 1.2e-38 and 3.4e38, or `beta` has no inverse in
+    /// f32, if `base` is not finite in f32, the hardness negative or too large, or the margin
+    /// of false negatives not finite.
     pub fn init(&self) -> MultiSimilarityLoss {
         let Self {
             alpha,
@@ -49,12 +50,12 @@ impl MultiSimilarityLossConfig {
         for (field, value) in [("alpha", alpha), ("beta", beta)] {
             assert!(
                 value > 0.0 && (value as f32).is_normal(),
-                "{config}: {field} must be positive and finite, got {value}"
+                "{config}: {field} must be positive and finite, between 1.2e-38 and 3.4e38, got {value}"
             );
         }
         assert!(
             (base as f32).is_finite(),
-            "{config}: base must be finite, got {base}"
+            "{config}: base must be finite in f32, got {base}"
         );
         let temperature = 1.0 / beta;
         assert_options(config, temperature, hardness, false_negatives);

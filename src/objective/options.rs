@@ -21,7 +21,7 @@ pub fn assert_options(
     );
     assert!(
         hardness >= 0.0 && (hardness as f32).is_finite(),
-        "{config}: hardness must be finite and not negative, got {hardness}"
+        "{config}: hardness must be finite in f32 and not negative, got {hardness}"
     );
     let rate = 2.0 * std::f64::consts::LOG2_E * (1.0 / temperature + hardness);
     assert!(

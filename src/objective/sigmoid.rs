@@ -27,8 +27,8 @@ impl SigmoidLossConfig {
     ///
     /// # Panics
     ///
-    /// If the temperature is not positive and finite or has no inverse in f32, or if the bias,
-    /// or the margin of false negatives, is not finite.
+    /// If the temperature is not positive and finite or has no inverse in f32, or if the bias
+    /// is not finite in f32, or the margin of false negatives not finite.
     pub fn init(&self) -> SigmoidLoss {
         let Self {
             temperature,
@@ -39,7 +39,7 @@ impl SigmoidLossConfig {
         assert_options(config, temperature, 0.0, false_negatives);
         assert!(
             (bias as f32).is_finite(),
-            "{config}: bias must be finite, got {bias}"
+            "{config}: bias must be finite in f32, got {bias}"
         );
         SigmoidLoss {
             temperature,

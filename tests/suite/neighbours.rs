@@ -616,13 +616,15 @@ fn the_temperature_of_a_teacher_is_positive() {
 }
 
 #[test]
-#[should_panic(expected = "MultiSimilarityLossConfig: alpha must be positive and finite, got 0")]
+#[should_panic(
+    expected = "MultiSimilarityLossConfig: alpha must be positive and finite, between 1.2e-38 and 3.4e38, got 0"
+)]
 fn alpha_is_positive() {
     let _ = MultiSimilarityLossConfig::new().with_alpha(0.0).init();
 }
 
 #[test]
-#[should_panic(expected = "MultiSimilarityLossConfig: base must be finite, got NaN")]
+#[should_panic(expected = "MultiSimilarityLossConfig: base must be finite in f32, got NaN")]
 fn the_base_is_finite() {
     let _ = MultiSimilarityLossConfig::new().with_base(f64::NAN).init();
 }
@@ -636,13 +638,13 @@ fn gamma_is_positive() {
 }
 
 #[test]
-#[should_panic(expected = "CircleLossConfig: margin must be finite, got NaN")]
+#[should_panic(expected = "CircleLossConfig: margin must be finite in f32, got NaN")]
 fn the_margin_of_the_circle_is_finite() {
     let _ = CircleLossConfig::new().with_margin(f64::NAN).init();
 }
 
 #[test]
-#[should_panic(expected = "FocalInfoNceLossConfig: margin must be finite, got inf")]
+#[should_panic(expected = "FocalInfoNceLossConfig: margin must be finite in f32, got inf")]
 fn the_margin_of_focal_info_nce_is_finite() {
     let _ = FocalInfoNceLossConfig::new()
         .with_margin(f64::INFINITY)
@@ -650,7 +652,7 @@ fn the_margin_of_focal_info_nce_is_finite() {
 }
 
 #[test]
-#[should_panic(expected = "SigmoidLossConfig: bias must be finite, got NaN")]
+#[should_panic(expected = "SigmoidLossConfig: bias must be finite in f32, got NaN")]
 fn the_bias_is_finite() {
     let _ = SigmoidLossConfig::new().with_bias(f64::NAN).init();
 }
@@ -662,7 +664,7 @@ fn the_temperature_of_dcl_is_positive() {
 }
 
 #[test]
-#[should_panic(expected = "MarginRankingLossConfig: margin must be finite, got inf")]
+#[should_panic(expected = "MarginRankingLossConfig: margin must be finite in f32, got inf")]
 fn the_margin_is_finite() {
     let config = MarginRankingLossConfig::new().with_margin(f64::INFINITY);
     let _ = config.init();
