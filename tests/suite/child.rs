@@ -1,7 +1,12 @@
 //! Tests that need a process of their own: what they set is set once for all, or what
 //! they provoke ends the process.
 
-use std::{env, process::Command};
+use std::{
+    env,
+    process::{self, Command},
+    thread,
+    time::Duration,
+};
 
 /// Names the case that a process was started for.
 const CASE: &str = "SUITE_CASE";
@@ -21,6 +26,16 @@ pub fn in_processes(test: &str, cases: &[&str], limit: Option<Limit>, check: imp
         .filter_map(|case| failure(test, case, limit))
         .collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Ends this process as one that failed, unless it has ended by then: threads that wait for
+/// each other end nothing.
+pub fn end_after(limit: Duration) {
+    thread::spawn(move || {
+        thread::sleep(limit);
+        eprintln!("not done after {limit:?}");
+        process::exit(1);
+    });
 }
 
 /// What a process that failed had to say.
