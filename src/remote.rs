@@ -121,7 +121,10 @@ pub enum KernelsError {
 impl fmt::Display for KernelsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotRemote => write!(f, "use_kernels: expected a remote device"),
+            Self::NotRemote => write!(
+                f,
+                "use_kernels: expected a remote device, got one of this process"
+            ),
             Self::NoAnswer(reason) => write!(
                 f,
                 "use_kernels: expected a server that serves kernels, which did not answer: {reason}"

@@ -60,7 +60,7 @@ impl fmt::Display for BankError {
                 dimensions,
             } => write!(
                 f,
-                "capacity: expected documents of {dimensions} dimensions that memory has room for, got {capacity}"
+                "capacity: expected as many documents of {dimensions} dimensions as memory has room for, got {capacity}"
             ),
             Self::Ids { embeddings, ids } => write!(
                 f,

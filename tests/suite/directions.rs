@@ -566,7 +566,10 @@ fn stored_documents_of_a_bank_are_documents_like_others() {
 }
 
 #[test]
-#[should_panic(expected = "with_same_side: expected embeddings")]
+#[should_panic(
+    expected = "with_same_side: expected embeddings, which queries are scored against queries from, \
+                got a matrix of scores"
+)]
 fn the_same_side_needs_embeddings() {
     let scores = Tensor::<2>::zeros([2, 3], &device());
     let targets = Targets::new(Tensor::full([2, 3], true, &device()));
@@ -576,7 +579,8 @@ fn the_same_side_needs_embeddings() {
 
 #[test]
 #[should_panic(
-    expected = "Bidirectional::with_weights: expected finite weights that are not negative"
+    expected = "Bidirectional::with_weights: expected finite weights that are not negative, one of \
+                them above 0, got [0.0, 0.0]"
 )]
 fn one_direction_has_weight() {
     let _ = Bidirectional::new(lse_pair()).with_weights([0.0, 0.0]);
@@ -597,7 +601,9 @@ fn there_is_an_id_for_each_document() {
 }
 
 #[test]
-#[should_panic(expected = "transpose: expected targets without chosen positives")]
+#[should_panic(
+    expected = "transpose: expected targets without chosen positives, got one chosen positive a query"
+)]
 fn a_choice_of_the_queries_says_nothing_of_documents() {
     let targets = Targets::new(Tensor::full([2, 3], true, &device()));
     let targets = targets.with_chosen(Tensor::from_ints([0, 1], &device()));

@@ -10,8 +10,11 @@ use burn::{
     tensor::{Bool, DType, Int, Tensor},
 };
 use burn_multi_positive::{
-    Embeddings, JointLhLossConfig, LsePairLossConfig, Rand1LhLossConfig, SumMargLhLossConfig,
-    Targets,
+    CircleLossConfig, Embeddings, FalseNegatives, FocalInfoNceLossConfig, JointLhLossConfig,
+    LearnableTemperatureConfig, LsePairLossConfig, MarginRankingLossConfig,
+    MultiSimilarityLossConfig, PositiveThreshold, Rand1LhLossConfig, Shards, SigmoidLossConfig,
+    SumMargLhLossConfig, Targets,
+    statistics::{Curve, Product, Request, Statistic, Statistics},
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -366,4 +369,205 @@ mod devices {
 fn a_choice_cannot_be_transposed() {
     let chosen = Tensor::<1, Int>::from_ints([0, 1], &device());
     let _ = Targets::new(mask([2, 3])).with_chosen(chosen).transpose();
+}
+
+#[test]
+fn a_request_takes_no_number_that_kernels_cannot_hold() {
+    for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert_panics(
+            &format!("Request::new: expected a positive, finite temperature, got {temperature}"),
+            || Request::new(temperature, &[Statistic::Negatives]),
+        );
+    }
+    let request = || Request::new(0.05, &[Statistic::Negatives]);
+    for exponent in [f64::NAN, f64::INFINITY] {
+        assert_panics(
+            &format!("with_exponent: expected a finite exponent, got {exponent}"),
+            || request().with_exponent(exponent),
+        );
+    }
+    for hardness in [-1.0, 1e39, f64::NAN, f64::INFINITY] {
+        assert_panics(
+            &format!(
+                "with_hardness: expected a number that is finite in f32 and not negative, got {hardness}"
+            ),
+            || request().with_hardness(hardness),
+        );
+    }
+    for bias in [1e39, f64::NAN, f64::NEG_INFINITY] {
+        assert_panics(
+            &format!("with_bias: expected a bias that is finite in f32, got {bias}"),
+            || request().with_bias(bias),
+        );
+    }
+    let rule = FalseNegatives::new(PositiveThreshold::Mean).with_margin(f64::NAN);
+    assert_panics(
+        "with_false_negatives: expected a finite margin, got NaN",
+        || request().with_false_negatives(Some(rule)),
+    );
+    let product = |rate: f64| Product {
+        rate,
+        offset: 1.0,
+        center: 0.5,
+    };
+    for rate in [1e39, f64::NAN] {
+        assert_panics(
+            &format!(
+                "Curve: expected numbers that are finite in f32, got rate {rate}, offset 1 and center 0.5"
+            ),
+            || Curve::new(product(0.0), product(rate)),
+        );
+    }
+    let circle =
+        "Curve: expected numbers that are finite in f32, got rate -1, offset NaN and center NaN";
+    assert_panics(circle, || Curve::circle(f64::NAN));
+    let focal =
+        "Curve: expected numbers that are finite in f32, got rate 1, offset inf and center 0";
+    assert_panics(focal, || Curve::focal(f64::INFINITY));
+}
+
+/// A number that is finite, but not in f32, is told so.
+#[test]
+fn numbers_beyond_f32_are_refused_by_name() {
+    const LARGE: f64 = 1e39;
+    assert_panics(
+        &format!("LsePairLossConfig: hardness must be finite in f32 and not negative, got {LARGE}"),
+        || LsePairLossConfig::new().with_hardness(LARGE).init(),
+    );
+    assert_panics(
+        &format!("CircleLossConfig: margin must be finite in f32, got {LARGE}"),
+        || CircleLossConfig::new().with_margin(LARGE).init(),
+    );
+    assert_panics(
+        &format!("FocalInfoNceLossConfig: margin must be finite in f32, got {LARGE}"),
+        || FocalInfoNceLossConfig::new().with_margin(LARGE).init(),
+    );
+    assert_panics(
+        &format!("MarginRankingLossConfig: margin must be finite in f32, got {LARGE}"),
+        || MarginRankingLossConfig::new().with_margin(LARGE).init(),
+    );
+    assert_panics(
+        &format!("SigmoidLossConfig: bias must be finite in f32, got {LARGE}"),
+        || SigmoidLossConfig::new().with_bias(LARGE).init(),
+    );
+    assert_panics(
+        &format!("MultiSimilarityLossConfig: base must be finite in f32, got {LARGE}"),
+        || MultiSimilarityLossConfig::new().with_base(LARGE).init(),
+    );
+    for value in [1e-39, LARGE] {
+        assert_panics(
+            &format!(
+                "MultiSimilarityLossConfig: alpha must be positive and finite, between 1.2e-38 and \
+                 3.4e38, got {value}"
+            ),
+            || MultiSimilarityLossConfig::new().with_alpha(value).init(),
+        );
+    }
+}
+
+#[test]
+fn bounds_of_a_temperature_that_hold_no_number_panic() {
+    for (min, initial, max) in [
+        (0.0, 0.1, 1.0),
+        (-1.0, 0.1, 1.0),
+        (0.2, 0.1, 1.0),
+        (0.01, f64::NAN, 1.0),
+        (f64::NAN, 0.1, 1.0),
+        (0.01, 0.1, f64::INFINITY),
+        (0.01, 0.1, f64::NAN),
+    ] {
+        let expected = format!(
+            "LearnableTemperatureConfig: expected 0 < min <= initial <= max, got min {min}, initial \
+             {initial} and max {max}"
+        );
+        let config = LearnableTemperatureConfig { initial, min, max };
+        assert_panics(&expected, || config.init(&device()));
+    }
+}
+
+#[test]
+fn a_teachers_temperature_is_positive_and_finite() {
+    for temperature in [0.0, -2.0, f64::NAN, f64::INFINITY] {
+        let expected =
+            format!("from_teacher: expected a positive, finite temperature, got {temperature}");
+        assert_panics(&expected, || {
+            Targets::from_teacher(scores([1, 2]), temperature)
+        });
+        let expected = format!(
+            "from_teacher_groups: expected a positive, finite temperature, got {temperature}"
+        );
+        assert_panics(&expected, || {
+            Targets::from_teacher_groups(&[vec![1.0]], 2, temperature, &device())
+        });
+    }
+}
+
+#[test]
+fn statistics_check_the_targets_in_every_form() {
+    let request = || Request::new(1.0, &[Statistic::Negatives]);
+    let targets = || Targets::new(mask([2, 4]));
+    let expected = "assert_shape!(positives, [queries, documents]): axis 1 expected 3, got 4";
+    assert_panics(expected, || {
+        Statistics::new(scores([2, 3]), &targets(), request())
+    });
+    assert_panics(expected, || {
+        Statistics::composed(scores([2, 3]), &targets(), request())
+    });
+    let embeddings = || Embeddings::new(scores([2, 5]), scores([3, 5]));
+    assert_panics(expected, || {
+        Statistics::from_embeddings(embeddings(), &targets(), request())
+    });
+}
+
+#[test]
+fn shards_that_do_not_fit_each_other_panic() {
+    let loss = LsePairLossConfig::new().init();
+    let forward = |queries: Vec<Tensor<2>>, documents: Vec<Tensor<2>>| {
+        let count = |shards: &[Tensor<2>]| shards.iter().map(|shard| shard.dims()[0]).sum();
+        let positives = mask([count(&queries), count(&documents)]);
+        loss.forward(Shards::new(queries, documents), positives)
+    };
+    assert_panics("queries: expected shards, got none", || {
+        forward(Vec::new(), vec![scores([2, 3])])
+    });
+    assert_panics(
+        "queries[1]: expected 3 dimensions in F32 as queries[0] has, got 4 in F32",
+        || forward(vec![scores([2, 3]), scores([1, 4])], vec![scores([2, 3])]),
+    );
+    assert_panics(
+        "documents[1]: expected 3 dimensions in F32 as queries[0] has, got 2 in F32",
+        || forward(vec![scores([2, 3])], vec![scores([2, 3]), scores([5, 2])]),
+    );
+    if supports(DType::F64) {
+        let wide = Tensor::zeros([5, 3], (&device(), DType::F64));
+        assert_panics(
+            "documents[1]: expected 3 dimensions in F32 as queries[0] has, got 3 in F64",
+            || forward(vec![scores([2, 3])], vec![scores([2, 3]), wide]),
+        );
+    }
+}
+
+/// Half of the range of a tile that bounds nothing.
+#[test]
+fn a_tile_may_be_as_large_as_numbers_are() {
+    use burn_multi_positive::{Bidirectional, Forward, Matryoshka};
+
+    let device = device().autodiff();
+    let loss = LsePairLossConfig::new().init();
+    for tile in [[usize::MAX; 2], [usize::MAX, 1], [1, usize::MAX]] {
+        let embeddings = || {
+            let side = |rows: usize| Tensor::<2>::ones([rows, 5], &device).require_grad();
+            Embeddings::new(side(2), side(3)).with_tile(tile)
+        };
+        let same_side = Bidirectional::new(loss.clone()).with_same_side(true);
+        for forward in [
+            loss.forward(embeddings(), mask([2, 3])),
+            Bidirectional::new(loss.clone()).forward(embeddings(), mask([2, 3])),
+            same_side.forward(embeddings(), mask([2, 3])),
+            Matryoshka::new(loss.clone(), &[5, 2]).forward(embeddings(), mask([2, 3])),
+            Matryoshka::new(same_side, &[5, 2]).forward(embeddings(), mask([2, 3])),
+        ] {
+            let _ = forward.backward();
+        }
+    }
 }

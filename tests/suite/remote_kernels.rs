@@ -377,7 +377,9 @@ fn a_server_without_kernels_does_not_answer() {
         assert!(matches!(error, KernelsError::NoAnswer(_)), "{error}");
         let said = error.to_string();
         assert!(
-            said.starts_with("use_kernels: expected a server that serves kernels"),
+            said.starts_with(
+                "use_kernels: expected a server that serves kernels, which did not answer: "
+            ),
             "{said}"
         );
         // The session is over, and no other.
@@ -410,6 +412,10 @@ fn a_server_of_another_version_is_refused_and_composes() {
             matches!(error, KernelsError::Version { server: 1000, .. }),
             "{error}"
         );
+        assert_eq!(
+            error.to_string(),
+            "use_kernels: expected a server whose kernels have version 1, got 1000"
+        );
         let [taken, composed] = both_forms(&device);
         assert_eq!(taken, composed);
     });
@@ -419,5 +425,10 @@ fn a_server_of_another_version_is_refused_and_composes() {
 #[test]
 fn a_device_of_this_machine_is_refused() {
     let device = Device::flex().autodiff();
-    assert_eq!(use_kernels(&device), Err(KernelsError::NotRemote));
+    let error = use_kernels(&device).unwrap_err();
+    assert_eq!(error, KernelsError::NotRemote);
+    assert_eq!(
+        error.to_string(),
+        "use_kernels: expected a remote device, got one of this process"
+    );
 }

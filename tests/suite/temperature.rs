@@ -129,7 +129,10 @@ fn half_precision_scores_are_divided_in_f32() {
 }
 
 #[test]
-#[should_panic(expected = "LearnableTemperatureConfig: expected 0 < min <= initial <= max")]
+#[should_panic(
+    expected = "LearnableTemperatureConfig: expected 0 < min <= initial <= max, got min 0.01, initial 0.001 \
+                and max 1"
+)]
 fn an_initial_temperature_out_of_its_bounds_panics() {
     let _ = LearnableTemperatureConfig::new()
         .with_initial(0.001)
