@@ -39,7 +39,8 @@ impl SpreadOutLossConfig {
 /// searched approximately. No matrix of `n x n` is made, one of `d x d` is. Texts that occur
 /// twice are pushed apart in vain: leave copies out.
 ///
-/// Fewer than two embeddings have loss 0, and so has one of zeros with any other. Half precision
+/// Fewer than two embeddings have loss 0, and so has one of zeros, or of no dimensions, with any
+/// other. Half precision
 /// is computed in f32.
 ///
 /// # Source
@@ -78,7 +79,7 @@ impl SpreadOutLoss {
             DType::F64 => embeddings,
             _ => embeddings.cast(DType::F32),
         };
-        if rows < 2 {
+        if rows < 2 || dimensions == 0 {
             return embeddings.sum().mul_scalar(0.0);
         }
         let units = normalized(embeddings);

@@ -101,6 +101,10 @@ impl Relevance {
             Self::Mask(positives) => positives.clone(),
             Self::Labels { queries, documents } => {
                 let dims = [queries.dims()[0], documents.dims()[0]];
+                if dims.contains(&0) {
+                    // Nothing expands to nothing.
+                    return Tensor::full(dims, false, &queries.device());
+                }
                 let queries: Tensor<2, Int> = queries.clone().unsqueeze_dim(1);
                 let documents: Tensor<2, Int> = documents.clone().unsqueeze_dim(0);
                 queries.expand(dims).equal(documents.expand(dims))

@@ -58,6 +58,10 @@ impl Targets {
     pub fn from_teacher(teacher: Tensor<2>, temperature: f64) -> Self {
         assert_temperature("from_teacher", temperature);
         let teacher = constant(teacher);
+        if teacher.dims().contains(&0) {
+            // Nothing has no largest score, and nothing expands to nothing.
+            return Self::new(teacher.clone().is_nan()).with_weights(teacher);
+        }
         let lowest = match teacher.dtype() {
             DType::F64 => f64::MIN,
             _ => f64::from(f32::MIN),
