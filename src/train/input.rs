@@ -264,21 +264,22 @@ impl RankingInput {
         depth: usize,
         rank: &dyn Fn(usize) -> Result<Vec<RankedList>, TensorReadError>,
     ) -> Result<Arc<Vec<RankedList>>, TensorReadError> {
-        // Whoever panicked while it ranked left what was there before.
-        let mut ranked = self.0.ranked.lock().unwrap_or_else(PoisonError::into_inner);
+        let ranked = || self.0.ranked.lock().unwrap_or_else(PoisonError::into_inner);
         let parts: Vec<Weak<Part>> = parts.iter().map(|part| Arc::downgrade(&part.0)).collect();
         let same = |known: &[Weak<Part>]| {
             known.len() == parts.len() && known.iter().zip(&parts).all(|(a, b)| a.ptr_eq(b))
         };
-        if let Some(ranked) = &*ranked
+        if let Some(ranked) = &*ranked()
             && same(&ranked.parts)
             && ranked.depth >= depth
         {
             return Ok(ranked.lists.clone());
         }
         let depth = depth.max(DEPTH);
+        // Nothing is locked meanwhile: a thread of a pool may take up another metric while it
+        // waits for its product.
         let lists = Arc::new(rank(depth)?);
-        *ranked = Some(Ranked {
+        *ranked() = Some(Ranked {
             parts,
             depth,
             lists: lists.clone(),
