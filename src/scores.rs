@@ -605,7 +605,11 @@ fn beside(number: &Tensor<1>, x: &Tensor<2>) -> Tensor<2> {
 fn scaled(x: &Tensor<2>, scale: &Tensor<1>) -> Tensor<2> {
     let x = widened(x);
     let scale = beside(scale, &x);
-    x.mul(scale)
+    // NaN and infinities stay what they are, and have no part in the slope of the number: times
+    // the gradient 0 of a score that nobody reads they would make it NaN.
+    let endless = x.clone().is_finite().bool_not();
+    let finite = x.clone().mask_fill(endless.clone(), 0.0);
+    finite.mul(scale).mask_where(endless, x)
 }
 
 /// A matrix plus a number, in no less than f32.

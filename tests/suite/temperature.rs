@@ -78,6 +78,63 @@ fn the_gradient_is_the_slope_from_a_matrix_tiles_and_shards() {
     }
 }
 
+/// What is absent is absent from the gradient of the temperature, too.
+#[test]
+fn scores_that_nobody_reads_leave_the_gradient_alone() {
+    const NAN: f32 = f32::NAN;
+    const INF: f32 = f32::INFINITY;
+    for device in autodiff_devices() {
+        let temperature = LearnableTemperatureConfig::new()
+            .with_initial(0.5)
+            .init(&device);
+        let gradient = |scores: Scores, targets: Targets| {
+            let loss = LsePairLossConfig::new().init();
+            let loss = loss.forward(temperature.apply(scores), targets);
+            let gradients = loss.backward();
+            let gradient = temperature.log_scale().grad(&gradients).expect("a leaf");
+            numbers(gradient)[0]
+        };
+        // The second query has no positive; the third document is a negative that is ignored,
+        // or has no weight.
+        let of_matrix = |[ignored, unread]: [f32; 2], candidates: [bool; 3]| {
+            let rows = [[0.5, 0.25, ignored], [0.125, unread, 0.75]];
+            let scores = Tensor::<2>::from_floats(rows, &device);
+            let positives = Tensor::from_bool([[true, false, false], [false; 3]], &device);
+            let candidates = Tensor::from_bool([candidates, [true; 3]], &device);
+            let targets = Targets::new(positives).with_candidates(candidates);
+            gradient(scores.into(), targets)
+        };
+        let want = of_matrix([0.0, 0.0], [true, true, false]);
+        assert!(want != 0.0);
+        for absent in [NAN, INF, -INF] {
+            let got = of_matrix([absent, 0.0], [true, true, false]);
+            assert_eq!(got, want, "an ignored {absent}");
+            let got = of_matrix([0.0, absent], [true, true, false]);
+            assert_eq!(got, want, "{absent} of a query without a positive");
+        }
+        let got = of_matrix([-INF, 0.0], [true; 3]);
+        assert_eq!(got, want, "a negative of minus infinity");
+        assert!(of_matrix([NAN, 0.0], [true; 3]).is_nan());
+
+        let of_embeddings = |[unread, ignored]: [f32; 2]| {
+            let queries = [[0.5, 0.25], [unread, 0.5]];
+            let documents = [[0.75, 0.5], [0.25, 1.0], [0.5, ignored]];
+            let queries = Tensor::<2>::from_floats(queries, &device);
+            let documents = Tensor::<2>::from_floats(documents, &device);
+            let positives = Tensor::from_bool([[true, false, false], [false; 3]], &device);
+            let candidates = Tensor::from_bool([[true, true, false]; 2], &device);
+            let targets = Targets::new(positives).with_candidates(candidates);
+            gradient(Embeddings::new(queries, documents).into(), targets)
+        };
+        let want = of_embeddings([0.0, 0.0]);
+        for absent in [NAN, INF, -INF] {
+            for pair in [[absent, 0.0], [0.0, absent]] {
+                assert_eq!(of_embeddings(pair), want, "{pair:?} among embeddings");
+            }
+        }
+    }
+}
+
 #[test]
 fn it_is_learned_within_its_bounds_and_goes_on_learning() {
     let device = &autodiff_devices()[0];
