@@ -439,7 +439,7 @@ fn a_backward_pass_may_run_on_another_thread_than_its_forward_pass() {
 fn threads_may_share_losses_targets_and_scores() {
     let test = "concurrency::threads_may_share_losses_targets_and_scores";
     in_time(test, &["shared"], |_| {
-        let device = device();
+        let device = device().autodiff();
         let (queries, documents, targets) = batch([150, 4, 24], &device);
         let loss = Arc::new(LsePairLossConfig::new().init());
         let temperature = Arc::new(LearnableTemperatureConfig::new().init(&device));
