@@ -267,8 +267,11 @@ impl LogSumExp {
         (-power.size * gap - self.log()).exp()
     }
 
-    pub fn softmax(&self, score: f64, temperature: f64) -> f64 {
-        (-self.above(score, temperature)).exp()
+    /// The share of a score of factor 1, times a weight. Of equal scores and the weight of
+    /// all it is that of one, exactly: less this, nothing is left.
+    pub fn softmax(&self, score: f64, temperature: f64, weight: f64) -> f64 {
+        let gap = relative(self.max, score, temperature);
+        weight * (-gap).exp() / self.sum
     }
 
     /// How far it lies above all the scores, summed with their weights: 0 for one of factor 1.
@@ -304,5 +307,29 @@ impl Smallest {
     /// NaN if there is none.
     pub fn value(&self) -> f64 {
         self.0.map_or(f64::NAN, |(_, value)| value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_equal_scores_nothing_is_left_beside_their_shares() {
+        let request = Request::new(0.07, &[Statistic::PositiveExcess]);
+        for count in 1..200 {
+            let mut positives = Positives::default();
+            for column in 0..count {
+                let positive = Positive {
+                    column,
+                    score: 0.7,
+                    slope: 1.0,
+                    weight: 1.0,
+                };
+                positives.add(positive, request);
+            }
+            let share = positives.plain.softmax(0.7, 0.07, positives.weight);
+            assert_eq!(share, 1.0, "of {count}");
+        }
     }
 }

@@ -321,11 +321,14 @@ impl<'a, R: Real> Slope<'a, R> {
         } = positive;
         let mut gradient = 0.0;
         if self.plain != 0.0 || self.excess != 0.0 {
-            let softmax = self.positives.plain.softmax(score, self.temperature);
-            gradient += self.plain * softmax;
-            // Of one positive exactly 0: the other part may be smaller than a rounding
-            // error of this one.
-            gradient += self.excess * (self.positives.weight * softmax - weight);
+            let Positives {
+                plain, weight: all, ..
+            } = self.positives;
+            let share = plain.softmax(score, self.temperature, *all);
+            gradient += self.plain * share / all;
+            // Of one positive, and of equal ones, exactly 0: the other part may be smaller
+            // than a rounding error of this one.
+            gradient += self.excess * (share - weight);
         }
         if self.mean != 0.0 {
             let share = self.positives.power.share(score, self.power);
