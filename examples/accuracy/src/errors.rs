@@ -1,5 +1,7 @@
 //! How far a result lies from the exact one, and how far it may.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     objectives::{Loss, Setting},
     oracle::Exact,
@@ -10,7 +12,7 @@ use crate::{
 };
 
 /// The errors of one row.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Errors {
     /// Relative, of the loss; none where the type of the loss has not all its digits.
     pub value: Option<f64>,
@@ -30,7 +32,7 @@ pub struct Errors {
     pub shares: [f64; 3],
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Quantiles {
     pub median: f64,
     pub most: f64,
@@ -120,13 +122,20 @@ pub fn errors(
     let of_losses = precision.of_losses();
     let off = exact.value.distance(got.loss);
     let size = exact.value.high.abs();
+    // What is too large for the type of the scores is infinite in it.
+    let is_held = |exact: f64| exact.abs() < precision.most();
     let gradients = exact.gradient.iter().zip(got.gradient);
-    let off_gradients: Vec<f64> = gradients.clone().map(|(e, &g)| e.distance(g)).collect();
+    let off_gradients = gradients.map(|(exact, &got)| match is_held(exact.high) {
+        true => exact.distance(got),
+        false => 0.0,
+    });
+    let off_gradients: Vec<f64> = off_gradients.collect();
     let largest = exact.gradient.iter().map(|entry| entry.high.abs());
     let largest = largest.fold(0.0, f64::max);
     let worst = off_gradients.iter().copied().fold(0.0, larger);
     let relative = off_gradients.iter().zip(&exact.gradient);
-    let relative = relative.filter(|(_, exact)| exact.high.abs() >= precision.least());
+    let floor = precision.least().max(4.0 * least(precision, exact));
+    let relative = relative.filter(|(_, exact)| exact.high.abs() >= floor);
     let relative = relative.map(|(off, exact)| off / exact.high.abs());
     let share = |off: f64, bound: f64| match off == 0.0 {
         true => 0.0,
@@ -152,10 +161,13 @@ pub fn errors(
             terms += (entry.high * factor).abs();
             bound += bounds.entry_in_losses(column, entry.high) * factor.abs();
         }
-        let off = sum.split().distance(got);
+        let off = match is_held(sum.to_f64()) {
+            true => sum.split().distance(got),
+            false => 0.0,
+        };
         let product = bounds.counts.product * of_losses.rounding() * terms;
         let rounded = precision.rounding() * sum.to_f64().abs() + precision.least();
-        query = (terms > 0.0).then_some(off / terms);
+        query = (terms > precision.least() * 1e6).then_some(off / terms);
         of_query = share(off, bound + product + rounded);
     }
 
@@ -188,6 +200,18 @@ pub fn larger(a: f64, b: f64) -> f64 {
     }
 }
 
+/// What may be lost of a gradient where parts of it are below the numbers of all digits:
+/// the kernels drop exponentials below 2^-125.5, in f64 2^-1021.5, before they multiply.
+fn least(precision: Precision, exact: &Exact) -> f64 {
+    let condition = &exact.condition;
+    let steepest = condition.steepness.iter().copied().fold(1.0, f64::max);
+    let largest = condition.mass.iter().zip(&condition.steepness);
+    let largest = largest
+        .map(|(mass, steep)| mass * steep)
+        .fold(0.0, f64::max);
+    precision.of_losses().least() * 8.0 * (steepest + largest)
+}
+
 /// How large errors may be, to first order in the rounding error.
 struct Bounds<'a> {
     counts: Counts,
@@ -204,19 +228,13 @@ impl<'a> Bounds<'a> {
     fn new(counts: Counts, precision: Precision, exact: &'a Exact) -> Self {
         let condition = &exact.condition;
         let parts = condition.mass.iter().zip(&condition.size);
-        let steepest = condition.steepness.iter().copied().fold(1.0, f64::max);
-        let of_losses = precision.of_losses();
-        let largest = condition.mass.iter().zip(&condition.steepness);
-        let largest = largest.map(|(mass, steep)| mass * steep);
-        let largest = largest.fold(0.0, f64::max);
         Self {
             counts,
             precision,
             exact,
             mass: condition.mass.iter().sum(),
             sizes: parts.map(|(mass, size)| mass * size).sum(),
-            // The kernels drop what is below 2^-125.5 of the largest, in f64 2^-1021.5.
-            least: of_losses.least() * (8.0 * steepest + 8.0 * largest),
+            least: least(precision, exact),
         }
     }
 

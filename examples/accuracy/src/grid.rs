@@ -22,7 +22,25 @@ pub const SPREAD: f64 = 10.0;
 
 pub const COUNTS: [usize; 6] = [2, 16, WIDTH, 2049, 65_536, 1_000_000];
 
-/// What is computed over the most candidates: each takes a minute or so.
+/// What is computed over many candidates.
+const LONG: [&str; 14] = [
+    "lse_pair",
+    "lse_pair/weights",
+    "lse_pair/hardness",
+    "joint_lh",
+    "sum_marg_lh",
+    "rand1_lh/chosen",
+    "expected_rand1_lh",
+    "power_mean/0,normalized",
+    "dcl",
+    "circle",
+    "focal_info_nce",
+    "sigmoid",
+    "multi_similarity",
+    "margin_ranking",
+];
+
+/// What is computed over the most: each takes some seconds.
 const LONGEST: [&str; 8] = [
     "lse_pair",
     "lse_pair/weights",
@@ -67,10 +85,17 @@ impl Plan {
     /// So many candidates at the same spread.
     fn of_count(precision: Precision, documents: usize) -> Option<Self> {
         const SURE: &[Kind] = &[Kind::Mixed, Kind::Confident(1e-10)];
+        const SOME: &[Kind] = &[
+            Kind::Mixed,
+            Kind::Lost,
+            Kind::Confident(1e-10),
+            Kind::Confident(1e-30),
+        ];
         let is_wide = precision == precision.of_losses();
         let (kinds, shares): (&[Kind], &[Share]) = match documents {
             2 => (&Kind::ALL, &[Share::One]),
-            0..3_000 => (&Kind::ALL, &Share::ALL),
+            0..1_000 => (&Kind::ALL, &Share::ALL),
+            1_000..3_000 => (SOME, &[Share::Few, Share::Half]),
             3_000..100_000 => (SURE, &[Share::Few]),
             _ if is_wide => (SURE, &[Share::Few]),
             _ => return None,
@@ -100,8 +125,7 @@ impl Plan {
         } = self;
         let is_run = |setting: &&Setting| match documents {
             0..3_000 => true,
-            // A logarithm for each document.
-            3_000..100_000 => setting.name != "sigmoid/weights",
+            3_000..100_000 => LONG.contains(&setting.name),
             _ => LONGEST.contains(&setting.name),
         };
         Cell {

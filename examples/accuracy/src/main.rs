@@ -46,6 +46,9 @@ struct Arguments {
     /// A Python that has PyTorch and JAX, which run on the same rows
     #[arg(long, value_name = "PROGRAM")]
     python: Option<PathBuf>,
+    /// Where what was measured is kept; what is there is not measured again
+    #[arg(long, value_name = "FOLDER")]
+    keep: Option<PathBuf>,
     /// Measure those rows alone whose names begin so, such as f32/257
     #[arg(long, value_name = "START", default_value = "")]
     only: String,
@@ -78,7 +81,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let start = Instant::now();
     let is_meant = |plan: &Plan| plan.name().starts_with(&arguments.only);
     for plan in plans(false).into_iter().filter(is_meant) {
-        measured.add(&plan.cell(), peers.as_mut())?;
+        measured.extend(of_plan(plan, arguments.keep.as_deref(), peers.as_mut())?);
         eprintln!(
             "{:4.0} s: {}, {} candidates, spread {:e}",
             start.elapsed().as_secs_f64(),
@@ -100,6 +103,21 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     write(&arguments.out, page::page(&measured, &origin))?;
     println!("{}", arguments.out.display());
     measured.assert_bounds()
+}
+
+/// Measures a cell, or reads what was measured of it.
+fn of_plan(plan: Plan, keep: Option<&Path>, peers: Option<&mut Peers>) -> Result<Measured, String> {
+    let file = keep.map(|folder| folder.join(plan.name().replace('/', "_") + ".json"));
+    if let Some(kept) = file.as_ref().and_then(|file| fs::read(file).ok()) {
+        return serde_json::from_slice(&kept).map_err(|error| format!("{file:?}: {error}"));
+    }
+    let mut measured = Measured::default();
+    measured.add(&plan.cell(), peers)?;
+    if let Some(file) = file {
+        let text = serde_json::to_vec(&measured).map_err(|error| error.to_string())?;
+        fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    Ok(measured)
 }
 
 fn replay(name: &str) -> Result<(), String> {

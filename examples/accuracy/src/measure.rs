@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     errors::{Counts, Errors, Got, errors, larger},
@@ -16,12 +17,12 @@ use crate::{
 };
 
 /// The errors of one row in one form.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
     /// A path of the crate, or a library.
     pub form: String,
     pub is_ours: bool,
-    pub setting: &'static str,
+    pub setting: String,
     pub precision: Precision,
     pub documents: usize,
     pub spread: f64,
@@ -35,7 +36,7 @@ pub struct Record {
 }
 
 /// What was measured.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct Measured {
     pub records: Vec<Record>,
     /// Rows of which a rule could not be decided by numbers of finite length.
@@ -57,6 +58,11 @@ pub fn exact_of(cell: &Cell) -> Vec<Vec<Option<Exact>>> {
 }
 
 impl Measured {
+    pub fn extend(&mut self, other: Self) {
+        self.records.extend(other.records);
+        self.undecided += other.undecided;
+    }
+
     /// Measures a cell on every path, and in the libraries if they are there.
     pub fn add(&mut self, cell: &Cell, peers: Option<&mut Peers>) -> Result<(), String> {
         let exact = exact_of(cell);
@@ -140,7 +146,7 @@ impl Measured {
             Some(Record {
                 form: form.clone(),
                 is_ours,
-                setting: setting.name,
+                setting: setting.name.into(),
                 precision: batch.precision,
                 documents: batch.documents,
                 spread: batch.spread,

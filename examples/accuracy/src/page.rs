@@ -82,7 +82,7 @@ pub fn forms(records: &[Record]) -> Vec<&'static str> {
 /// Rows that are not confident: their errors are those of the sums.
 fn is_plain(record: &Record) -> bool {
     record.precision == Precision::F32
-        && COMPARED.contains(&record.setting)
+        && COMPARED.contains(&&*record.setting)
         && !matches!(record.kind, Kind::Confident(_))
 }
 
@@ -91,7 +91,7 @@ fn is_sure(record: &Record, precision: Precision, loss: f64) -> bool {
     let many = record.share != Share::One;
     record.precision == precision
         && record.documents == WIDTH
-        && COMPARED.contains(&record.setting)
+        && COMPARED.contains(&&*record.setting)
         // Of many positives JointLH is at least `m log m`.
         && !(record.setting == "joint_lh" && many)
         && record.kind == Kind::Confident(loss)

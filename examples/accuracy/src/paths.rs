@@ -5,7 +5,6 @@ use burn_multi_positive::{
     Embeddings, MarginMseLoss, Targets,
     statistics::{Request, Statistics},
 };
-use serde::Serialize;
 
 use crate::{
     objectives::{Loss, Setting},
@@ -13,7 +12,7 @@ use crate::{
     rows::Batch,
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Path {
     /// Composed Burn operations, on Burn's CPU backend.
     Composed,

@@ -2,9 +2,9 @@
 
 use burn::tensor::DType;
 use half::{bf16, f16};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Precision {
     F64,
     F32,
@@ -67,6 +67,16 @@ impl Precision {
             Self::F64 => f64::MIN_POSITIVE,
             Self::F32 | Self::Bf16 => f64::from(f32::MIN_POSITIVE),
             Self::F16 => f16::MIN_POSITIVE.to_f64(),
+        }
+    }
+
+    /// The largest number.
+    pub fn most(self) -> f64 {
+        match self {
+            Self::F64 => f64::MAX,
+            Self::F32 => f64::from(f32::MAX),
+            Self::F16 => f16::MAX.to_f64(),
+            Self::Bf16 => bf16::MAX.to_f64(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Rows of scores, made from seeds.
 
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::index};
+use serde::{Deserialize, Serialize};
 
 use crate::precision::Precision;
 
@@ -29,7 +30,7 @@ pub struct Row {
 }
 
 /// Where the positives lie.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Kind {
     /// Among the negatives.
     Mixed,
@@ -42,7 +43,7 @@ pub enum Kind {
 }
 
 /// How many of the documents are positives.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Share {
     One,
     Few,
