@@ -40,7 +40,8 @@ pub struct Quantiles {
 }
 
 impl Quantiles {
-    pub fn of(mut values: Vec<f64>) -> Option<Self> {
+    pub fn of(values: Vec<f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.into_iter().map(finite).collect();
         values.sort_by(f64::total_cmp);
         let at = |share: f64| values[(share * (values.len() - 1) as f64).round() as usize];
         (!values.is_empty()).then(|| Self {
@@ -139,7 +140,7 @@ pub fn errors(
     let relative = relative.map(|(off, exact)| off / exact.high.abs());
     let share = |off: f64, bound: f64| match off == 0.0 {
         true => 0.0,
-        false => off / bound,
+        false => finite(off / bound),
     };
     let shares = bounds.as_ref().map_or([0.0; 2], |bounds| {
         let of_gradient = off_gradients
@@ -167,7 +168,7 @@ pub fn errors(
         };
         let product = bounds.counts.product * of_losses.rounding() * terms;
         let rounded = precision.rounding() * sum.to_f64().abs() + precision.least();
-        query = (terms > precision.least() * 1e6).then_some(off / terms);
+        query = (terms > precision.least() * 1e6).then_some(finite(off / terms));
         of_query = share(off, bound + product + rounded);
     }
 
@@ -181,22 +182,28 @@ pub fn errors(
     let sizes: f64 = got.gradient.iter().map(|entry| entry.abs()).sum();
     let balance = balance && sizes > precision.least() * 1e6;
     Errors {
-        value: (size >= of_losses.least()).then(|| off / size),
-        value_ulps: off / of_losses.ulp(size),
-        gradient_ulps: worst / precision.ulp(largest),
+        value: (size >= of_losses.least()).then(|| finite(off / size)),
+        value_ulps: finite(off / of_losses.ulp(size)),
+        gradient_ulps: finite(worst / precision.ulp(largest)),
         gradient: Quantiles::of(relative.collect()),
-        imbalance: balance.then(|| (got.gradient.iter().sum::<f64>() / sizes).abs()),
+        imbalance: balance.then(|| finite(got.gradient.iter().sum::<f64>() / sizes).abs()),
         query,
         shares: [shares[0], shares[1], of_query],
     }
 }
 
+/// Stands for an error that is not finite, which JSON cannot hold.
+pub const ENDLESS: f64 = 1e300;
+
 /// Not `max`, which passes over NaN.
 pub fn larger(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() {
-        f64::INFINITY
-    } else {
-        a.max(b)
+    finite(a).max(finite(b))
+}
+
+fn finite(error: f64) -> f64 {
+    match error.is_finite() {
+        true => error,
+        false => ENDLESS,
     }
 }
 

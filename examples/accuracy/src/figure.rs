@@ -29,7 +29,7 @@ const STYLES: [(&str, &str); 7] = [
 const PANEL: [f64; 2] = [430.0, 290.0];
 const LEFT: f64 = 66.0;
 const TOP: f64 = 34.0;
-const RIGHT: f64 = 14.0;
+const RIGHT: f64 = 22.0;
 const BOTTOM: f64 = 48.0;
 const LEGEND: f64 = 36.0;
 
@@ -50,7 +50,7 @@ pub fn figure(panels: &[Panel], names: &[&str]) -> String {
         svg.push_str("</g>\n");
     }
     let y = height - 14.0;
-    let step = (width - 2.0 * LEFT) / names.len() as f64;
+    let step = (width - LEFT) / names.len() as f64;
     for (place, name) in names.iter().enumerate() {
         let x = LEFT + place as f64 * step;
         let (color, dashes) = STYLES[place % STYLES.len()];
@@ -106,7 +106,8 @@ impl Axis {
 }
 
 fn draw(svg: &mut String, panel: &Panel, names: &[&str]) {
-    let drawn = |point: &&(f64, f64)| point.0 > 0.0 && point.1 > 0.0 && point.1.is_finite();
+    // An error above 1e9 is off any chart.
+    let drawn = |point: &&(f64, f64)| point.0 > 0.0 && (f64::MIN_POSITIVE..1e9).contains(&point.1);
     let points = || {
         panel
             .series

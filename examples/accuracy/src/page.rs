@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::{
-    errors::{Counts, Quantiles, larger},
+    errors::{Counts, ENDLESS, Quantiles, larger},
     figure::{Panel, Series},
     grid::{COUNTS, SPREAD, SPREADS, WIDTH},
     measure::{Measured, Record},
@@ -50,7 +50,7 @@ pub fn page(measured: &Measured, origin: &Origin) -> String {
     confident(&mut page, records);
     page.push_str(OF_SPREADS);
     against(&mut page, records, "spread", &SPREADS, |record, spread| {
-        record.documents == WIDTH && record.spread == spread
+        record.documents == WIDTH && is_near(record.spread, spread)
     });
     page.push_str(OF_COUNTS);
     let counts = COUNTS.map(|count| count as f64);
@@ -59,7 +59,7 @@ pub fn page(measured: &Measured, origin: &Origin) -> String {
         records,
         "candidates",
         &counts,
-        |record, count| record.documents as f64 == count && record.spread == SPREAD,
+        |record, count| record.documents as f64 == count && is_near(record.spread, SPREAD),
     );
     page.push_str(OF_SETTINGS);
     settings(&mut page, records);
@@ -70,6 +70,11 @@ pub fn page(measured: &Measured, origin: &Origin) -> String {
     page.push_str(WORST);
     worst_rows(&mut page, records);
     page
+}
+
+/// Numbers that were written and read may differ by a rounding error.
+fn is_near(a: f64, b: f64) -> bool {
+    (a / b - 1.0).abs() < 1e-9
 }
 
 /// The names of the forms that were measured, ours first.
@@ -94,7 +99,7 @@ fn is_sure(record: &Record, precision: Precision, loss: f64) -> bool {
         && COMPARED.contains(&&*record.setting)
         // Of many positives JointLH is at least `m log m`.
         && !(record.setting == "joint_lh" && many)
-        && record.kind == Kind::Confident(loss)
+        && matches!(record.kind, Kind::Confident(of) if is_near(of, loss))
         && record.spread <= 100.0
 }
 
@@ -130,7 +135,7 @@ pub fn panels(records: &[Record]) -> Vec<Panel> {
             x: "spread of the scores over the temperature",
             y: "worst",
             series: of_forms(&SPREADS, measure, &|r, x| {
-                is_plain(r) && r.documents == WIDTH && r.spread == x
+                is_plain(r) && r.documents == WIDTH && is_near(r.spread, x)
             }),
         });
     }
@@ -140,7 +145,7 @@ pub fn panels(records: &[Record]) -> Vec<Panel> {
             x: "candidates",
             y: "worst",
             series: of_forms(&counts, measure, &|r, x| {
-                is_plain(r) && r.spread == SPREAD && r.documents as f64 == x
+                is_plain(r) && is_near(r.spread, SPREAD) && r.documents as f64 == x
             }),
         });
     }
@@ -164,7 +169,7 @@ pub fn panels(records: &[Record]) -> Vec<Panel> {
 fn number(x: f64) -> String {
     match x {
         0.0 => "0".into(),
-        _ if !x.is_finite() => "not finite".into(),
+        _ if x >= ENDLESS => "not finite".into(),
         0.095..1e4 => {
             let text = format!("{x:.*}", if x < 10.0 { 2 } else { 0 });
             text
