@@ -272,7 +272,8 @@ impl<'a> Bounds<'a> {
         } = self.counts;
         let condition = &self.exact.condition;
         let mean = match self.mass > 0.0 {
-            true => self.sizes / self.mass,
+            // What pulls is half of all.
+            true => self.sizes / (0.5 * self.mass),
             false => 0.0,
         };
         let errors = each + sum + size * (condition.size[column] + mean) + level * condition.level;

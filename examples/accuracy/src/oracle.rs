@@ -308,6 +308,12 @@ impl<'a> Query<'a> {
             true => 0.0,
             false => self.setting.hardness / self.temperature,
         };
+        // The exponents of a mean with an exponent are so many times as large.
+        let steeper = match self.setting.loss {
+            Loss::PowerMean { exponent, .. } if self.row.positives[column] => exponent.abs(),
+            _ => 1.0,
+        };
+        let steeper = steeper.max(1.0);
         let rate = built.rate.to_f64();
         let condition = &mut built.condition;
         condition.mass[column] = mass;
@@ -318,7 +324,7 @@ impl<'a> Query<'a> {
             slope * &built.rate * bent.slope
         } else {
             let distance = (self.row.scores[column] - self.reference).abs();
-            condition.size[column] = (rate + hardness) * distance;
+            condition.size[column] = (rate * steeper + hardness) * distance;
             condition.steepness[column] = rate;
             slope * &built.rate
         };
