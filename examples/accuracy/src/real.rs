@@ -23,6 +23,10 @@ pub struct Real(BigFloat);
 impl From<f64> for Real {
     fn from(x: f64) -> Self {
         assert!(x.is_finite(), "{x} is no real number");
+        if x.is_subnormal() {
+            // The crate takes these for half of what they are.
+            return Self::from(x * 2f64.powi(128)) * Self::from(2f64.powi(-128));
+        }
         Self(BigFloat::from_f64(x, BITS))
     }
 }
@@ -313,9 +317,15 @@ mod tests {
             let off = (&got - &Real(want.clone())) / Real(want);
             assert!(off.to_f64().abs() < 1e-55, "{digits}: {off:?}");
         };
-        EXPONENTIALS.map(|(x, digits)| is(Real::from(x).exp(), digits));
-        LOGARITHMS.map(|(x, digits)| is(Real::from(x).ln(), digits));
-        LOGARITHMS_OF_ONE_PLUS.map(|(x, digits)| is(Real::from(x).ln_one_plus(), digits));
+        for (x, digits) in EXPONENTIALS {
+            is(Real::from(x).exp(), digits);
+        }
+        for (x, digits) in LOGARITHMS {
+            is(Real::from(x).ln(), digits);
+        }
+        for (x, digits) in LOGARITHMS_OF_ONE_PLUS {
+            is(Real::from(x).ln_one_plus(), digits);
+        }
     }
 
     #[test]
