@@ -158,8 +158,8 @@ fn every_loss_takes_batches_of_nothing() {
                 for same_side in [false, true] {
                     let loss = both(same_side).forward(embeddings(), targets.clone());
                     assert_harmless(&what, is_empty, loss);
-                    // Burn's CPU backend does not add gradients of an empty part of nothing.
-                    if !is_empty {
+                    // Burn's CPU backend does not add slices of nothing that begin at an offset.
+                    if !is_empty && dimensions > 0 {
                         let loss = both(same_side).forward(shards(), targets.clone());
                         assert_harmless(&what, is_empty, loss);
                     }
