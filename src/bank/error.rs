@@ -38,6 +38,13 @@ pub enum BankError {
         /// Their type.
         dtype: DType,
     },
+    /// The oldest document of a record has no place in the bank.
+    Oldest {
+        /// Its column.
+        oldest: usize,
+        /// The number of documents that the bank has room for.
+        capacity: usize,
+    },
     /// No targets can be built, see there.
     Targets(TargetsError),
 }
@@ -73,6 +80,10 @@ impl fmt::Display for BankError {
             Self::Record { shape, dtype } => write!(
                 f,
                 "record: expected embeddings of a float type and shape [documents, dimensions], got {dtype:?} {shape:?}"
+            ),
+            Self::Oldest { oldest, capacity } => write!(
+                f,
+                "record: expected the oldest document at a place below the capacity of {capacity}, got {oldest}"
             ),
             Self::Targets(error) => error.fmt(f),
         }

@@ -11,6 +11,11 @@ use super::{BankError, MemoryBank};
 
 /// What a [`MemoryBank`] holds, oldest first; it serialises with serde, in any format.
 ///
+/// A bank that is restored gives its columns in the order that they had, so a training that
+/// goes on has the same losses bit for bit. Write the record together with the model and the
+/// optimizer of the same step, to a folder that gets its name when all are in it: a process
+/// that is killed then leaves all three or none.
+///
 /// # Example
 ///
 /// ```
@@ -39,6 +44,10 @@ pub struct MemoryBankRecord<Id> {
     pub embeddings: Option<TensorData>,
     /// Of each document.
     pub ids: Vec<Id>,
+    /// The column of the oldest document, as [`MemoryBank::ids`] counts; 0 until the bank is
+    /// full.
+    #[serde(default)]
+    pub oldest: usize,
 }
 
 impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
@@ -59,6 +68,7 @@ impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
             capacity: self.capacity,
             embeddings,
             ids: [&self.ids[oldest..], &self.ids[..oldest]].concat(),
+            oldest,
         }
     }
 
@@ -67,10 +77,15 @@ impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
     ///
     /// # Errors
     ///
-    /// A capacity of 0 or one that no memory holds, embeddings that are no matrix, and ids and
-    /// embeddings that differ in number.
+    /// A capacity of 0 or one that no memory holds, embeddings that are no matrix, ids and
+    /// embeddings that differ in number, and an oldest document that has no place in the bank.
     pub fn from_record(record: MemoryBankRecord<Id>, device: &Device) -> Result<Self, BankError> {
         let mut bank = Self::new(record.capacity)?;
+        let oldest = record.oldest;
+        if oldest >= bank.capacity {
+            let capacity = bank.capacity;
+            return Err(BankError::Oldest { oldest, capacity });
+        }
         let Some(embeddings) = record.embeddings else {
             return match record.ids.len() {
                 0 => Ok(bank),
@@ -87,6 +102,12 @@ impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
             true => dtype,
             false => DType::F32,
         };
+        // A full bank is filled from the column of the oldest on.
+        if record.ids.len() == bank.capacity {
+            bank.ids = record.ids.clone();
+            bank.ids.rotate_right(oldest);
+            bank.next = oldest;
+        }
         bank.push(Tensor::from_data(embeddings, (&device, dtype)), &record.ids)?;
         Ok(bank)
     }
