@@ -39,11 +39,7 @@ mod matrix;
 #[cfg(test)]
 mod scratch;
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Instant,
-};
+use std::{path::PathBuf, process::ExitCode, time::Instant};
 
 use adapter::{Adapter, Side, Training};
 use burn::tensor::Device;
@@ -97,11 +93,15 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), String> {
     let training = &arguments.training;
     training.check()?;
-    // Now rather than after the training.
     if let Some(path) = &arguments.out {
-        check_writable(path)?;
+        Matrix::check_name(path)?;
     }
     let collection = arguments.collection()?;
+    // Now rather than after the training.
+    if let Some(path) = &arguments.out {
+        let map = collection.queries.columns.pow(2) * size_of::<f32>();
+        files::check_room(path, map as u64)?;
+    }
     let (train, held_out) = (&collection.train.queries, &collection.held_out.queries);
     println!(
         "{} documents, {} train and {} held-out queries, {} dimensions",
@@ -183,14 +183,5 @@ impl Arguments {
             held_out: self.test.as_deref(),
         };
         Collection::read(&files, self.training.seed)
-    }
-}
-
-fn check_writable(path: &Path) -> Result<(), String> {
-    Matrix::check_name(path)?;
-    let folder = path.parent().unwrap_or(path);
-    match folder.as_os_str().is_empty() || folder.is_dir() {
-        true => Ok(()),
-        false => Err(format!("{}: no such folder", folder.display())),
     }
 }

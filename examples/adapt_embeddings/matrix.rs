@@ -50,7 +50,7 @@ impl Matrix {
         matrix.map_err(|error| format!("{}: {error}", path.display()))
     }
 
-    /// Writes a file of f32.
+    /// Writes a file of f32, whole or not at all.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl Matrix {
             Format::Npy => Ok(self.to_npy()),
             Format::Safetensors => self.to_safetensors(),
         };
-        let written = bytes.and_then(|b| fs::write(path, b).map_err(|error| error.to_string()));
+        let written = bytes.and_then(|b| files::write(path, b).map_err(|error| error.to_string()));
         written.map_err(|error| format!("{}: {error}", path.display()))
     }
 

@@ -44,6 +44,7 @@ use burn::{
 };
 use burn_multi_positive::train::{Patience, RankingMetric, ShardedStrategy};
 use clap::Parser;
+use files::Lock;
 use retrieval::{Bag, Collection, Metrics, search};
 
 use batches::{Data, TrainLoader, ValidLoader};
@@ -118,6 +119,7 @@ fn run(args: &Arguments) -> Result<(), String> {
         Some(out) => out.clone(),
         None => new_folder()?,
     };
+    let _lock = Lock::take(&out)?;
     let done = start(&out, args.resume)?;
     if done >= args.epochs {
         return Err(format!(

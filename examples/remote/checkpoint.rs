@@ -6,6 +6,7 @@ use std::{
 };
 
 use burn::{module::Module, optim::ModuleOptimizer};
+use files::PartialFolder;
 use retrieval::DualEncoder;
 use serde::{Deserialize, Serialize};
 
@@ -36,21 +37,17 @@ pub fn save(
     optimizer: &ModuleOptimizer,
 ) -> Result<PathBuf, String> {
     let place = folder.join(format!("{PREFIX}{step}"));
-    let partial = folder.join(format!("{PREFIX}{step}.partial"));
     let write = || -> Result<(), String> {
         let before = saved(folder).unwrap_or_default();
         let text = |error: std::io::Error| error.to_string();
-        if partial.exists() {
-            fs::remove_dir_all(&partial).map_err(text)?;
-        }
-        fs::create_dir_all(&partial).map_err(text)?;
-        let saved = model.clone().save_file(partial.join(MODEL));
+        let partial = PartialFolder::new(&place).map_err(text)?;
+        let saved = model.clone().save_file(partial.path().join(MODEL));
         saved.map_err(|error| error.to_string())?;
-        let saved = optimizer.save(partial.join(OPTIMIZER));
+        let saved = optimizer.save(partial.path().join(OPTIMIZER));
         saved.map_err(|error| error.to_string())?;
         let json = serde_json::to_vec_pretty(run).map_err(|error| error.to_string())?;
-        fs::write(partial.join(RUN), json).map_err(text)?;
-        fs::rename(&partial, &place).map_err(text)?;
+        files::write(&partial.path().join(RUN), json).map_err(text)?;
+        partial.commit().map_err(text)?;
         for (_, old) in before.into_iter().filter(|(old, _)| *old < step) {
             fs::remove_dir_all(old).map_err(text)?;
         }

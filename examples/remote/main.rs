@@ -43,6 +43,7 @@ use burn::{
 };
 use burn_multi_positive::remote::use_kernels;
 use clap::{Args, Parser};
+use files::Lock;
 use retrieval::{Bag, Collection, DualEncoder, Metrics, search};
 
 use checkpoint::Run;
@@ -159,6 +160,7 @@ impl Train {
         if !(self.lr.is_finite() && self.lr > 0.0) {
             return Err(format!("--lr must be positive and finite, got {}", self.lr));
         }
+        let _lock = self.checkpoints.as_deref().map(Lock::take).transpose()?;
         if let (Some(folder), true) = (&self.checkpoints, self.resume) {
             let saved = checkpoint::saved(folder);
             let saved = saved.map_err(|error| format!("{}: {error}", folder.display()))?;

@@ -10,7 +10,9 @@
 //! `DIR` holds a collection in BEIR layout: `corpus.jsonl`, `queries.jsonl`,
 //! `qrels/SPLIT.tsv`; `--export DIR` writes the embedded one. `--run FILE` writes the test
 //! ranking for trec_eval and pytrec_eval. `--save FILE` and `--load FILE` keep the model;
-//! `--load FILE --epochs 0` measures one without training it.
+//! `--load FILE --epochs 0` measures one without training it. A file is written whole or not
+//! at all. A run that is killed is lost and starts anew: `fine_tune` of `examples/pretrained`
+//! and `examples/reproduce` go on from checkpoints.
 //!
 //! The encoder, its optimiser, the collections and the metrics are those of
 //! `examples/retrieval`. The encoder's table is on the host, and a step moves the rows that
@@ -37,7 +39,10 @@ use rand::{
     seq::{IndexedRandom, SliceRandom},
 };
 use rayon::prelude::*;
-use retrieval::{Bag, Collection, DualEncoder, Metrics, Ranking, RowTrainer, search, write_run};
+use retrieval::{
+    BUCKETS, Bag, Collection, DEPTH, DIMENSIONS, DualEncoder, Metrics, Ranking, RowTrainer, search,
+    write_run,
+};
 
 /// Train a dual encoder on queries that have several relevant documents each.
 #[derive(Parser)]
@@ -146,13 +151,10 @@ fn run(args: &Arguments) -> Result<(), String> {
     if !(args.lr.is_finite() && args.lr > 0.0) {
         return Err(format!("--lr must be positive and finite, got {}", args.lr));
     }
-    // Now rather than after the training.
-    for path in [&args.run, &args.save].into_iter().flatten() {
-        let folder = path.parent().unwrap_or(path);
-        if !folder.as_os_str().is_empty() && !folder.is_dir() {
-            return Err(format!("{}: no such folder", folder.display()));
-        }
-    }
+    let save = args.save.as_ref().map(|path| match path.extension() {
+        Some(_) => path.clone(),
+        None => path.with_extension("bpk"),
+    });
     let device = device(args.device.as_deref())?.autodiff();
     let collection = match &args.data {
         Some(directory) => Collection::load(directory, &args.train_split, &args.test_split)?,
@@ -165,9 +167,19 @@ fn run(args: &Arguments) -> Result<(), String> {
         collection.train.len(),
         test.len()
     );
+    // Now rather than after the training.
+    let line = "query Q0 document 1000 0.12345678 lse-pair\n".len();
+    let lines = test.len() * documents.len().min(DEPTH);
+    let model = BUCKETS * DIMENSIONS * size_of::<f32>();
+    for (path, bytes) in [(&args.run, line * lines), (&save, model)] {
+        if let Some(path) = path {
+            files::check_room(path, bytes as u64)?;
+        }
+    }
     let bags: Vec<Bag> = documents.par_iter().map(|d| Bag::new(&d.text)).collect();
 
     let mut results = Vec::new();
+    let mut trained = None;
     for (name, loss) in args.loss {
         // Every objective starts from the same weights and sees the same batches.
         device.seed(args.seed);
@@ -189,13 +201,7 @@ fn run(args: &Arguments) -> Result<(), String> {
 
         let rankings = rankings(&encoder, &collection, &bags)?;
         results.push((name, Metrics::new(test, &rankings), seconds));
-        if let Some(path) = &args.run {
-            write_run(path, name, test, documents, &rankings)?;
-        }
-        if let Some(path) = &args.save {
-            let saved = encoder.into_model().save_file(path);
-            saved.map_err(|error| format!("{}: {error}", path.display()))?;
-        }
+        trained = Some((name, encoder, rankings));
     }
 
     println!("\n                 MRR@10  nDCG@10  Recall@100  Recall@1000  seconds");
@@ -209,6 +215,18 @@ fn run(args: &Arguments) -> Result<(), String> {
         println!(
             "{name:14} {mrr_10:8.4} {ndcg_10:8.4} {recall_100:11.4} {recall_1000:12.4} {seconds:8.2}"
         );
+    }
+    // After the figures: a disk that is full by now does not take them along.
+    if let Some((name, encoder, rankings)) = trained {
+        if let Some(path) = &save {
+            let bytes = encoder.into_model().into_record().into_bytes();
+            let bytes = bytes.map_err(|error| error.to_string())?;
+            let saved = files::write(path, &*bytes);
+            saved.map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        if let Some(path) = &args.run {
+            write_run(path, name, test, documents, &rankings)?;
+        }
     }
     Ok(())
 }

@@ -1,11 +1,6 @@
 //! Collections in BEIR layout, for other programs to read.
 
-use std::{
-    fmt::Write as _,
-    fs::{self, File},
-    io::Write as _,
-    path::Path,
-};
+use std::{fmt::Write as _, fs, io, path::Path};
 
 use serde_json::json;
 
@@ -19,7 +14,7 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// A file is there already, or cannot be written.
+    /// A file is there already with another content, or cannot be written.
     pub fn save(&self, directory: &Path) -> Result<(), String> {
         let lines = |records: &mut dyn Iterator<Item = (&str, &str)>| {
             let line = |(id, text)| format!("{}\n", json!({"_id": id, "text": text}));
@@ -43,9 +38,13 @@ impl Collection {
         fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         for (name, content) in files {
             let path = directory.join(name);
-            File::create_new(&path)
-                .and_then(|mut file| file.write_all(content.as_bytes()))
-                .map_err(|error| format!("{}: {error}", path.display()))?;
+            // Those of an export that was interrupted are kept.
+            let written = match fs::read(&path) {
+                Ok(there) if there == content.as_bytes() => Ok(()),
+                Ok(_) => Err(io::Error::other("is there already, with another content")),
+                Err(_) => files::write(&path, content),
+            };
+            written.map_err(|error| format!("{}: {error}", path.display()))?;
         }
         Ok(())
     }
@@ -73,8 +72,17 @@ mod tests {
         let written = Collection::generate();
         written.save(&folder).unwrap();
         let read = Collection::load(&folder, "train", "test").unwrap();
-        let again = written.save(&folder).unwrap_err();
-        assert!(again.contains("corpus.jsonl"), "{again}");
+        // As an interrupted export leaves it.
+        fs::remove_file(folder.join("queries.jsonl")).unwrap();
+        written.save(&folder).unwrap();
+        let again = Collection::load(&folder, "train", "test").unwrap();
+        assert_eq!(again.train, read.train);
+        fs::write(folder.join("corpus.jsonl"), "of somebody else").unwrap();
+        let error = written.save(&folder).unwrap_err();
+        assert!(
+            error.ends_with("corpus.jsonl: is there already, with another content"),
+            "{error}"
+        );
         fs::remove_dir_all(&folder).unwrap();
 
         assert_eq!((&read.train, &read.test), (&written.train, &written.test));

@@ -1,10 +1,6 @@
 //! Rankings of documents by exhaustive search, and TREC runs of them.
 
-use std::{
-    fs::File,
-    io::{BufWriter, Write},
-    path::Path,
-};
+use std::{io::Write, path::Path};
 
 use burn::tensor::Tensor;
 use burn_multi_positive::evaluation::Ranker;
@@ -53,8 +49,8 @@ pub fn search(
     Ok(parts.concat())
 }
 
-/// Writes rankings as a TREC run, which trec_eval and pytrec_eval read. A line has six
-/// columns: query, "Q0", document, rank, score, name of the run.
+/// Writes rankings as a TREC run, which trec_eval and pytrec_eval read, whole or not at all.
+/// A line has six columns: query, "Q0", document, rank, score, name of the run.
 ///
 /// # Errors
 ///
@@ -66,33 +62,29 @@ pub fn write_run(
     documents: &[Document],
     rankings: &[Ranking],
 ) -> Result<(), String> {
-    let id_without_space = |id: &str| match id.is_empty() || id.contains(char::is_whitespace) {
-        true => Err(format!(
-            "id {id:?} cannot stand in a TREC run: empty, or holds white space"
-        )),
-        false => Ok(()),
-    };
-    let write = || -> Result<(), String> {
-        let file = File::create(path).map_err(|error| error.to_string())?;
-        let mut file = BufWriter::new(file);
-        for (query, ranking) in queries.iter().zip(rankings) {
-            id_without_space(&query.id)?;
-            for (index, (document, score)) in ranking.iter().enumerate() {
-                let document = &documents[*document].id;
-                id_without_space(document)?;
-                // `{}` prints the shortest decimal that reads back as the same f32, so
-                // scores that differ stay different and the order in the file is that of
-                // the scores.
-                writeln!(
-                    file,
-                    "{} Q0 {document} {} {score} {name}",
-                    query.id,
-                    index + 1
-                )
-                .map_err(|error| error.to_string())?;
-            }
+    let found = queries.iter().zip(rankings);
+    let found = found.flat_map(|(query, ranking)| {
+        let ranking = ranking.iter().zip(1..);
+        ranking.map(move |((document, score), rank)| {
+            (&*query.id, &*documents[*document].id, rank, *score)
+        })
+    });
+    let mut ids = found
+        .clone()
+        .flat_map(|(query, document, ..)| [query, document]);
+    if let Some(id) = ids.find(|id| id.is_empty() || id.contains(char::is_whitespace)) {
+        return Err(format!(
+            "{}: id {id:?} cannot stand in a TREC run: empty, or holds white space",
+            path.display()
+        ));
+    }
+    let written = files::write_with(path, |file| {
+        for (query, document, rank, score) in found {
+            // `{}` prints the shortest decimal that reads back as the same f32, so scores that
+            // differ stay different and the order in the file is that of the scores.
+            writeln!(file, "{query} Q0 {document} {rank} {score} {name}")?;
         }
-        file.flush().map_err(|error| error.to_string())
-    };
-    write().map_err(|error| format!("{}: {error}", path.display()))
+        Ok(())
+    });
+    written.map_err(|error| format!("{}: {error}", path.display()))
 }
