@@ -6,10 +6,13 @@ use std::{
 };
 
 use burn::{module::Module, optim::ModuleOptimizer};
+use files::PartialFolder;
 
 use crate::error::ModelError;
 
 const PREFIX: &str = "checkpoint-";
+/// Of what an interrupted save leaves.
+const PARTIAL: &str = ".partial";
 const MODEL: &str = "model.bpk";
 const OPTIMIZER: &str = "optimizer.bpk";
 
@@ -28,22 +31,20 @@ pub fn save_checkpoint<M: Module>(
     optimizer: &ModuleOptimizer,
 ) -> Result<(), ModelError> {
     let place = folder.join(format!("{PREFIX}{steps}"));
-    let partial = folder.join(format!("{PREFIX}{steps}.partial"));
-    let before = checkpoints(folder)?;
-    if partial.exists() {
-        fs::remove_dir_all(&partial).map_err(|error| ModelError::new(&partial, error))?;
+    // Those of an interrupted save take room that this one may need.
+    for (_, old) in numbered(folder, PARTIAL)? {
+        fs::remove_dir_all(&old).map_err(|error| ModelError::new(&old, error))?;
     }
-    fs::create_dir_all(&partial).map_err(|error| ModelError::new(&partial, error))?;
-    let path = partial.join(MODEL);
+    let before = numbered(folder, "")?;
+    let partial = PartialFolder::new(&place).map_err(|error| ModelError::new(&place, error))?;
+    let path = partial.path().join(MODEL);
     let saved = model.clone().save_file(&path);
     saved.map_err(|error| ModelError::new(&path, error))?;
-    let path = partial.join(OPTIMIZER);
+    let path = partial.path().join(OPTIMIZER);
     let saved = optimizer.save(&path);
     saved.map_err(|error| ModelError::new(&path, error))?;
-    if place.exists() {
-        fs::remove_dir_all(&place).map_err(|error| ModelError::new(&place, error))?;
-    }
-    fs::rename(&partial, &place).map_err(|error| ModelError::new(&place, error))?;
+    let committed = partial.commit();
+    committed.map_err(|error| ModelError::new(&place, error))?;
     for (_, old) in before.into_iter().filter(|(_, old)| *old != place) {
         fs::remove_dir_all(&old).map_err(|error| ModelError::new(&old, error))?;
     }
@@ -65,7 +66,7 @@ pub fn load_checkpoint<M: Module>(
     model: M,
     optimizer: ModuleOptimizer,
 ) -> Result<(M, ModuleOptimizer, usize), ModelError> {
-    let Some((steps, place)) = checkpoints(folder)?.pop() else {
+    let Some((steps, place)) = numbered(folder, "")?.pop() else {
         return Ok((model, optimizer, 0));
     };
     let path = place.join(MODEL);
@@ -77,8 +78,8 @@ pub fn load_checkpoint<M: Module>(
     Ok((model, optimizer, steps))
 }
 
-/// By their steps.
-fn checkpoints(folder: &Path) -> Result<Vec<(usize, PathBuf)>, ModelError> {
+/// The checkpoints, or with a suffix what has that behind its name, by their steps.
+fn numbered(folder: &Path, suffix: &str) -> Result<Vec<(usize, PathBuf)>, ModelError> {
     if !folder.exists() {
         return Ok(Vec::new());
     }
@@ -87,7 +88,11 @@ fn checkpoints(folder: &Path) -> Result<Vec<(usize, PathBuf)>, ModelError> {
     for entry in fs::read_dir(folder).map_err(error)? {
         let path = entry.map_err(error)?.path();
         let name = path.file_name().and_then(|name| name.to_str());
-        let steps = name.and_then(|name| name.strip_prefix(PREFIX)?.parse().ok());
+        let number = |name: &str| {
+            let number = name.strip_prefix(PREFIX)?.strip_suffix(suffix)?;
+            number.parse().ok()
+        };
+        let steps = name.and_then(number);
         found.extend(steps.map(|steps| (steps, path)));
     }
     found.sort();

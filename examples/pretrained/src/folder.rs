@@ -1,11 +1,12 @@
 //! A model's folder.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use burn::tensor::Device;
+use files::PartialFolder;
 use serde_json::Value;
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     encoder::TextEncoder,
     error::ModelError,
     model::{Bert, Precision},
-    pooling::{self, Pooling, SentenceSettings},
+    pooling::{self, MODULES, POOLING, Pooling, SENTENCE, SentenceSettings},
     tokens::Tokenizer,
     weights,
 };
@@ -148,11 +149,35 @@ impl Pretrained {
     /// normalisation, `max_length` of the options, and copies of the tokenizer and the
     /// config.
     ///
+    /// All files are written before the first gets its name, and the weights get theirs
+    /// last: an interruption never leaves weights beside settings of another encoder.
+    ///
     /// # Errors
     ///
-    /// With the file that could not be read or written.
+    /// With the file that could not be read or written. A model that was in the folder is
+    /// then as it was.
     pub fn save(&self, encoder: &TextEncoder, folder: &Path) -> Result<(), ModelError> {
-        fs::create_dir_all(folder).map_err(|error| ModelError::new(folder, error))?;
+        let fail = |error: io::Error| ModelError::new(folder, error);
+        let new = PartialFolder::new(&folder.join("model")).map_err(fail)?;
+        self.write(encoder, new.path())?;
+        match fs::remove_file(folder.join(WEIGHTS)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
+            _ => {}
+        }
+        let pooling = folder.join(POOLING);
+        fs::create_dir_all(pooling.with_file_name("")).map_err(fail)?;
+        let ours = [TOKENIZER, CONFIG, MODULES, POOLING, SENTENCE, WEIGHTS];
+        for name in OF_OTHERS.into_iter().chain(ours) {
+            let from = new.path().join(name);
+            if from.exists() {
+                fs::rename(from, folder.join(name)).map_err(fail)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The files of [`save`](Self::save), to an empty folder.
+    fn write(&self, encoder: &TextEncoder, folder: &Path) -> Result<(), ModelError> {
         let read = |path: &Path| fs::read(path).map_err(|error| ModelError::new(path, error));
         let others = OF_OTHERS
             .iter()
@@ -160,7 +185,7 @@ impl Pretrained {
         for name in others.chain([&TOKENIZER]) {
             let bytes = read(&self.folder.join(name))?;
             let path = folder.join(name);
-            fs::write(&path, bytes).map_err(|error| ModelError::new(&path, error))?;
+            files::write(&path, bytes).map_err(|error| ModelError::new(&path, error))?;
         }
         let path = self.folder.join(CONFIG);
         let config = serde_json::from_slice(&read(&path)?);

@@ -173,5 +173,5 @@ pub(crate) fn write(path: &Path, json: &Value) -> Result<(), ModelError> {
         fs::create_dir_all(folder).map_err(|error| ModelError::new(folder, error))?;
     }
     let text = format!("{json:#}\n");
-    fs::write(path, text).map_err(|error| ModelError::new(path, error))
+    files::write(path, text).map_err(|error| ModelError::new(path, error))
 }

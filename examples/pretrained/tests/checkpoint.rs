@@ -95,6 +95,7 @@ fn training_goes_on_as_if_it_had_not_stopped() {
     assert!(both(&files, &without) != both(&files, &model));
 
     // The place of an interrupted save, and one that is taken.
+    fs::create_dir(checkpoints.join("checkpoint-4.partial")).unwrap();
     for steps in [5, 5] {
         save_checkpoint(&checkpoints, steps, &again, &loaded).unwrap();
         assert_eq!(names(&checkpoints), ["checkpoint-5"]);

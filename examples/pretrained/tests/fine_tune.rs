@@ -4,8 +4,9 @@ mod common;
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use common::{Folder, read, rows, tokens};
@@ -116,6 +117,66 @@ fn the_same_seed_trains_the_same_model() {
     let first = train("1");
     assert!(first == train("1"));
     assert!(first != train("2"));
+}
+
+#[test]
+fn a_training_that_is_killed_goes_on_to_the_same_model() {
+    let (encoder, data) = (Folder::tiny(), Folder::new());
+    write_data(&data);
+    let (whole, killed) = (Folder::new(), Folder::new());
+    let more = ["--batch-size", "3", "--epochs", "20"];
+    assert!(fine_tune(&encoder, &data, &whole, &more).status.success());
+
+    let more = [&more[..], &["--checkpoint-every", "2"]].concat();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fine_tune"));
+    command.args([&*encoder, &*data, &*killed]).args(&more);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let step = |line: &std::io::Result<String>| line.as_ref().unwrap().starts_with("step 5/");
+    lines.find(step).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let other = [&more[..], &["--seed", "1"]].concat();
+    let output = fine_tune(&encoder, &data, &killed, &other);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("other arguments"), "{error}");
+    let output = fine_tune(&encoder, &data, &killed, &more);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("goes on after step"),
+        "{text}"
+    );
+    let files = |folder: &Path| {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut files: Vec<_> = entries
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file())
+            .map(|path| {
+                (
+                    path.file_name().unwrap().to_owned(),
+                    fs::read(path).unwrap(),
+                )
+            })
+            .collect();
+        files.sort();
+        files
+    };
+    assert!(files(&killed) == files(&whole));
+    assert!(!killed.join("checkpoints").exists());
+}
+
+#[test]
+fn a_folder_has_one_process() {
+    let (encoder, data, out) = (Folder::tiny(), Folder::new(), Folder::new());
+    write_data(&data);
+    let _lock = files::Lock::take(&out).unwrap();
+    let output = fine_tune(&encoder, &data, &out, &[]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && error.contains("another process"),
+        "{error}"
+    );
 }
 
 #[test]

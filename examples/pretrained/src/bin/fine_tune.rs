@@ -8,7 +8,9 @@
 //! `ENCODER` is a folder with `config.json`, `tokenizer.json` and `model.safetensors`, or
 //! with `--features hub` a name such as `sentence-transformers/all-MiniLM-L6-v2`; `DATA`
 //! one with `corpus.jsonl`, `queries.jsonl` and `qrels/train.tsv`, as BEIR has them;
-//! `OUT` gets the trained model, in the files that `ENCODER` has.
+//! `OUT` gets the trained model, in the files that `ENCODER` has. With `--checkpoint-every`
+//! a run that was interrupted goes on when the same command is given again, and ends with the
+//! same model; without it, it begins anew.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,10 +22,14 @@ use std::{
     time::Instant,
 };
 
-use burn::tensor::Device;
+use burn::{module::Module, tensor::Device};
 use burn_multi_positive::{GradientCache, LsePairLossConfig, Targets};
 use clap::Parser;
-use pretrained::{DualEncoder, Pretrained, Schedule, Tokenizer, Tokens, adam_w, clip_gradients};
+use files::{Lock, check_room};
+use pretrained::{
+    DualEncoder, Pretrained, Schedule, Tokenizer, Tokens, adam_w, clip_gradients, load_checkpoint,
+    save_checkpoint,
+};
 use rand::{
     SeedableRng,
     rngs::StdRng,
@@ -31,7 +37,7 @@ use rand::{
 };
 use serde::Deserialize;
 
-#[derive(Parser)]
+#[derive(Clone, Debug, Parser)]
 struct Arguments {
     /// Folder of the pretrained model, or with the feature hub its name
     encoder: String,
@@ -69,6 +75,9 @@ struct Arguments {
     dropout: Option<f64>,
     #[arg(long, default_value_t = 42)]
     seed: u64,
+    /// Write a checkpoint to OUT after every so many steps
+    #[arg(long, value_name = "STEPS", value_parser = at_least_one)]
+    checkpoint_every: Option<usize>,
 }
 
 fn main() -> ExitCode {
@@ -83,6 +92,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
     let device = Device::default().autodiff();
+    let _lock = Lock::take(&args.out)?;
 
     let mut pretrained = Pretrained::find(&args.encoder)?;
     // Cosines, whatever the encoder was trained for.
@@ -108,8 +118,23 @@ fn run(args: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
         return Err("no query of qrels/train.tsv has a relevant passage".into());
     }
 
-    let mut model = DualEncoder::shared(pretrained.encoder(&device)?);
-    let mut optimizer = adam_w(&model, 0.01);
+    let model = DualEncoder::shared(pretrained.encoder(&device)?);
+    let optimizer = adam_w(&model, 0.01);
+    // Now rather than after the training. A checkpoint has the weights and two moments, and
+    // is there until the next is.
+    let models = if args.checkpoint_every.is_some() {
+        6
+    } else {
+        1
+    };
+    let bytes = models * model.num_params() * size_of::<f32>();
+    check_room(&args.out.join("model.safetensors"), bytes as u64)?;
+    let checkpoints = args.out.join("checkpoints");
+    let (mut model, mut optimizer, done) = load_checkpoint(&checkpoints, model, optimizer)?;
+    if args.checkpoint_every.is_some() || done > 0 {
+        let texts = [judged.len(), passages.len()];
+        check_arguments(args, texts, &checkpoints.join("arguments.txt"), done)?;
+    }
     let loss_fn = LsePairLossConfig::new()
         .with_temperature(args.temperature)
         .init();
@@ -144,6 +169,11 @@ fn run(args: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
                 .map(|passage| &passages[*passage].1)
                 .collect();
 
+            // Before a checkpoint only the random numbers of a step are drawn.
+            if step < done {
+                step += 1;
+                continue;
+            }
             let result = GradientCache::new(&model, [args.chunk; 2], args.seed ^ step as u64)
                 .step(
                     query_tokens.len(),
@@ -165,10 +195,48 @@ fn run(args: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
                 columns.len(),
                 start.elapsed().as_secs_f64()
             );
+            if args
+                .checkpoint_every
+                .is_some_and(|every| step.is_multiple_of(every))
+            {
+                save_checkpoint(&checkpoints, step, &model, &optimizer)?;
+            }
         }
     }
     pretrained.save(model.queries(), &args.out)?;
+    if checkpoints.exists() {
+        fs::remove_dir_all(&checkpoints)?;
+    }
     println!("written to {}", args.out.display());
+    Ok(())
+}
+
+/// Whether a checkpoint is of this training. For the checkpoints of a new one, the file gets
+/// what they are of.
+fn check_arguments(
+    args: &Arguments,
+    [queries, passages]: [usize; 2],
+    path: &Path,
+    done: usize,
+) -> Result<(), String> {
+    let named = |error: std::io::Error| format!("{}: {error}", path.display());
+    let args = Arguments {
+        checkpoint_every: None,
+        ..args.clone()
+    };
+    let now = format!("{args:#?}\n{queries} queries, {passages} passages\n");
+    if done == 0 {
+        fs::create_dir_all(path.parent().unwrap_or(path)).map_err(named)?;
+        return files::write(path, now).map_err(named);
+    }
+    if fs::read_to_string(path).map_err(named)? != now {
+        return Err(format!(
+            "{}: checkpoints of a training with other arguments: finish that, remove the \
+             checkpoints, or choose another folder",
+            path.display()
+        ));
+    }
+    println!("goes on after step {done}");
     Ok(())
 }
 
