@@ -11,7 +11,7 @@ use plotters::{
     },
 };
 
-use crate::output::partial;
+use crate::output::{named, write};
 
 pub struct Panel {
     pub title: String,
@@ -120,22 +120,32 @@ pub fn figure(path: &Path, columns: usize, panels: &[Panel]) -> Result<(), Strin
     let legend = legend(panels, width as i32);
     let height = PANEL.1 * rows as u32 + (legend.len() as i32 * LEGEND_LINE + 12) as u32;
 
-    let svg = path.with_extension("svg");
-    let png = path.with_extension("png");
-    for path in [&svg, &png] {
-        // The suffix tells the kind of a picture, so it stays the last one.
-        let unfinished = partial(path).with_extension(path.extension().unwrap_or_default());
-        let drawn = if path == &svg {
-            let area = SVGBackend::new(&unfinished, (width, height)).into_drawing_area();
-            draw(&area, (rows, columns), panels, &legend).map_err(|error| error.to_string())
-        } else {
-            let area = BitMapBackend::new(&unfinished, (width, height)).into_drawing_area();
-            draw(&area, (rows, columns), panels, &legend).map_err(|error| error.to_string())
-        };
-        drawn.map_err(|error| format!("{}: {error}", path.display()))?;
-        crate::output::named(path, std::fs::rename(&unfinished, path))?;
-    }
-    Ok(())
+    let grid = (rows, columns);
+    // To memory: plotters does not say so if a file takes only a part.
+    let mut svg = String::new();
+    let area = SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area();
+    named(path, draw(&area, grid, panels, &legend))?;
+    drop(area);
+    write(&path.with_extension("svg"), svg)?;
+
+    let mut pixels = vec![0; (width * height * 3) as usize];
+    let area = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();
+    named(path, draw(&area, grid, panels, &legend))?;
+    drop(area);
+    let png = named(path, png(width, height, &pixels))?;
+    write(&path.with_extension("png"), png)
+}
+
+/// Of three bytes a pixel: red, green and blue.
+fn png(width: u32, height: u32, pixels: &[u8]) -> Result<Vec<u8>, png::EncodingError> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(pixels)?;
+    writer.finish()?;
+    Ok(bytes)
 }
 
 type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;

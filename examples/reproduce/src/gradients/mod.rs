@@ -108,7 +108,7 @@ struct ClaimReport {
 
 pub fn run(args: &Arguments) -> Result<(), String> {
     const NAME: &str = "gradients.json";
-    claim(&args.out, NAME)?;
+    let _lock = claim(&args.out, NAME)?;
     let patterns: Vec<PatternReport> = patterns().iter().map(show).collect();
     let claims = claims::claims();
     println!("claims");

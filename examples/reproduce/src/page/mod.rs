@@ -69,7 +69,7 @@ fn run_list(args: &Arguments, experiments: &[Experiment]) -> Result<(), String> 
         args.list(experiments);
         return Ok(());
     }
-    claim(&args.out, "page.md")?;
+    let _lock = claim(&args.out, "page.md")?;
     let mut entries: Vec<Entry> = experiments
         .iter()
         .map(|one| (one, args.skips(one)))

@@ -75,7 +75,7 @@ impl WithEncoder for Nested<'_> {
         if labels.is_some() {
             settings.labels = "LLM labels are those of a file";
         }
-        settings.claim(&train.out)?;
+        let _lock = settings.claim(&train.out)?;
         let study = Study {
             args,
             experiment,

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     encoder::{Encoder, Role},
     objective::Objective,
-    output::{key, named, partial, write},
+    output::{key, write},
 };
 
 /// What an encoder reaches on a collection.
@@ -67,8 +67,7 @@ impl Measured {
         let path = folder.join(format!("{}.trec", tested.name));
         let tag = key(&objective);
         let queries = &tested.queries;
-        write_run(&partial(&path), &tag, queries, corpus, &self.rankings)?;
-        named(&path, std::fs::rename(partial(&path), &path))
+        write_run(&path, &tag, queries, corpus, &self.rankings)
     }
 }
 

@@ -171,7 +171,7 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
 
     fn run(&self) -> Result<(), String> {
         let out = &self.args.out;
-        self.settings().claim(out)?;
+        let _lock = self.settings().claim(out)?;
         let runs = out.join("runs");
         named(&runs, std::fs::create_dir_all(&runs))?;
         for collection in &self.collections {
@@ -245,8 +245,10 @@ impl<'a, S: EncoderSource> Experiment<'a, S> {
                     job.folder().display()
                 ));
             }
-            if !finished {
-                unfinished.push(job.clone());
+            match finished {
+                // Left by a run that was interrupted as it finished.
+                true => Checkpoints::of(&job.folder()).remove()?,
+                false => unfinished.push(job.clone()),
             }
         }
         println!(
@@ -621,6 +623,33 @@ mod tests {
         let error = run(&arguments(&out, &other)).unwrap_err();
         assert!(error.contains("learning_rate was 0.005, is 0.1"), "{error}");
         assert_eq!(all(&out).unwrap().len(), 2);
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+
+    #[test]
+    fn a_run_that_was_killed_as_it_began_leaves_a_folder_to_begin_in() {
+        let out = folder("began");
+        std::fs::create_dir_all(&out).unwrap();
+        for name in [".lock", "settings.json.partial"] {
+            std::fs::write(out.join(name), "").unwrap();
+        }
+        let more = ["--epochs", "1", "--seeds", "1", "--regimes", "human"];
+        let more = [&more[..], &["--objectives", "lse-pair"]].concat();
+        run(&arguments(&out, &more)).unwrap();
+        assert_eq!(all(&out).unwrap().len(), 1);
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+
+    #[test]
+    fn a_folder_has_one_process() {
+        let out = folder("taken");
+        let lock = files::Lock::take(&out).unwrap();
+        let error = run(&arguments(&out, &[])).unwrap_err();
+        assert!(
+            error.contains("another process") && error.contains("choose another"),
+            "{error}"
+        );
+        drop(lock);
         std::fs::remove_dir_all(&out).unwrap();
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use files::Lock;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -102,13 +103,15 @@ impl Settings {
         self.study = Some(study);
     }
 
-    /// Takes a folder for results, if what it holds was made with the same settings.
-    pub fn claim(&self, out: &Path) -> Result<(), String> {
+    /// Takes a folder for results, if what it holds was made with the same settings. No other
+    /// process writes there as long as the lock is kept.
+    pub fn claim(&self, out: &Path) -> Result<Lock, String> {
         const NAME: &str = "settings.json";
-        claim(out, NAME)?;
+        let lock = claim(out, NAME)?;
         let path = out.join(NAME);
         if !path.exists() {
-            return write_json(&path, self);
+            write_json(&path, self)?;
+            return Ok(lock);
         }
         let before = named(&path, std::fs::read_to_string(&path))?;
         let before: Value = named(&path, serde_json::from_str(&before))?;
@@ -120,7 +123,7 @@ impl Settings {
             .map(|(name, before, now)| format!("{name} was {before}, is {now}"))
             .collect();
         match other.is_empty() {
-            true => Ok(()),
+            true => Ok(lock),
             false => Err(format!(
                 "{}: the results in this folder were made with other settings ({}): choose another --out",
                 path.display(),

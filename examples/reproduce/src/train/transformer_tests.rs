@@ -522,6 +522,18 @@ fn what_cannot_be_is_named() {
 }
 
 #[test]
+fn checkpoints_of_a_finished_cell_are_removed() {
+    let setup = Setup::new("finished");
+    let more = with(&["--epochs", "1"]);
+    let out = setup.run("out", &more).unwrap();
+    // As a run leaves them that is killed after it has written the metrics.
+    let checkpoints = out.join("runs/human_t0.05_lse-pair_seed1/checkpoints");
+    fs::create_dir_all(checkpoints.join("checkpoint-2")).unwrap();
+    setup.run("out", &more).unwrap();
+    assert!(!checkpoints.exists());
+}
+
+#[test]
 fn a_damaged_checkpoint_is_named() {
     let setup = Setup::new("damaged");
     let more = with(&["--epochs", "1", "--stop-after", "2"]);
