@@ -191,6 +191,9 @@ fn scores_that_nobody_holds_become_their_gradient() {
     }
 }
 
+/// A loss of embeddings.
+type Run<'a> = &'a dyn Fn(Embeddings) -> Tensor<1>;
+
 #[test]
 fn a_loss_from_embeddings_never_holds_the_scores() {
     let _turn = alone();
@@ -213,7 +216,7 @@ fn a_loss_from_embeddings_never_holds_the_scores() {
         let both = Bidirectional::new(loss());
         let nested = Matryoshka::new(loss(), &[4, 8]);
         // What is held between the passes; docs/scaling.md has it.
-        let forms: [(&str, &dyn Fn(Embeddings) -> Tensor<1>, usize); 3] = [
+        let forms: [(&str, Run, usize); 3] = [
             (
                 "one direction",
                 &|e| loss().forward(e, targets.clone()),

@@ -113,12 +113,12 @@ fn of_scores(device: &Device) -> Numbers {
                 .init(),
         ),
     ];
-    let run = |(salt, loss): (usize, &Box<dyn Objective>)| {
+    let run = |(salt, loss): (usize, Box<dyn Objective>)| {
         // Held here, so that its gradient is an output of its own.
         let scores = matrix(dims, salt, device).require_grad();
         outcome(loss.forward(scores.clone(), positives.clone()), &[&scores])
     };
-    losses.iter().enumerate().flat_map(run).collect()
+    losses.into_iter().enumerate().flat_map(run).collect()
 }
 
 /// Queries and documents that require gradients, and targets of groups.

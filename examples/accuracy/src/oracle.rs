@@ -386,7 +386,7 @@ impl<'a> Query<'a> {
                 let power = self.power(column, self.rate.times(-1.0));
                 (power, vec![(column, Real::one())])
             }
-            Loss::PowerMean { exponent, .. } if exponent == 0.0 => {
+            Loss::PowerMean { exponent: 0.0, .. } => {
                 let mean = self.mean();
                 let weight = Real::from(total);
                 let share = |&column: &usize| Real::from(self.weight(column)) / &weight;
