@@ -191,8 +191,10 @@ fn mistakes_are_named() {
     write_data(&data);
     assert!(error(&["--chunk", "0"]).contains("at least 1"));
     assert!(error(&["--dropout", "1"]).contains("dropout"));
-    assert!(error(&["--temperature", "0"]).contains("above 0"));
-    assert!(error(&["--temperature", "1e-300"]).contains("temperature must have an inverse"));
+    assert!(error(&["--lr", "0"]).contains("above 0"));
+    for temperature in ["0", "1e-300"] {
+        assert!(error(&["--temperature", temperature]).contains("from 1e-30 to 1e30"));
+    }
     // Beyond every float: an error in place of a model of NaN.
     assert!(error(&["--lr", "1e30", "--batch-size", "6"]).contains("the loss is"));
     assert!(out.read_dir().unwrap().next().is_none());
