@@ -279,6 +279,9 @@ fn in_time(test: &str, cases: &[&str], check: impl Fn(&str)) {
 
 #[test]
 fn eight_threads_at_once_give_what_one_gives() {
+    if !is_cpu() {
+        return; // minutes, for what is promised of CPUs
+    }
     let test = "concurrency::eight_threads_at_once_give_what_one_gives";
     in_time(test, &["threads"], |_| {
         let alone = Alone::new();
@@ -374,6 +377,9 @@ fn results_do_not_depend_on_the_number_of_threads() {
 
 #[test]
 fn outputs_that_come_and_go_on_other_threads_change_nothing() {
+    if !is_cpu() {
+        return; // minutes, for what is promised of CPUs
+    }
     let test = "concurrency::outputs_that_come_and_go_on_other_threads_change_nothing";
     in_time(test, &["outputs"], |_| {
         let alone = Alone::new();
@@ -507,6 +513,9 @@ fn metrics_that_share_a_ranking_may_be_computed_within_rayon() {
 /// A thread that is told its mistake leaves the others alone.
 #[test]
 fn a_panic_on_one_thread_is_that_threads_alone() {
+    if !is_cpu() {
+        return; // minutes, for what is promised of CPUs
+    }
     let test = "concurrency::a_panic_on_one_thread_is_that_threads_alone";
     in_time(test, &["panics"], |_| {
         let alone = Alone::new();

@@ -24,6 +24,9 @@ use call::{Gradients, call};
 use expected::{Expected, Learnt, Sum};
 use setup::{Axis, DEFAULT_TYPES, Relevance, Setup};
 
+/// Of the rows, those that a GPU takes: it compiles kernels for nearly each of them.
+const GPU_STEP: usize = 20;
+
 #[test]
 fn every_pair_of_levels_gives_what_the_definition_gives() {
     let test = "axes::every_pair_of_levels_gives_what_the_definition_gives";
@@ -45,7 +48,7 @@ fn every_pair_of_levels_gives_what_the_definition_gives() {
         let mut failures = Vec::new();
         let mut run = 0;
         for (index, row) in rows.iter().enumerate() {
-            if row[of_process] == place {
+            if row[of_process] == place && (is_cpu() || index % GPU_STEP == 0) {
                 run += 1;
                 failures.extend(failure(&axes, row, index));
             }
@@ -57,7 +60,7 @@ fn every_pair_of_levels_gives_what_the_definition_gives() {
             failures.join("\n")
         );
         println!("{run} of {} rows", rows.len());
-        assert!(run > 20, "{run} rows");
+        assert!(run > if is_cpu() { 20 } else { 0 }, "{run} rows");
     });
 }
 
