@@ -102,9 +102,25 @@ impl Means<'_> {
 
 #[cfg(test)]
 mod tests {
+    use burn::module::{Param, ParamId};
     use burn::optim::{AdamConfig, GradientsParams};
+    use burn::tensor::TensorData;
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
 
     use super::*;
+    use crate::encoder::{BUCKETS, DIMENSIONS};
+
+    /// The same embeddings in every run.
+    fn encoder() -> DualEncoder {
+        let mut rng = StdRng::seed_from_u64(0);
+        let numbers = (0..BUCKETS * DIMENSIONS).map(|_| rng.random_range(-0.1..0.1f32));
+        let table = TensorData::new(numbers.collect::<Vec<_>>(), [BUCKETS, DIMENSIONS]);
+        let table = Tensor::from_data(table, &Device::default().autodiff());
+        DualEncoder {
+            table: Param::initialized(ParamId::new(), table.require_grad()),
+        }
+    }
 
     fn texts() -> Vec<Bag> {
         ["red green", "green blue blue", "", "yellow red"]
@@ -112,9 +128,9 @@ mod tests {
             .into()
     }
 
-    fn assert_close(ours: Tensor<2>, module: Tensor<2>) {
+    fn assert_close(ours: Tensor<2>, module: Tensor<2>, tolerance: f32) {
         let difference: f32 = (ours - module).abs().max().into_scalar();
-        assert!(difference < 1e-6, "{difference}");
+        assert!(difference < tolerance, "{difference}");
     }
 
     fn loss(queries: Tensor<2>, documents: Tensor<2>) -> Tensor<1> {
@@ -124,21 +140,22 @@ mod tests {
 
     #[test]
     fn vectors_are_those_of_the_module() {
-        let module = DualEncoder::new(&Device::default().autodiff());
+        let module = encoder();
         let texts = texts();
         let texts: Vec<&Bag> = texts.iter().collect();
         let trainer = RowTrainer::new(module.clone());
-        assert_close(trainer.encode(&texts), module.encode(&texts).inner());
+        assert_close(trainer.encode(&texts), module.encode(&texts).inner(), 1e-6);
         let (queries, documents) = trainer.means(&texts[..1], &texts[1..]).vectors();
         assert_close(
             Tensor::cat(vec![queries, documents], 0),
             module.encode(&texts),
+            1e-6,
         );
     }
 
     #[test]
     fn one_step_is_that_of_burns_adam() {
-        let before = DualEncoder::new(&Device::default().autodiff());
+        let before = encoder();
         let mut trainer = RowTrainer::new(before.clone());
         let texts = texts();
         let (queries, documents) = ([&texts[0]], [&texts[1], &texts[2], &texts[3]]);
@@ -152,9 +169,12 @@ mod tests {
         let gradients = loss(query, document).backward();
         let gradients = GradientsParams::from_grads(gradients, &before);
         let after = AdamConfig::new().init().step(0.01, before, gradients);
+        // Adam divides a gradient g by |g| + 1e-5, so it magnifies the rounding of small
+        // gradients. A hundredth of the step of 0.01 leaves room for that.
         assert_close(
             trainer.into_model().table.val().inner(),
             after.table.val().inner(),
+            1e-4,
         );
     }
 }
