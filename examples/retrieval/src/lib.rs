@@ -15,6 +15,7 @@ mod row_gradients;
 mod row_trainer;
 mod sparse_adam;
 mod table;
+pub mod tevatron;
 
 pub use collection::{Collection, Document, Query, load_judgements};
 pub use encoder::{BUCKETS, Bag, DIMENSIONS, DualEncoder, normalize};

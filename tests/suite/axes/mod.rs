@@ -11,7 +11,7 @@ mod cover;
 mod definition;
 mod dual;
 mod expected;
-mod setup;
+pub mod setup;
 
 use crate::{
     batch::Random,
@@ -51,7 +51,7 @@ fn every_pair_of_levels_gives_what_the_definition_gives() {
         for (index, row) in rows.iter().enumerate() {
             if row[of_process] == place {
                 run += 1;
-                failures.extend(failure(&axes, row, index));
+                failures.extend(failure(&axes, row, index as u64));
             }
         }
         assert!(
@@ -71,15 +71,16 @@ fn configure(mut device: Device, defaults: (FloatDType, IntDType)) {
     let _ = device.autodiff().configure(defaults);
 }
 
-/// What is wrong in a row, with the levels that are not the usual ones.
-fn failure(axes: &[Axis], row: &[usize], index: usize) -> Option<String> {
+/// What is wrong in a row with a batch of this number, with the levels that are not the
+/// usual ones.
+pub fn failure(axes: &[Axis], row: &[usize], index: u64) -> Option<String> {
     let levels = || {
         axes.iter()
             .zip(row)
             .map(|(axis, &level)| (axis.0, &axis.1[level]))
     };
     let setup = levels().fold(setup::usual(), |setup, (_, level)| setup.with(level));
-    let batch = Batch::new(&setup, &mut Random::new(index as u64 + 1));
+    let batch = Batch::new(&setup, &mut Random::new(index + 1));
     let wrong = std::panic::catch_unwind(|| check(&setup, &batch));
     let wrong = match wrong {
         Ok(Ok(())) => return None,

@@ -1,21 +1,18 @@
-//! Tevatron's JSON lines, plain or compressed: a query, its positive and its negative passages a line.
+//! The queries of a file of Tevatron's JSON lines, in the order of the file.
 
 use std::{
-    fmt, fs,
-    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use flate2::read::MultiGzDecoder;
 use rayon::prelude::*;
-use serde::Deserialize;
+use retrieval::tevatron::{self, Record, records};
 
 use super::source::{Example, Passage};
 use crate::{
     encoder::{Reads, Role},
     hash::Hash,
-    output::named,
 };
 
 /// A file that was read once from its beginning to its end, and found to be in order.
@@ -35,35 +32,12 @@ impl fmt::Display for File {
     }
 }
 
-#[derive(Deserialize)]
-struct Record {
-    query: String,
-    positive_passages: Vec<RecordPassage>,
-    #[serde(default)]
-    negative_passages: Vec<RecordPassage>,
-}
-
-#[derive(Deserialize)]
-struct RecordPassage {
-    docid: Id,
-    title: Option<String>,
-    text: String,
-}
-
-/// The official files have both.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Id {
-    Text(String),
-    Number(u64),
-}
-
 impl File {
     /// Reads the whole file, so that a mistake at its end is found before the training.
     pub fn check(path: &Path) -> Result<Self, String> {
         let mut queries = 0;
         for record in records(path)? {
-            if !record?.positive_passages.is_empty() {
+            if !record?.positives.is_empty() {
                 queries += 1;
             }
         }
@@ -88,7 +62,7 @@ impl File {
         source: &'a S,
     ) -> Result<impl Iterator<Item = Result<Example<T>, String>> + use<'a, T, S>, String> {
         let records = records(&self.path)?.filter(|record| match record {
-            Ok(record) => !record.positive_passages.is_empty(),
+            Ok(record) => !record.positives.is_empty(),
             Err(_) => true,
         });
         Ok(records.map(|record| named_example(&self.path, source, record?)))
@@ -105,13 +79,13 @@ fn named_example<T: Send + Sync, S: Reads<T>>(
 }
 
 fn example<T: Send + Sync, S: Reads<T>>(source: &S, record: Record) -> Result<Example<T>, String> {
-    let passages = |records: Vec<RecordPassage>| {
+    let passages = |records: Vec<tevatron::Passage>| {
         let passages = records.into_par_iter();
         let passages = passages.map(|record| passage(source, record));
         passages.collect::<Result<Vec<Passage<T>>, String>>()
     };
-    let positives = passages(record.positive_passages)?;
-    let mut negatives = passages(record.negative_passages)?;
+    let positives = passages(record.positives)?;
+    let mut negatives = passages(record.negatives)?;
     negatives.retain(|negative| positives.iter().all(|positive| positive.id != negative.id));
     Ok(Example {
         query: Arc::new(source.read(&record.query, Role::Query)?),
@@ -122,65 +96,16 @@ fn example<T: Send + Sync, S: Reads<T>>(source: &S, record: Record) -> Result<Ex
     })
 }
 
-fn passage<T, S: Reads<T>>(source: &S, passage: RecordPassage) -> Result<Passage<T>, String> {
-    let text = [passage.title.unwrap_or_default(), passage.text].join(" ");
+fn passage<T, S: Reads<T>>(source: &S, passage: tevatron::Passage) -> Result<Passage<T>, String> {
     Ok(Passage {
-        id: match passage.docid {
-            Id::Text(id) => id.into(),
-            Id::Number(id) => id.to_string().into(),
-        },
-        text: Arc::new(source.read(&text, Role::Passage)?),
-    })
-}
-
-fn records(path: &Path) -> Result<impl Iterator<Item = Result<Record, String>> + use<>, String> {
-    let lines = named(path, open(path))?.lines().enumerate();
-    let path = path.to_path_buf();
-    let records = lines.filter_map(move |(index, line)| {
-        let record = line.map_err(|error| error.to_string()).and_then(|line| {
-            let line = line.trim_start_matches('\u{feff}').trim();
-            if line.is_empty() {
-                return Ok(None);
-            }
-            // serde_json counts lines too, from the start of the string it is given.
-            serde_json::from_str(line)
-                .map(Some)
-                .map_err(|error| error.to_string().replace(" at line 1 column", " at column"))
-        });
-        let place = || format!("{}:{}", path.display(), index + 1);
-        record
-            .map_err(|error| format!("{}: {error}", place()))
-            .transpose()
-    });
-    Ok(stop_at_error(records))
-}
-
-/// A compressed file that is cut short gives the same error for ever.
-fn stop_at_error<T>(
-    items: impl Iterator<Item = Result<T, String>>,
-) -> impl Iterator<Item = Result<T, String>> {
-    items.scan(false, |failed, item| {
-        let stop = *failed;
-        *failed = item.is_err();
-        (!stop).then_some(item)
-    })
-}
-
-/// Compressed files are known by their first two bytes, whatever their name.
-fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
-    let mut file = fs::File::open(path)?;
-    let mut magic = Vec::new();
-    file.by_ref().take(2).read_to_end(&mut magic)?;
-    file.seek(SeekFrom::Start(0))?;
-    Ok(match magic.as_slice() {
-        [0x1f, 0x8b] => Box::new(BufReader::new(MultiGzDecoder::new(file))),
-        _ => Box::new(BufReader::new(file)),
+        id: passage.id.into(),
+        text: Arc::new(source.read(&passage.text, Role::Passage)?),
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::{fs, io::Write};
 
     use flate2::{Compression, write::GzEncoder};
 
@@ -247,7 +172,7 @@ mod tests {
             ),
             (
                 file("utf-8.jsonl", b"\xff\n"),
-                "utf-8.jsonl:1: stream did not contain valid UTF-8",
+                "utf-8.jsonl:1: invalid utf-8 sequence of 1 bytes from index 0",
             ),
             (
                 file("empty.jsonl", b""),

@@ -1,0 +1,61 @@
+//! Every loss with every option, by its definition.
+//!
+//! The bytes choose a level of each axis of `tests/suite/axes`, and the number of the
+//! batch. The tests cover every pair of levels; here any number of them meet.
+
+use std::cell::LazyCell;
+
+use arbitrary::Unstructured;
+
+use crate::axes::{
+    failure,
+    setup::{self, Axis, DEFAULT_TYPES},
+};
+
+thread_local! {
+    static AXES: LazyCell<Vec<Axis>> = const { LazyCell::new(setup::axes) };
+}
+
+/// Runs the loss that the bytes choose, forward and backward.
+pub fn run(data: &[u8]) {
+    AXES.with(|axes| {
+        let mut bytes = Unstructured::new(data);
+        let Ok((row, batch)) = choose(axes, &mut bytes) else {
+            return;
+        };
+        if !clashes(axes, &row)
+            && let Some(failure) = failure(axes, &row, u64::from(batch))
+        {
+            panic!("{failure}");
+        }
+    });
+}
+
+fn choose(axes: &[Axis], bytes: &mut Unstructured) -> arbitrary::Result<(Vec<usize>, u32)> {
+    let mut row = Vec::with_capacity(axes.len());
+    for axis in axes {
+        let levels = match axis.0 {
+            // One for a process.
+            DEFAULT_TYPES => 1,
+            _ => axis.1.len(),
+        };
+        let first = bytes.choose_index(levels)?;
+        // The next one that goes with those before it.
+        let level = (0..levels).map(|step| (first + step) % levels);
+        let fits = |level: &usize| {
+            let so_far = row.iter().enumerate();
+            so_far.clone().all(|(other, chosen): (usize, &usize)| {
+                let one = (axes[other].0, &axes[other].1[*chosen]);
+                !setup::clash(one, (axis.0, &axis.1[*level]))
+            })
+        };
+        let level = level.clone().find(fits).unwrap_or(first);
+        row.push(level);
+    }
+    Ok((row, bytes.arbitrary()?))
+}
+
+fn clashes(axes: &[Axis], row: &[usize]) -> bool {
+    let at = |axis: usize| (axes[axis].0, &axes[axis].1[row[axis]]);
+    (0..row.len()).any(|a| (0..a).any(|b| setup::clash(at(a), at(b))))
+}

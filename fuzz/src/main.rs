@@ -1,0 +1,18 @@
+//! Writes the seeds of every target to `corpus/TARGET`, where libFuzzer looks for them.
+
+use std::{fs, io, path::Path};
+
+use burn_multi_positive_fuzz::TARGETS;
+
+fn main() -> io::Result<()> {
+    for target in TARGETS {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("corpus")
+            .join(target.name);
+        fs::create_dir_all(&folder)?;
+        for (number, seed) in (target.seeds)().iter().enumerate() {
+            fs::write(folder.join(format!("seed-{number}")), seed)?;
+        }
+    }
+    Ok(())
+}
