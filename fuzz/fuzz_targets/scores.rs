@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| burn_multi_positive_fuzz::scores::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::scores::run(data));

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use burn_multi_positive_fuzz::TARGETS;
+use fuzz::TARGETS;
 
 fn main() -> io::Result<()> {
     for target in TARGETS {

@@ -1,6 +1,6 @@
 //! The targets on bytes of a generator, for compilers without libFuzzer.
 //!
-//! `FUZZ_SECONDS=60 cargo test --release --no-default-features` runs each for a minute.
+//! `FUZZ_SECONDS=60 cargo test --release -p fuzz` runs each for a minute.
 
 use std::{
     env,
@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use burn_multi_positive_fuzz::{TARGETS, Target};
+use fuzz::{TARGETS, Target};
 use rand::{Rng, RngCore, SeedableRng, rngs::StdRng};
 
 /// A target for a while: seeds as they are, then bytes with changes.

@@ -26,10 +26,6 @@ use setup::{Axis, DEFAULT_TYPES, Relevance, Setup};
 
 #[test]
 fn every_pair_of_levels_gives_what_the_definition_gives() {
-    if !is_cpu() {
-        eprintln!("skipped: a GPU compiles kernels for nearly every call");
-        return;
-    }
     let test = "axes::every_pair_of_levels_gives_what_the_definition_gives";
     let cases: Vec<&str> = setup::default_types().iter().map(|level| level.0).collect();
     // The default types are set once for a process.
@@ -46,9 +42,11 @@ fn every_pair_of_levels_gives_what_the_definition_gives() {
         let rows = cover::pairs(&counts, |a, b| setup::clash(at(a), at(b)));
         let of_process = axes.iter().position(|axis| axis.0 == DEFAULT_TYPES);
         let of_process = of_process.expect("an axis of default types");
+        // A GPU compiles kernels for nearly every call.
+        let step = if is_cpu() { 1 } else { 20 };
         let mut failures = Vec::new();
         let mut run = 0;
-        for (index, row) in rows.iter().enumerate() {
+        for (index, row) in rows.iter().enumerate().step_by(step) {
             if row[of_process] == place {
                 run += 1;
                 failures.extend(failure(&axes, row, index as u64));
@@ -61,7 +59,7 @@ fn every_pair_of_levels_gives_what_the_definition_gives() {
             failures.join("\n")
         );
         println!("{run} of {} rows", rows.len());
-        assert!(run > 20, "{run} rows");
+        assert!(run > 20 / step, "{run} rows");
     });
 }
 

@@ -162,7 +162,7 @@ pub fn axes() -> Vec<Axis> {
         (BF16, ("bf16", |s| s.dtype = BF16)),
     ];
     dtypes.extend(others.into_iter().filter(|(dtype, _)| supports(*dtype)).map(|(_, level)| level));
-    vec![
+    let mut axes = vec![
         Axis("objective", vec![
             ("LSEPair", |s| s.spec.kind = LSE_PAIR),
             ("LSEPair, margin", |s| s.spec.kind = lse_pair(0.3, false, All, false)),
@@ -333,7 +333,16 @@ pub fn axes() -> Vec<Axis> {
             ("none", |s| s.tracking = Tracking::None),
         ]),
         Axis(DEFAULT_TYPES, default_types()),
-    ]
+    ];
+    for Axis(_, levels) in &mut axes {
+        levels.retain(|level| usual().with(level).ints().all(has_ints));
+    }
+    axes
+}
+
+/// Whether the device has integers of this type.
+fn has_ints(dtype: IntDType) -> bool {
+    device().supports_dtype(dtype.into())
 }
 
 /// The axis that is one for a process.
@@ -424,6 +433,16 @@ impl Setup {
     pub fn with(mut self, (_, set): &Level) -> Self {
         set(&mut self);
         self
+    }
+
+    /// The types of the integers that it has.
+    fn ints(&self) -> impl Iterator<Item = IntDType> {
+        let [one, other] = match self.relevance {
+            Relevance::Labels(one, other) => [Some(one), Some(other)],
+            Relevance::Columns(dtype) => [Some(dtype), None],
+            _ => [None, None],
+        };
+        [one, other, self.chosen].into_iter().flatten()
     }
 }
 
