@@ -236,8 +236,8 @@ fn two_steps(gradients: &Gradients) {
 
         model = optimizer.step(reference.learning_rate, model, clipped);
         let [mut named, mut expected] = [tensors(&files, model.queries()), step.parameters.clone()];
-        // No loss depends on the bias of the keys. Its gradient is 0, but for rounding, which Adam makes
-        // a step of any size up to the learning rate.
+        // No loss depends on the bias of the keys. Its gradient is 0, but for rounding, which
+        // Adam makes a step of any size up to the learning rate.
         let biases = |named: &mut Named| -> Named {
             named
                 .extract_if(.., |name, _| name.ends_with("key.bias"))

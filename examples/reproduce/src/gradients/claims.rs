@@ -280,7 +280,8 @@ fn joint_evens_out() -> Claim {
         .fold(0.0, f64::max);
     claim(
         Source::Paper,
-        "JointLH equalises positives even where all are far above the negatives; SumMargLH and LSEPair rest there",
+        "JointLH equalises positives even where all are far above the negatives; \
+         SumMargLH and LSEPair rest there",
         format!(
             "scores 30, 28, 30: JointLH / m {:+.3}, {:+.3}, {:+.3}, the others below {others:.0e}",
             joint[0], joint[1], joint[2]
@@ -311,7 +312,8 @@ fn pull_equals_push(rows: &[Row]) -> Claim {
 fn push_at_most_one(rows: &[Row]) -> Claim {
     never_above_zero(
         Source::Derived,
-        "the bound is not LSEPair's own: the push of Rand1LH, SumMargLH and JointLH / m is at most 1 too",
+        "the bound is not LSEPair's own: the push of Rand1LH, SumMargLH and \
+         JointLH / m is at most 1 too",
         rows,
         |row| {
             let objectives = [
@@ -520,7 +522,8 @@ fn rand1_below(rows: &[Row]) -> Claim {
 fn rand1_leans_less(rows: &[Row]) -> Claim {
     never_above_zero(
         Source::Corrected,
-        "Rand1LH leans to the weak positive as well, never more than LSEPair: pull ratio between 1 and e^(difference)",
+        "Rand1LH leans to the weak positive as well, never more than LSEPair: \
+         pull ratio between 1 and e^(difference)",
         rows,
         |row| {
             let gradient = row.library(Objective::Rand1Lh).positives;
@@ -548,7 +551,8 @@ fn worked_example() -> Claim {
     ];
     never_above_zero(
         Source::Corrected,
-        "with e^s = 2 and 1 on the positives, 1 on a negative: Rand1LH -1/6, -1/4; LSEPair -1/5, -2/5; SumMargLH -1/6, -1/12; JointLH / m 0, -1/4",
+        "with e^s = 2 and 1 on the positives, 1 on a negative: Rand1LH -1/6, -1/4; \
+         LSEPair -1/5, -2/5; SumMargLH -1/6, -1/12; JointLH / m 0, -1/4",
         &[row],
         |row| {
             let errors = want.map(|(objective, want)| {
