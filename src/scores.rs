@@ -350,8 +350,9 @@ impl Source {
     /// The scores times a number, `[1]`; differentiable.
     fn scaled(self, scale: &Tensor<1>) -> Self {
         let by = |x: &Tensor<2>| scaled(x, scale);
-        // Queries keep the type that documents have.
-        self.map(by, |x| by(x).cast(x.dtype()), Tensor::clone)
+        // Of half precision the product would lose digits, and documents have the type of
+        // queries.
+        self.map(by, by, widened)
     }
 
     /// The scores plus a number, `[1]`; differentiable.
@@ -486,7 +487,7 @@ impl Scores {
             Some(scale) => {
                 let wide = widened(&both);
                 let root = beside(scale, &wide).sqrt();
-                wide.mul(root).cast(both.dtype())
+                wide.mul(root)
             }
             None => both,
         };

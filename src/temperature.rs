@@ -92,8 +92,8 @@ pub struct LearnableTemperature {
 impl LearnableTemperature {
     /// The scores, divided by the temperature.
     ///
-    /// Half precision is multiplied in f32: a matrix stays in it, embeddings of queries are
-    /// rounded to their type again.
+    /// Half precision becomes f32, so that the product keeps its digits; gradients are of the
+    /// type of the scores or embeddings.
     pub fn apply(&self, scores: impl Into<Scores>) -> Scores {
         scores.into().scaled(self.log_scale.val().exp())
     }

@@ -9,7 +9,7 @@ use burn::{
 };
 use pretrained::{adam_w, load_checkpoint, save_checkpoint};
 
-use crate::folder::{Folder, assert_names};
+use crate::folder::{Folder, assert_names, catch_panics};
 
 thread_local! {
     static SAVED: (Folder, Vec<Vec<u8>>) = {
@@ -24,6 +24,7 @@ const FILES: [&str; 2] = ["checkpoint-1/model.bpk", "checkpoint-1/optimizer.bpk"
 
 /// Loads a checkpoint with one file of these bytes, and makes a step.
 pub fn run(data: &[u8]) {
+    catch_panics();
     let Some((which, content)) = data.split_first() else {
         return;
     };

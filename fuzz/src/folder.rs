@@ -3,7 +3,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Once,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 pub struct Folder(PathBuf);
@@ -46,4 +49,10 @@ impl Drop for Folder {
 pub fn assert_names(error: &str, folder: &Folder) {
     let path = folder.path().to_string_lossy();
     assert!(error.contains(&*path), "an error without its file: {error}");
+}
+
+/// Lets panics that a reader catches pass, which libFuzzer's hook would end the process at.
+pub fn catch_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| std::panic::set_hook(Box::new(|panic| eprintln!("{panic}"))));
 }

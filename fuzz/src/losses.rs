@@ -23,12 +23,29 @@ pub fn run(data: &[u8]) {
         let Ok((row, batch)) = choose(axes, &mut bytes) else {
             return;
         };
-        if !clashes(axes, &row)
-            && let Some(failure) = failure(axes, &row, u64::from(batch))
-        {
-            panic!("{failure}");
+        if let Some(failure) = failure_of(axes, &row, batch) {
+            panic!("{}", reduced(axes, row, batch, failure));
         }
     });
+}
+
+fn failure_of(axes: &[Axis], row: &[usize], batch: u32) -> Option<String> {
+    match clashes(axes, row) {
+        true => None,
+        false => failure(axes, row, u64::from(batch)),
+    }
+}
+
+/// The failure with as many usual levels as it has with.
+fn reduced(axes: &[Axis], mut row: Vec<usize>, batch: u32, mut found: String) -> String {
+    for axis in 0..row.len() {
+        let level = std::mem::take(&mut row[axis]);
+        match failure_of(axes, &row, batch) {
+            Some(failure) => found = failure,
+            None => row[axis] = level,
+        }
+    }
+    found
 }
 
 fn choose(axes: &[Axis], bytes: &mut Unstructured) -> arbitrary::Result<(Vec<usize>, u32)> {

@@ -5,7 +5,7 @@ use std::fs;
 use burn::tensor::Device;
 use pretrained::Pretrained;
 
-use crate::folder::{Folder, assert_names};
+use crate::folder::{Folder, assert_names, catch_panics};
 
 thread_local! {
     static FOLDER: Folder = {
@@ -26,6 +26,7 @@ const FILES: [&str; 5] = [
 
 /// Opens a folder with one file of these bytes, and embeds a text.
 pub fn run(data: &[u8]) {
+    catch_panics();
     let Some((which, content)) = data.split_first() else {
         return;
     };

@@ -224,6 +224,7 @@ fn losses(
         Objective::PowerMean { exponent } => PowerMeanLossConfig::new()
             .with_temperature(temperature)
             .with_exponent(f64::from(exponent) / 16.0)
+            .with_normalized(exponent == 0)
             .init()
             .forward_no_reduction(scores, targets),
         Objective::Dcl => DclLossConfig::new()

@@ -70,11 +70,9 @@ pub fn load_checkpoint<M: Module>(
         return Ok((model, optimizer, 0));
     };
     let path = place.join(MODEL);
-    let model = model.try_load_file(&path);
-    let model = model.map_err(|error| ModelError::new(&path, error))?;
+    let model = ModelError::caught(&path, || model.try_load_file(&path))?;
     let path = place.join(OPTIMIZER);
-    let optimizer = optimizer.load(&path);
-    let optimizer = optimizer.map_err(|error| ModelError::new(&path, error))?;
+    let optimizer = ModelError::caught(&path, || optimizer.load(&path))?;
     Ok((model, optimizer, steps))
 }
 

@@ -3,6 +3,7 @@
 use std::{
     error::Error,
     fmt::{self, Display},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
 
@@ -27,6 +28,22 @@ impl ModelError {
         Self {
             tensor: Some(tensor.into()),
             ..Self::new(path, problem)
+        }
+    }
+
+    /// Reads a file by a library that panics at some damaged ones.
+    pub(crate) fn caught<T, E: Display>(
+        path: &Path,
+        read: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, Self> {
+        match catch_unwind(AssertUnwindSafe(read)) {
+            Ok(read) => read.map_err(|problem| Self::new(path, problem)),
+            Err(panic) => {
+                let said = panic.downcast_ref::<String>().map(String::as_str);
+                let said = said.or(panic.downcast_ref::<&str>().copied());
+                let said = said.unwrap_or("its reader panicked");
+                Err(Self::new(path, format!("damaged: {said}")))
+            }
         }
     }
 

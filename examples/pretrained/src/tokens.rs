@@ -35,7 +35,7 @@ impl Tokenizer {
     /// If the file cannot be read, or has a token beyond the `vocab_size` of the weights.
     pub fn load(path: &Path, vocab_size: usize, max_length: usize) -> Result<Self, ModelError> {
         let error = |problem: &dyn std::fmt::Display| ModelError::new(path, problem);
-        let inner = tokenizers::Tokenizer::from_file(path).map_err(|problem| error(&problem))?;
+        let inner = ModelError::caught(path, || tokenizers::Tokenizer::from_file(path))?;
         let last = inner.get_vocab(true).into_values().max();
         if let Some(last) = last.filter(|last| *last as usize >= vocab_size) {
             return Err(error(&format!(

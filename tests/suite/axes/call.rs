@@ -77,7 +77,8 @@ pub fn call(setup: &Setup, batch: &Batch) -> Got {
         _ => unreachable!("as many leaves as the source has"),
     };
     let temperature = setup.learns_temperature().then(|| {
-        let config = LearnableTemperatureConfig::new().with_initial(0.5);
+        // No power of two, so that a product shows how it is rounded.
+        let config = LearnableTemperatureConfig::new().with_initial(0.33);
         config.init(&device)
     });
     let bias = setup.learns_bias().then(|| {

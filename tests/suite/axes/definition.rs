@@ -236,6 +236,30 @@ impl Spec {
         }
     }
 
+    /// Whether rounding decides which side of a rule's ceiling a score is on, or which score
+    /// is selected.
+    pub fn is_close_call(&self, scores: &[f64], judged: &[Judged]) -> bool {
+        let of = |is_relevant: bool| {
+            let documents = scores.iter().zip(judged);
+            let documents = documents.filter(|(_, is)| is.counts());
+            let documents = documents.filter(move |(_, is)| is.relevant == is_relevant);
+            documents.map(|(score, _)| *score)
+        };
+        let is_near = |a: f64, b: f64| (a - b).abs() < 5e-7 * (1.0 + a.abs());
+        let is_tied = |best: f64, is_relevant| {
+            let near = of(is_relevant).filter(|score| is_near(best, *score));
+            near.count() > 1
+        };
+        let positives: Vec<f64> = of(true).collect();
+        let ceiling = self.rule.and_then(|rule| ceiling(rule, &positives));
+        ceiling.is_some_and(|ceiling| of(false).any(|score| is_near(ceiling, score)))
+            || self.kind.selects()
+                && [true, false].into_iter().any(|side| {
+                    is_tied(of(side).fold(f64::NEG_INFINITY, f64::max), side)
+                        || is_tied(of(side).fold(f64::INFINITY, f64::min), side)
+                })
+    }
+
     /// The positives and the negatives of a row, as the objective takes their scores.
     fn sides(&self, scores: &[Dual], judged: &[Judged]) -> (Vec<Scored>, Vec<Scored>) {
         let of = |is_relevant: bool| {

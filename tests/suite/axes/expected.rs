@@ -34,6 +34,8 @@ pub struct Expected {
     pub leaves: Vec<Matrix<Sum>>,
     pub log_scale: Sum,
     pub bias: Sum,
+    /// Rounding decides between results that differ.
+    pub is_close_call: bool,
 }
 
 /// What the scores are multiplied by, and what is added then.
@@ -62,6 +64,7 @@ impl Expected {
             },
             log_scale: Sum::default(),
             bias: Sum::default(),
+            is_close_call: false,
         };
         match setup.nested {
             None => expected.add_size(setup, batch, learnt, dimensions, false, 1.0),
@@ -72,6 +75,14 @@ impl Expected {
             }
         }
         expected
+    }
+
+    /// Whether its naive exponentials are more than f64 holds.
+    pub fn overflows(&self) -> bool {
+        let leaves = self.leaves.iter().flatten().flatten();
+        let sums = leaves.chain([&self.log_scale, &self.bias]);
+        let is_wrong = |number: &f64| !number.is_finite();
+        self.losses.iter().any(is_wrong) || sums.map(|sum| &sum.value).any(is_wrong)
     }
 
     /// Adds the loss of the first dimensions.
@@ -128,6 +139,9 @@ impl Expected {
             let mut total = 0.0;
             for (index, (row, factor)) in rows.iter().zip(factors).enumerate() {
                 let (loss, slopes) = row.differentiate(setup, learnt);
+                // Without a scale the scores and their sums are exact.
+                self.is_close_call |=
+                    setup.learns_temperature() && row.is_close_call(setup, learnt);
                 match setup.reduction {
                     Some(_) => total += factor * weight * loss,
                     None => losses.push(weight * loss),
@@ -223,6 +237,14 @@ impl Row {
             slope
         });
         (loss, slopes.collect())
+    }
+
+    fn is_close_call(&self, setup: &Setup, learnt: Learnt) -> bool {
+        let scores = self.scores.iter();
+        let scores: Vec<f64> = scores
+            .map(|score| score * learnt.scale + learnt.bias)
+            .collect();
+        setup.spec.is_close_call(&scores, &self.judged)
     }
 }
 

@@ -94,6 +94,9 @@ pub fn failure(axes: &[Axis], row: &[usize], index: u64) -> Option<String> {
 fn check(setup: &Setup, batch: &Batch) -> Result<(), String> {
     let got = call(setup, batch);
     let expected = Expected::new(setup, batch, got.learnt);
+    if expected.is_close_call || expected.overflows() {
+        return Ok(());
+    }
     let is_wide = setup.dtype == DType::F64;
     let want = if is_wide { DType::F64 } else { DType::F32 };
     if got.dtype != want {

@@ -342,7 +342,7 @@ pub fn axes() -> Vec<Axis> {
 
 /// Whether the device has integers of this type.
 fn has_ints(dtype: IntDType) -> bool {
-    device().supports_dtype(dtype.into())
+    device().supports_dtype(DType::from(dtype))
 }
 
 /// The axis that is one for a process.
