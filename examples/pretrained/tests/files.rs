@@ -340,6 +340,20 @@ fn a_special_token_beyond_the_table_is_refused() {
     refused(&folder, "tokenizer.json", "special token 999 is beyond");
 }
 
+/// At which the crate `tokenizers` panics.
+#[test]
+fn a_damaged_decoder_is_refused() {
+    let folder = Folder::tiny();
+    let mut tokenizer = tiny_bert::tokenizer();
+    tokenizer["decoder"] = json!({"type": "WordPiece"});
+    let [whole, damaged] = [r#"{"type":"WordPiece"}"#, r#"{"type","WordPiece"}"#];
+    let text = tokenizer.to_string();
+    assert!(text.contains(whole), "{text}");
+    let path = folder.join("tokenizer.json");
+    fs::write(path, text.replace(whole, damaged)).unwrap();
+    refused(&folder, "tokenizer.json", "damaged: ");
+}
+
 #[test]
 fn maximal_lengths_are_checked() {
     let folder = Folder::tiny();
