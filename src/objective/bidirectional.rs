@@ -30,6 +30,9 @@ use crate::{Scores, Targets, statistics::Statistics};
 ///
 /// It has the methods of [`Forward`], which is to be imported.
 ///
+/// Where a loss selects one of equal scores, such as the hardest negative, either may be the
+/// first if one is a query's and the other a document's.
+///
 /// # Panics
 ///
 /// In `forward`: as the objective itself; if positives were [chosen](Targets::with_chosen),

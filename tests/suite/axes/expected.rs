@@ -139,9 +139,10 @@ impl Expected {
             let mut total = 0.0;
             for (index, (row, factor)) in rows.iter().zip(factors).enumerate() {
                 let (loss, slopes) = row.differentiate(setup, learnt);
-                // Without a scale the scores and their sums are exact.
-                self.is_close_call |=
-                    setup.learns_temperature() && row.is_close_call(setup, learnt);
+                // Without a scale the scores and their sums are exact, but of a query and a
+                // document with equal scores either may be the first.
+                let is_exact = !setup.learns_temperature() && !setup.same_side;
+                self.is_close_call |= !is_exact && row.is_close_call(setup, learnt);
                 match setup.reduction {
                     Some(_) => total += factor * weight * loss,
                     None => losses.push(weight * loss),
