@@ -70,10 +70,12 @@ impl Targets {
         assert_shape!(chosen, [queries]);
         assert_device("chosen", &chosen.device(), &self.device());
         let chosen = chosen.without_autodiff();
-        // A short type may not hold the number of a column that it is compared with.
-        let chosen = match chosen.dtype().size() < DType::I32.size() {
-            true => chosen.cast(IntDType::I32),
-            false => chosen,
+        // A short type may not hold the number of a column that it is compared with, and
+        // Burn's fusion panics as it counts in a type without a sign.
+        let chosen = match chosen.dtype() {
+            DType::I32 | DType::I64 => chosen,
+            DType::U64 => chosen.cast(IntDType::I64),
+            _ => chosen.cast(IntDType::I32),
         };
         Self {
             chosen: Some(Chosen::Columns(chosen)),

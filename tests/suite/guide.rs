@@ -3,7 +3,7 @@
 
 use crate::{
     batch::{bool_matrix, bools, float_matrix, numbers},
-    device::{device, precisions},
+    device::{device, precisions, supports},
 };
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_multi_positive::{
@@ -245,4 +245,37 @@ fn the_guide_has_the_shape_of_the_targets() {
     let rule = FalseNegatives::new(PositiveThreshold::Weakest);
     let targets = Targets::new(Tensor::full([2, 3], true, &device));
     let _ = targets.without_false_negatives(Tensor::<2>::zeros([2, 4], &device), rule);
+}
+
+/// Burn's fusion does not count in types without a sign.
+#[test]
+fn a_chosen_positive_may_be_given_in_any_type_of_integers() {
+    let device = device();
+    let rule = FalseNegatives::new(PositiveThreshold::Weakest);
+    let loss_of = |dtype: DType| {
+        let positives = Tensor::from_bool([[true, true, false, false]], &device);
+        let chosen = Tensor::<1, Int>::from_data(TensorData::from([1i64]), (&device, dtype));
+        // The third document scores more than the chosen positive, not more than the other.
+        let guide = Tensor::<2>::from_floats([[0.9, 0.5, 0.7, 0.1]], &device);
+        let targets = Targets::new(positives)
+            .with_chosen(chosen)
+            .without_false_negatives(guide, rule);
+        let scores = Tensor::<2>::from_floats([[1.0, 2.0, 3.0, 2.0]], &device);
+        LsePairLossConfig::new().init().forward(scores, targets)
+    };
+    for dtype in [
+        DType::I8,
+        DType::I16,
+        DType::I32,
+        DType::I64,
+        DType::U8,
+        DType::U16,
+        DType::U32,
+        DType::U64,
+    ] {
+        if supports(dtype) {
+            let loss = numbers(loss_of(dtype))[0];
+            assert!((loss - 2f64.ln()).abs() < 1e-6, "{dtype:?}: {loss}");
+        }
+    }
 }

@@ -207,6 +207,9 @@ fn a_chosen_column_may_be_given_in_a_type_too_narrow_for_the_others() {
         (DType::U8, vec![0, 5, 127, 128, 200, 255]),
         (DType::I16, vec![5, 300, 699]),
         (DType::I64, vec![5, 300, 699]),
+        (DType::U16, vec![5, 300, 699]),
+        (DType::U32, vec![5, 300, 699]),
+        (DType::U64, vec![5, 300, 699]),
     ] {
         if !supports(dtype) {
             continue;

@@ -2,7 +2,7 @@
 
 use crate::{
     batch::numbers,
-    device::{autodiff_devices, device, precisions, rounding},
+    device::{autodiff_devices, device, is_cpu, precisions, rounding},
 };
 use burn::{
     module::Module,
@@ -114,7 +114,8 @@ fn scores_that_nobody_reads_leave_the_gradient_alone() {
         }
         let got = of_matrix([-INF, 0.0], [true; 3]);
         assert_eq!(got, want, "a negative of minus infinity");
-        assert!(of_matrix([NAN, 0.0], [true; 3]).is_nan());
+        // WGSL lets a compiler assume that no number is NaN.
+        assert!(of_matrix([NAN, 0.0], [true; 3]).is_nan() || !is_cpu());
 
         let of_embeddings = |[unread, ignored]: [f32; 2]| {
             let queries = [[0.5, 0.25], [unread, 0.5]];
