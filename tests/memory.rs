@@ -80,12 +80,17 @@ fn counts_all() -> bool {
     counts
 }
 
-/// What a step allocates beyond what was there, at its highest.
-fn peak(step: impl FnOnce()) -> usize {
-    let before = LIVE.load(Relaxed);
-    PEAK.store(before, Relaxed);
-    step();
-    PEAK.load(Relaxed) - before
+/// What a step allocates beyond what was there, at its highest: the least of three steps,
+/// since a thread that takes part for the first time allocates what it keeps.
+fn peak<T>(given: impl Fn() -> T, step: impl Fn(T)) -> usize {
+    let peak = || {
+        let given = given();
+        let before = LIVE.load(Relaxed);
+        PEAK.store(before, Relaxed);
+        step(given);
+        PEAK.load(Relaxed) - before
+    };
+    (0..3).map(|_| peak()).min().unwrap_or(0)
 }
 
 /// Bytes that the process has mapped, or resides in.
@@ -140,14 +145,14 @@ fn the_loss_of_a_matrix_allocates_its_gradient_and_a_table() {
         let mask = Targets::new(targets.positives());
         let scores = random(shape, &device).require_grad();
         for (form, targets) in [("lists", targets), ("a mask", mask)] {
-            let step = || {
+            let step = |()| {
                 let gradients = loss().forward(scores.clone(), targets.clone()).backward();
                 let gradient = scores.grad(&gradients).expect("a leaf");
                 assert_eq!(gradient.dims(), shape);
             };
-            step();
+            step(());
             let mapped = process_bytes("VmSize");
-            let peak = peak(step);
+            let peak = peak(|| (), step);
             let gradient = 4 * queries * documents;
             let is_mapped = cfg!(target_os = "linux") && gradient >= HUGE_PAGE;
             let allocated = if is_mapped { 0 } else { gradient };
@@ -180,8 +185,7 @@ fn scores_that_nobody_holds_become_their_gradient() {
         let step = |scores| drop(loss().forward(scores, targets.clone()).backward());
         step(scores());
         // What the product takes is Burn's.
-        let scores = scores();
-        let peak = peak(|| step(scores));
+        let peak = peak(scores, step);
         // The gradients of the embeddings, and operands of their products in another order.
         let bound = 3 * 8 * 4 * (queries + documents) + 600 * queries + FIXED;
         assert!(
@@ -235,13 +239,13 @@ fn a_loss_from_embeddings_never_holds_the_scores() {
             ),
         ];
         for (form, forward, held) in forms {
-            let step = || {
+            let step = |()| {
                 let loss = forward(Embeddings::new(q.clone(), d.clone()));
                 let gradients = loss.backward();
                 assert!(q.grad(&gradients).is_some() && d.grad(&gradients).is_some());
             };
-            step();
-            let peak = peak(step);
+            step(());
+            let peak = peak(|| (), step);
             let gradients = 4 * DIMENSIONS * (queries + documents);
             let tiles = (16 * MIB).min(4 * queries * documents) + threads * MIB / 2;
             // On the way back, the gradients of the table and of what formulas make of it.

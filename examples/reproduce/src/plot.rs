@@ -102,12 +102,30 @@ const PALETTE: [RGBColor; 22] = [
 /// The colour of an untrained encoder.
 pub const UNTRAINED: usize = PALETTE.len() - 1;
 
-const PANEL: (u32, u32) = (520, 360);
+/// Width and height.
+pub type Size = (u32, u32);
+
+const PANEL: Size = (520, 360);
 const LEGEND_LINE: i32 = 26;
 const TEXT: u32 = 15;
 
 /// Writes `path`.svg and `path`.png, the panels in rows of `columns`.
 pub fn figure(path: &Path, columns: usize, panels: &[Panel]) -> Result<(), String> {
+    drawn(path, columns, PANEL, panels).map(drop)
+}
+
+/// Writes one panel, and `path`-dark.svg beside it, the same on a dark page.
+pub fn figure_for_both_pages(path: &Path, size: Size, panel: Panel) -> Result<(), String> {
+    let svg = drawn(path, 1, size, &[panel])?;
+    let [ink, paper] = ["#000000", "#FFFFFF"];
+    let dark = svg.replace(paper, "#0D1117").replace(ink, "#E6EDF3");
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push("-dark.svg");
+    write(&path.with_file_name(name), dark)
+}
+
+/// Writes both files; the text of the first.
+fn drawn(path: &Path, columns: usize, size: Size, panels: &[Panel]) -> Result<String, String> {
     static FONT: Once = Once::new();
     FONT.call_once(|| {
         let font = epaint_default_fonts::HACK_REGULAR;
@@ -116,24 +134,25 @@ pub fn figure(path: &Path, columns: usize, panels: &[Panel]) -> Result<(), Strin
     });
     let columns = columns.min(panels.len()).max(1);
     let rows = panels.len().div_ceil(columns);
-    let width = PANEL.0 * columns as u32;
+    let width = size.0 * columns as u32;
     let legend = legend(panels, width as i32);
-    let height = PANEL.1 * rows as u32 + (legend.len() as i32 * LEGEND_LINE + 12) as u32;
+    let height = size.1 * rows as u32 + (legend.len() as i32 * LEGEND_LINE + 12) as u32;
 
-    let grid = (rows, columns);
+    let grid = ((rows, columns), size.1 * rows as u32);
     // To memory: plotters does not say so if a file takes only a part.
     let mut svg = String::new();
     let area = SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area();
     named(path, draw(&area, grid, panels, &legend))?;
     drop(area);
-    write(&path.with_extension("svg"), svg)?;
+    write(&path.with_extension("svg"), &svg)?;
 
     let mut pixels = vec![0; (width * height * 3) as usize];
     let area = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();
     named(path, draw(&area, grid, panels, &legend))?;
     drop(area);
     let png = named(path, png(width, height, &pixels))?;
-    write(&path.with_extension("png"), png)
+    write(&path.with_extension("png"), png)?;
+    Ok(svg)
 }
 
 /// Of three bytes a pixel: red, green and blue.
@@ -179,12 +198,12 @@ fn legend(panels: &[Panel], width: i32) -> Vec<Vec<Entry>> {
 
 fn draw<DB: DrawingBackend>(
     area: &DrawingArea<DB, Shift>,
-    grid: (usize, usize),
+    (grid, charts_end): ((usize, usize), u32),
     panels: &[Panel],
     legend: &[Vec<Entry>],
 ) -> Drawn<DB> {
     area.fill(&WHITE)?;
-    let (charts, names) = area.split_vertically(PANEL.1 * grid.0 as u32);
+    let (charts, names) = area.split_vertically(charts_end);
     for (panel, area) in panels.iter().zip(charts.split_evenly(grid)) {
         match &panel.content {
             Content::Lines { series, log_x } => lines(&area, panel, series, *log_x)?,

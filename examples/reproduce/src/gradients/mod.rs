@@ -128,6 +128,7 @@ pub fn run(args: &Arguments) -> Result<(), String> {
     write(&args.out.join("tables.md"), tables(&report))?;
     figures::write_all(&args.out)?;
     neighbours::write(&args.out.join("neighbours"))?;
+    neighbours::write_the_papers(&args.out.join("objectives"))?;
     println!("\nfigures: {}", args.out.display());
     Ok(())
 }

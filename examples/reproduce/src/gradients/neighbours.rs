@@ -9,7 +9,10 @@ use burn_multi_positive::{
     Objective, PowerMeanLossConfig, SigmoidLossConfig, SumMargLhLossConfig,
 };
 
-use crate::plot::{Content, Panel, Series, figure};
+use crate::{
+    objective::Objective as Named,
+    plot::{Content, Panel, Series, figure, figure_for_both_pages},
+};
 
 /// Cosines of the query.
 const POSITIVES: [f32; 3] = [0.8, 0.6, 0.3];
@@ -70,10 +73,45 @@ fn shares(loss: &dyn Objective) -> Vec<f64> {
     gradient.into_iter().map(|x| x / size).collect()
 }
 
-pub fn write(path: &Path) -> Result<(), String> {
+/// The paper's four in one panel, of a width that a page has.
+pub fn write_the_papers(path: &Path) -> Result<(), String> {
+    const COLORS: [(&str, Named); 4] = [
+        ("LSEPair", Named::LsePair),
+        ("SumMargLH", Named::SumMargLh),
+        ("JointLH / m", Named::JointLhNormalized),
+        ("E[Rand1LH]", Named::Rand1Lh),
+    ];
+    let losses = losses();
+    let series = COLORS.map(|(name, objective)| {
+        let (_, loss) = losses.iter().find(|loss| loss.0 == name).expect("a loss");
+        Series {
+            name: name.into(),
+            color: objective.color(),
+            points: shares(loss.as_ref())
+                .into_iter()
+                .map(|share| (share, 0.0))
+                .collect(),
+        }
+    });
+    let panel = Panel {
+        title: "shares of the gradient of one query".into(),
+        x: "p is relevant, n is not; the cosine with the query".into(),
+        y: "gradient (below 0: pulled up)".into(),
+        content: Content::Bars {
+            groups: documents(),
+            series: series.into(),
+        },
+    };
+    figure_for_both_pages(path, (900, 340), panel)
+}
+
+fn documents() -> Vec<String> {
     let positives = POSITIVES.iter().map(|score| format!("p {score}"));
     let negatives = NEGATIVES.iter().map(|score| format!("n {score}"));
-    let documents: Vec<String> = positives.chain(negatives).collect();
+    positives.chain(negatives).collect()
+}
+
+pub fn write(path: &Path) -> Result<(), String> {
     let panel = |(name, loss): (&str, Box<dyn Objective>)| {
         let shares = shares(loss.as_ref());
         let of = |name: &str, color: usize, positive: bool| Series {
@@ -95,7 +133,7 @@ pub fn write(path: &Path) -> Result<(), String> {
             x: "document: positive or negative, and its cosine".into(),
             y: "share of the gradient".into(),
             content: Content::Bars {
-                groups: documents.clone(),
+                groups: documents(),
                 series: vec![
                     of("on positives (below 0: pulled up)", 3, true),
                     of("on negatives (above 0: pushed down)", 5, false),
