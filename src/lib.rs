@@ -32,33 +32,70 @@
 //! | [`FocalInfoNceLoss`] | the mean of InfoNCE on each positive, on squares | on all, by their scores |
 //! | [`SigmoidLoss`] | `sum_P softplus(-s - bias) + sum_N softplus(s + bias)` | on each by itself |
 //!
-//! Every loss has `forward` (the mean over the queries that have a positive),
-//! `forward_with_reduction` and `forward_no_reduction`. They take a matrix of scores, or
-//! [`Embeddings`], whose scores are never held together; [`Objective`] is the trait
-//! behind them, for objectives of your own, and [`statistics`] is what objectives are
-//! formulas on. The device of the scores decides how these are computed: by fused kernels
-//! on Burn's CPU backends, on the CubeCL backends (wgpu, Vulkan, Metal, CUDA, ROCm), and
-//! on remote devices that use the kernels of their server (`remote::use_kernels`, feature
-//! `remote`); by composed Burn operations elsewhere.
+//! `s` are scores divided by the temperature, `P` the positives of a query, `m` their
+//! number, `N` its negatives, `lse` is log-sum-exp. With one positive the first six are
+//! InfoNCE. [`MarginMseLoss`] is for a teacher's margins, [`SpreadOutLoss`] a regularizer of
+//! embeddings.
 //!
-//! Graded judgements and other weights are a matter of [`Targets`]; suspected false
-//! negatives ([`FalseNegatives`]) are one of each loss, and hardness of most.
-//! [`LearnableTemperature`] learns what the scores are divided by, [`LearnableBias`] what
-//! is added to them. [`Bidirectional`] goes around a loss and adds the direction from
-//! documents to queries, and negatives of the same side; [`Matryoshka`] sums a loss over
-//! nested dimensions. [`SpreadOutLoss`] is a regularizer of embeddings beside them.
+//! # A loss
 //!
-//! A teacher's scores are weights ([`Targets::from_teacher`]), or margins
-//! ([`MarginMseLoss`]).
+//! A configuration with setters makes a loss: `LsePairLossConfig::new().init()`. Every loss
+//! has
 //!
-//! [`GradientCache`] makes a step of a batch whose activations do not fit, [`MemoryBank`]
-//! keeps documents of earlier batches as candidates, and [`Shards`] are embeddings that
-//! are on several devices.
+//! - `forward`, the mean over the queries that have a positive,
+//! - `forward_with_reduction` and `forward_no_reduction`,
+//! - `forward_embeddings`, which never holds the matrix of scores.
+//!
+//! [`Forward`] has them for code that is generic over losses. [`Objective`] is the trait
+//! behind a loss, for objectives of your own; [`statistics`] is what these are formulas on.
+//!
+//! # Who is relevant
+//!
+//! A Bool mask, or [`Targets`]: from ids, groups, labels, columns or a teacher, with grades,
+//! weights, ignored candidates and chosen positives.
+//!
+//! # Scores
+//!
+//! Everything that is `Into<`[`Scores`]`>`: a matrix, [`Embeddings`] with or without a
+//! [`Tile`], or [`Shards`] on several devices. [`LearnableTemperature`] learns what the
+//! scores are divided by, [`LearnableBias`] what is added to them.
+//!
+//! # Options
+//!
+//! - Suspected false negatives are ignored: [`FalseNegatives`], by the model's own scores or
+//!   those of a guide ([`Targets::without_false_negatives`]).
+//! - Hard negatives weigh more: `with_hardness` of most losses.
+//! - Both directions, and negatives of the same side: [`Bidirectional`].
+//! - Nested dimensions: [`Matryoshka`].
+//!
+//! # Large batches
+//!
+//! [`GradientCache`] makes a step of a batch whose activations do not fit. [`MemoryBank`]
+//! keeps documents of earlier batches as candidates.
+//!
+//! # Devices
+//!
+//! The device of the scores decides how a loss is computed: by fused kernels on Burn's CPU
+//! backends (features `flex`, `ndarray`), on the CubeCL backends (`wgpu`, `vulkan`, `metal`,
+//! `cuda`, `rocm`), and on remote devices that use the kernels of their server
+//! (`remote::use_kernels`, feature `remote`); by composed Burn operations elsewhere.
+//! [`evaluation`] measures rankings; the feature `train` has metrics and a strategy for
+//! Burn's training loop.
+//!
+//! # Precision, errors and panics
 //!
 //! Losses are in f32 for scores in f16, bf16 and f32, and in f64 for scores in f64.
-//! Gradients are of first order.
+//! Gradients have the type of the scores, and are of first order.
+//!
+//! A query without a positive has a loss of 0 and does not count in the mean. NaN among the
+//! candidates of a query makes the loss of that query NaN, and of no other. Whatever is
+//! ignored reaches neither a loss nor a gradient.
+//!
+//! Bad data in a builder is a [`TargetsError`] that names the entry. Shapes, devices and
+//! settings that do not fit panic, and say what was expected and what came.
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // Without a backend that has kernels everything composes, and what leads to kernels is
 // not used.
 #![cfg_attr(
@@ -86,10 +123,26 @@ mod tile;
 #[cfg(feature = "train")]
 pub mod train;
 
-/// The examples of the README are compiled and run.
+/// The examples of the README and of the guide are compiled and run.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod pages {
+    macro_rules! pages {
+        ($($page:literal $name:ident)*) => {
+            $(#[doc = include_str!($page)] struct $name;)*
+        };
+    }
+    pages! {
+        "../README.md" Readme
+        "../docs/guide/first-retriever.md" FirstRetriever
+        "../docs/guide/half-precision.md" HalfPrecision
+        "../docs/guide/large-batches.md" LargeBatches
+        "../docs/guide/llm-labels.md" LlmLabels
+        "../docs/guide/porting.md" Porting
+        "../docs/guide/temperature.md" Temperature
+        "../docs/guide/troubleshooting.md" Troubleshooting
+        "../docs/guide/your-encoder.md" YourEncoder
+    }
+}
 
 pub use bank::{BankError, MemoryBank, MemoryBankRecord, Stored};
 pub use bias::{LearnableBias, LearnableBiasConfig};

@@ -57,6 +57,7 @@ pub use record::MemoryBankRecord;
 /// assert_eq!(bank.ids(), ["d1", "d2", "d3", "d4", "d5", "d6"]);
 /// # Ok::<(), burn_multi_positive::BankError>(())
 /// ```
+#[doc(alias = "CrossBatchMemory")]
 #[derive(Clone, Debug)]
 pub struct MemoryBank<Id> {
     capacity: usize,

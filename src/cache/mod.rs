@@ -100,6 +100,7 @@ pub use error::{CacheError, Side};
 /// }
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
+#[doc(alias = "GradCache")]
 #[derive(Debug)]
 pub struct GradientCache<'a, M> {
     model: &'a M,

@@ -4,6 +4,7 @@ mod experiments;
 mod record;
 mod report;
 #[cfg(test)]
+#[path = "../../tests/modules/page.rs"]
 mod tests;
 
 use std::{num::NonZeroUsize, panic::catch_unwind, path::PathBuf};

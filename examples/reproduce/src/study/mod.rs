@@ -10,6 +10,7 @@ mod report;
 mod sensitivity;
 mod split;
 #[cfg(test)]
+#[path = "../../tests/modules/study.rs"]
 mod tests;
 
 use retrieval::Metrics;

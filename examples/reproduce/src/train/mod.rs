@@ -1,6 +1,7 @@
 //! The experiments: a grid of trainings, each with its files, and what they come to together.
 
 #[cfg(test)]
+#[path = "../../tests/modules/adapter.rs"]
 mod adapter_tests;
 pub mod agreement;
 pub mod annotator;
@@ -25,6 +26,7 @@ mod source;
 mod tevatron;
 mod trainer;
 #[cfg(test)]
+#[path = "../../tests/modules/transformer.rs"]
 pub mod transformer_tests;
 
 use std::{
