@@ -63,7 +63,7 @@ impl SumMargLhLossConfig {
 /// ```
 ///
 /// The strongest positive gets most of the gradient: one positive on top is enough. Use it where
-/// any relevant document will do, or where some of the labels are wrong.
+/// any relevant document will do and labels are right.
 ///
 /// Source: "Training Dense Retrievers with Multiple Positive Passages" (arXiv 2602.12727), after
 /// "Utility-Focused LLM Annotation for Retrieval and RAG" (arXiv 2504.05220).
