@@ -65,6 +65,12 @@ impl Targets {
     pub fn without_false_negatives(self, guide: impl Into<Scores>, rule: FalseNegatives) -> Self {
         rule.assert_finite("without_false_negatives");
         let guide = guide.into();
+        let [got, expected] = [guide.dims(), self.dims()];
+        assert!(
+            got == expected,
+            "without_false_negatives: expected a guide of [queries, documents] = {expected:?} as \
+             the targets have, got {got:?}"
+        );
         guide.assert_fit(&self);
         let [queries, documents] = self.dims();
         if queries == 0 || documents == 0 {

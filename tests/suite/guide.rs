@@ -239,7 +239,10 @@ fn the_margin_is_finite() {
 }
 
 #[test]
-#[should_panic(expected = "axis 1 expected 4, got 3")]
+#[should_panic(
+    expected = "without_false_negatives: expected a guide of [queries, documents] = [2, 3] as the \
+                targets have, got [2, 4]"
+)]
 fn the_guide_has_the_shape_of_the_targets() {
     let device = device();
     let rule = FalseNegatives::new(PositiveThreshold::Weakest);
