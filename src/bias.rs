@@ -11,7 +11,7 @@ use crate::Scores;
 /// Configuration of [`LearnableBias`].
 #[derive(Config, Debug)]
 pub struct LearnableBiasConfig {
-    /// The bias at the beginning. Default: -10, SigLIP's.
+    /// The initial bias, below 1e30 in magnitude. Default: -10, as in SigLIP.
     #[config(default = -10.0)]
     pub initial: f64,
 }
@@ -21,7 +21,8 @@ impl LearnableBiasConfig {
     ///
     /// # Panics
     ///
-    /// If it is not finite, or so large that f32 cannot split it: 1e30 and more.
+    /// If the initial bias is not finite, or if its magnitude is 1e30 or more, which is too
+    /// large to be split in f32.
     pub fn init(&self, device: &Device) -> LearnableBias {
         assert!(
             self.initial.abs() < 1e30,
@@ -36,14 +37,17 @@ impl LearnableBiasConfig {
 
 /// A bias that is learned with the encoders: a number that is added to all scores.
 ///
-/// It matters to losses that depend on the level of the scores: the
-/// [`SigmoidLoss`](crate::SigmoidLoss), whose own bias is then 0. Apply it after a
-/// [`LearnableTemperature`](crate::LearnableTemperature). The gradient is the exact one, the
-/// sum of the gradients of the scores.
+/// It has an effect on losses that depend on the level of the scores, such as the
+/// [`SigmoidLoss`](crate::SigmoidLoss). Set the bias of that loss itself to 0. Apply the
+/// learned bias after a [`LearnableTemperature`](crate::LearnableTemperature). The gradient is
+/// exact: the sum of the gradients of the scores.
 ///
-/// Embeddings get two more dimensions for it, of 1 for queries; those of half precision become
-/// f32, in which a bias of -10 keeps its digits. What a loss says of scores, curves and margins
-/// included, is then said of the biased ones. Leave the bias out of weight decay.
+/// Embeddings get two more dimensions for the bias, which are 1 for queries. Embeddings of
+/// half precision become f32, in which a bias of -10 keeps its digits. Everything that a loss
+/// does with scores, curves and margins included, then applies to the biased scores. Exclude
+/// the bias from weight decay.
+///
+/// Source: SigLIP (arXiv 2303.15343).
 ///
 /// # Example
 ///
@@ -75,7 +79,8 @@ pub struct LearnableBias {
 impl LearnableBias {
     /// The scores, with the bias added.
     ///
-    /// Half precision is added to in f32, and stays in it.
+    /// Scores and embeddings of half precision become f32. Gradients have the type of the
+    /// scores or embeddings that were given.
     pub fn apply(&self, scores: impl Into<Scores>) -> Scores {
         scores.into().shifted(self.bias.val())
     }

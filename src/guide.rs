@@ -12,22 +12,24 @@ use crate::{
 };
 
 impl Targets {
-    /// Ignores the negatives that a guide takes for positives: those whose score in the guide,
-    /// another model, lies above a [threshold](FalseNegatives) made of the guide's scores of the
-    /// query's positives.
+    /// Ignores suspected false negatives by the scores of another model, the guide. A negative
+    /// is ignored if the guide scores it above a bound. The [rule](FalseNegatives) computes
+    /// this bound from the guide's scores of the query's positives.
     ///
-    /// The guide's scores are constants: a matrix, [`Embeddings`](crate::Embeddings), which may have
-    /// other dimensions than yours, or [`Shards`](crate::Shards). They are read now and not kept.
-    /// Embeddings are multiplied some queries at a time. On Burn's CPU backends targets that are
-    /// lists (from ids or groups) get lists of what to ignore, 8 bytes for each; else it becomes a
-    /// mask of candidates.
+    /// The guide's scores are a matrix, [`Embeddings`](crate::Embeddings) or
+    /// [`Shards`](crate::Shards). The embeddings may have other dimensions than yours. The
+    /// scores are constants. They are read in this call and not kept. Embeddings are
+    /// multiplied for some queries at a time. On Burn's CPU backends targets that are lists
+    /// (from ids or groups) get lists of the ignored documents, 8 bytes for each. Otherwise
+    /// the ignored pairs become a mask of candidates.
     ///
-    /// The threshold is made of the positives that the targets have now: give candidates, weights
-    /// and choices first. What is ignored is the pair, in [both directions](Self::transpose).
+    /// The bound is computed from the positives that the targets have at the time of the call,
+    /// so set candidates, weights and choices first. A pair is ignored in
+    /// [both directions](Self::transpose).
     ///
-    /// The filter on a loss itself, such as
-    /// [`LsePairLossConfig::with_false_negatives`](crate::LsePairLossConfig), has the scores that
-    /// are trained decide. Both may be used together.
+    /// The filter of a loss itself, such as
+    /// [`LsePairLossConfig::with_false_negatives`](crate::LsePairLossConfig), decides by the
+    /// scores that are trained. Both filters may be used together.
     ///
     /// # Shapes
     ///
@@ -35,9 +37,10 @@ impl Targets {
     ///
     /// # Panics
     ///
-    /// If the guide's scores have another shape than the targets, if a matrix or embeddings are on
-    /// another device, if shards differ from each other in dimensions or type, or if the margin is
-    /// not finite.
+    /// - If the guide's scores have another shape than the targets.
+    /// - If a matrix or embeddings are on another device than the targets.
+    /// - If shards differ from each other in dimensions or type.
+    /// - If the margin is not finite.
     ///
     /// # Source
     ///

@@ -1,8 +1,9 @@
 //! Fused kernels on devices of other machines.
 //!
-//! A remote device composes a loss of Burn operations, each of which is a message to its server.
-//! A server that [serves kernels](serve_kernels) computes the statistics of a batch in one, as
-//! fast as on its own machine. A client says for each device that it [uses](use_kernels) them.
+//! By default a remote device composes a loss from Burn operations, and each of them is a
+//! message to its server. A server that [serves kernels](serve_kernels) computes the
+//! statistics of a batch in one operation, as fast as for a program on its own machine. A
+//! client calls [`use_kernels`] for each device that should use them.
 //!
 //! The server, which needs the feature `remote-server`:
 //!
@@ -47,9 +48,9 @@
 //! # }
 //! ```
 //!
-//! With kernels, losses and gradients are those of `Device::flex()` on the machine of the server,
-//! embeddings are worked through by portions of the queries, and ids,
-//! labels and groups are sent as they are, not as masks.
+//! With kernels, losses and gradients are those of `Device::flex()` on the machine of the
+//! server. Losses from embeddings are computed for some queries at a time. Ids, labels and
+//! groups are sent as they are, not as masks.
 
 use std::{error::Error, fmt};
 
@@ -60,21 +61,21 @@ use crate::{
     statistics::remote::{VERSION, client},
 };
 
-/// Computes losses on a remote device by the kernels of its server, from now on and in the whole
-/// process. With or without autodiff.
+/// Makes losses on a remote device use the kernels of its server, from now on and in the whole
+/// process. The device may be with or without autodiff.
 ///
-/// The server is asked for its kernels, which takes one answer of it. Call it before anything is on
-/// the device: after [`KernelsError::NoAnswer`] its tensors are lost. A server that was killed is
-/// missed after half a minute.
+/// The call asks the server for its kernels and waits for one answer. Call it before any
+/// tensor is on the device: after [`KernelsError::NoAnswer`] the tensors of the device are
+/// lost. If the server was killed, the call notices it after half a minute.
 ///
 /// # Errors
 ///
 /// - [`KernelsError::NotRemote`] if the device is not remote.
-/// - [`KernelsError::NoAnswer`] if the server does not [serve kernels](serve_kernels), or is gone.
-///   Burn ends the session of a client that asks for what its server does not have, so the device
-///   cannot be used again in this process.
-/// - [`KernelsError::Version`] if it serves those of another version of this crate. The device
-///   stays as it was.
+/// - [`KernelsError::NoAnswer`] if the server does not [serve kernels](serve_kernels), or is
+///   gone. Burn ends the session of a client that asks for something that its server does not
+///   have, so the device cannot be used again in this process.
+/// - [`KernelsError::Version`] if the server has the kernels of another version of this crate.
+///   The device stays as it was.
 pub fn use_kernels(device: &Device) -> Result<(), KernelsError> {
     let version = device::ask_remote(device, client::version).ok_or(KernelsError::NotRemote)?;
     match version.map_err(KernelsError::NoAnswer)? {
@@ -89,31 +90,32 @@ pub fn use_kernels(device: &Device) -> Result<(), KernelsError> {
     }
 }
 
-/// Has a server compute losses by its kernels for clients that [use](use_kernels) them; clients
-/// that do not are served as before.
+/// Adds the kernels to a server, for clients that [use](use_kernels) them. Other clients are
+/// served as before.
 ///
-/// Its devices are those of Burn's CPU backend, `Device::flex()`. A server of other devices does
-/// not start: `serve` returns `ServeError::CustomOpBackend`. Call it after
-/// `RemoteServer::with_custom_ops`, which would replace its handlers.
+/// The devices of the server must be those of Burn's CPU backend, `Device::flex()`. A server
+/// with other devices does not start: `serve` returns `ServeError::CustomOpBackend`. Call this
+/// function after `RemoteServer::with_custom_ops`, which would replace the handlers of the
+/// kernels.
 #[cfg(feature = "remote-server")]
 #[must_use]
 pub fn serve_kernels(server: burn::server::RemoteServer) -> burn::server::RemoteServer {
     crate::statistics::remote::server::with_kernels(server)
 }
 
-/// Why a device has no kernels to [use](use_kernels).
+/// The error of [`use_kernels`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KernelsError {
     /// The device is not remote.
     NotRemote,
-    /// The server does not say which kernels it has. This is why, in Burn's words.
+    /// The server did not say which kernels it has. The text is the reason, as Burn gives it.
     NoAnswer(String),
     /// The server has the kernels of another version of this crate.
     Version {
         /// The version of the server's messages.
         server: i64,
-        /// The version of this client's.
+        /// The version of this client's messages.
         client: i64,
     },
 }

@@ -6,10 +6,26 @@ use burn::tensor::{DType, Device, Tensor, assert_shape};
 
 use crate::{Targets, Tile, targets::assert_device};
 
-/// The scores of queries and documents, by what they come from.
+/// The scores of a batch: a matrix, embeddings, or embeddings on several devices.
 ///
-/// A matrix `[queries, documents]`, [`Embeddings`] and [`Shards`] convert by themselves, so
-/// that every `forward` of a loss takes any of them.
+/// A matrix `[queries, documents]`, [`Embeddings`] and [`Shards`] convert into it, so every
+/// `forward` of a loss takes any of them.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_multi_positive::{Embeddings, Scores};
+///
+/// let device = Device::default();
+/// let queries = Tensor::<2>::zeros([3, 16], &device);
+/// let documents = Tensor::<2>::zeros([6, 16], &device);
+/// let embeddings = Embeddings::new(queries.clone(), documents.clone());
+///
+/// // The same scores: computed tile by tile, and as a matrix.
+/// let tiles: Scores = embeddings.into();
+/// let matrix: Scores = queries.matmul(documents.transpose()).into();
+/// ```
 #[derive(Clone, Debug)]
 pub struct Scores {
     source: Source,
@@ -59,8 +75,8 @@ impl From<Shards> for Scores {
 /// Embeddings whose dot products are the scores.
 ///
 /// The scores are computed tile by tile and never held together: memory grows with queries and
-/// documents, not with their product. Labels, ids and groups in [`Targets`] stay as they are;
-/// a mask of your own is a matrix of that size.
+/// documents, not with their product. [`Targets`] from labels, ids and groups need no matrix
+/// either. A mask of your own is a matrix of the size of the scores.
 ///
 /// # Example
 ///
@@ -86,7 +102,7 @@ pub struct Embeddings {
 }
 
 impl Embeddings {
-    /// Embeddings of one device.
+    /// Embeddings of queries and documents on one device.
     ///
     /// # Shapes
     ///
@@ -148,9 +164,9 @@ impl Embeddings {
         assert_has(&self.queries, dimensions);
     }
 
-    /// Holds at most a [`Tile`] of scores at a time: a side, or queries and documents. It is a
-    /// bound on memory and changes results by rounding only. Without one it is chosen for
-    /// shapes and device.
+    /// Sets the [`Tile`] of scores that is held at a time: a number for a square tile, or a
+    /// pair of queries and documents. It is a bound on memory, and changes results by rounding
+    /// only. By default the tile is chosen for the shapes and the device.
     ///
     /// # Panics
     ///
@@ -164,22 +180,23 @@ impl Embeddings {
     }
 }
 
-/// Embeddings that are on several devices, every query scored against the documents of all of them.
+/// Embeddings on several devices: every query is scored against the documents of all devices.
 ///
-/// The documents of all devices are copied to each device that has queries, which computes the
-/// losses of its own queries, tile by tile. Only these losses, one number a query, are brought
-/// together, on the device of the first queries, and reduced there. Loss and gradients are
-/// those of [`Embeddings`] on one device, up to rounding: the mean is over all active queries,
-/// so nothing is to be multiplied by the number of devices.
+/// The documents of all devices are copied to each device that has queries. This device
+/// computes the losses of its own queries, tile by tile. Only these losses, one number per
+/// query, are collected on the device of the first queries, and reduced there. Loss and
+/// gradients are those of [`Embeddings`] on one device, up to rounding. The mean is over the
+/// queries of all devices that have a positive, so do not multiply it by the number of
+/// devices.
 ///
-/// The copies (`Tensor::to_device`) are differentiable: the gradients of documents find their
-/// way back to the device that embedded them, and are added up there. The devices may belong
-/// to different backends.
+/// The copies (`Tensor::to_device`) are differentiable: the gradients of documents are copied
+/// back to the device that embedded them, and are summed there. The devices may belong to
+/// different backends.
 ///
-/// Targets are those of the whole batch, as if the shards were one behind the other; there are
-/// no offsets to get right. Shards may differ in size and be empty (an empty one gets no
-/// gradient), and a device may have several or none of a side. Rand1LH draws on the device of
-/// the targets.
+/// The targets are those of the whole batch, as if the shards were concatenated in their
+/// order, so there are no offsets to compute. The targets may be on any device. Shards may
+/// differ in size, and may be empty. An empty shard gets no gradient. A device may have
+/// several shards of a side, or none. Rand1LH draws on the device of the targets.
 ///
 /// # Example
 ///
@@ -210,16 +227,16 @@ pub struct Shards {
 }
 
 impl Shards {
-    /// Embeddings in the order of the batch.
+    /// The shards of the queries and those of the documents, each in the order of the batch.
     ///
     /// # Shapes
     ///
-    /// - `queries`: `[its queries, dimensions]` each
-    /// - `documents`: `[its documents, dimensions]` each
+    /// - `queries`: each `[queries of the shard, dimensions]`
+    /// - `documents`: each `[documents of the shard, dimensions]`
     ///
     /// # Panics
     ///
-    /// If a side has no shards. That shards differ in dimensions or type is seen, and panics, in
+    /// If a side has no shards. Shards that differ in dimensions or type panic later, in
     /// `forward`.
     pub fn new(queries: Vec<Tensor<2>>, documents: Vec<Tensor<2>>) -> Self {
         for (side, shards) in [("queries", &queries), ("documents", &documents)] {
@@ -232,7 +249,8 @@ impl Shards {
         }
     }
 
-    /// Holds at most a [`Tile`] of scores at a time on each device, as [`Embeddings::with_tile`].
+    /// Sets the [`Tile`] of scores that each device holds at a time, see
+    /// [`Embeddings::with_tile`].
     ///
     /// # Panics
     ///

@@ -11,7 +11,7 @@ use crate::scores::normalized;
 /// Configuration of [`SpreadOutLoss`].
 #[derive(Config, Debug)]
 pub struct SpreadOutLossConfig {
-    /// Adds the square of the mean cosine, as the source of the method does. Default: false.
+    /// Whether the square of the mean cosine is added, as in the paper. Default: false.
     #[config(default = false)]
     pub first_moment: bool,
 }
@@ -25,8 +25,8 @@ impl SpreadOutLossConfig {
     }
 }
 
-/// The spread-out regularizer: how much closer to each other the embeddings of one side are than
-/// those of a uniform distribution over the sphere.
+/// The spread-out regularizer: it penalizes embeddings of one side that are closer to each
+/// other than those of a uniform distribution over the sphere.
 ///
 /// With the cosines `c` of `n` embeddings of `d` dimensions:
 ///
@@ -34,19 +34,20 @@ impl SpreadOutLossConfig {
 /// loss = max(0, mean of c_ij^2 over i != j - 1 / d)        + (mean of c_ij over i != j)^2, if wanted
 /// ```
 ///
-/// Add it, times a weight, to the loss of a batch, once for the queries and once for the
-/// documents: embeddings that fill the space keep their order when they are quantized or
-/// searched approximately. No matrix of `n x n` is made, one of `d x d` is. Texts that occur
-/// twice are pushed apart in vain: leave copies out.
+/// Add it to the loss of a batch, multiplied by a weight, once for the queries and once for
+/// the documents. Embeddings that fill the space keep their ranking under quantization and
+/// approximate search. A matrix of `d x d` is made, but none of `n x n`. Leave out copies of a
+/// text: they would be pushed apart in vain.
 ///
-/// Fewer than two embeddings have loss 0, and so has one of zeros, or of no dimensions, with any
-/// other. Half precision
-/// is computed in f32.
+/// The loss of fewer than two embeddings is 0, and so is that of embeddings without
+/// dimensions. An embedding of zeros has the cosine 0 with every other. Half precision is
+/// computed in f32.
 ///
 /// # Source
 ///
-/// "Learning Spread-out Local Feature Descriptors" (arXiv 1708.06320), with the first moment;
-/// EmbeddingGemma (arXiv 2509.20354) and jina-embeddings-v5 (arXiv 2602.15547) train with it.
+/// "Learning Spread-out Local Feature Descriptors" (arXiv 1708.06320), which has the first
+/// moment. EmbeddingGemma (arXiv 2509.20354) and jina-embeddings-v5 (arXiv 2602.15547) train
+/// with this loss.
 ///
 /// # Example
 ///

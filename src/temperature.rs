@@ -11,15 +11,15 @@ use crate::Scores;
 /// Configuration of [`LearnableTemperature`].
 #[derive(Config, Debug)]
 pub struct LearnableTemperatureConfig {
-    /// The temperature at the beginning. Default: 0.07, CLIP's.
+    /// The initial temperature, from `min` to `max`. Default: 0.07, as in CLIP.
     #[config(default = 0.07)]
     pub initial: f64,
-    /// The temperature below which [`clamp`](LearnableTemperature::clamp) lets none fall.
-    /// Default: 0.01, CLIP's.
+    /// The lower bound of [`clamp`](LearnableTemperature::clamp), above 0. Default: 0.01, as
+    /// in CLIP.
     #[config(default = 0.01)]
     pub min: f64,
-    /// The temperature above which [`clamp`](LearnableTemperature::clamp) lets none rise.
-    /// Default: 1, CLIP's.
+    /// The upper bound of [`clamp`](LearnableTemperature::clamp), finite. Default: 1, as in
+    /// CLIP.
     #[config(default = 1.0)]
     pub max: f64,
 }
@@ -46,19 +46,23 @@ impl LearnableTemperatureConfig {
     }
 }
 
-/// A temperature that is learned with the encoders: its logarithm is a parameter of your model.
+/// A temperature that is learned with the encoders. The parameter of your model is
+/// `log_scale`, the logarithm of the inverse temperature.
 ///
-/// [`apply`](Self::apply) divides the scores by it, `exp(log_scale) * score`, and the loss
-/// keeps its own temperature of 1. The gradient is the exact one, `sum of score times
-/// gradient`, from matrices, tiles and shards alike. From embeddings only the queries of a
-/// direction are multiplied.
+/// [`apply`](Self::apply) divides the scores by the temperature: it computes
+/// `exp(log_scale) * score`. Leave the temperature of the loss itself at 1. The gradient is
+/// exact, `sum of score times gradient`, for matrices, tiles and shards. For embeddings, the
+/// embeddings of the queries are multiplied instead of the scores.
 ///
-/// Call [`clamp`](Self::clamp) after each step of the optimizer, as CLIP does: the gradient at
-/// the bounds stays alive. Leave it out of weight decay, which would pull the temperature
-/// towards 1: step it with an optimizer of its own, or one without decay.
+/// Call [`clamp`](Self::clamp) after each step of the optimizer, as CLIP does. The gradient
+/// then does not vanish at the bounds. Exclude the parameter from weight decay, which would
+/// pull the temperature towards 1: update it by an optimizer of its own, or by one without
+/// weight decay.
 ///
-/// Hardness, margins and [curves](crate::statistics::Curve) of a loss then apply to scores that
-/// are divided already.
+/// The hardness, the margins and the [curves](crate::statistics::Curve) of a loss then apply
+/// to the scores after the division.
+///
+/// Source: CLIP (arXiv 2103.00020).
 ///
 /// # Example
 ///
@@ -92,8 +96,8 @@ pub struct LearnableTemperature {
 impl LearnableTemperature {
     /// The scores, divided by the temperature.
     ///
-    /// Half precision becomes f32, so that the product keeps its digits; gradients are of the
-    /// type of the scores or embeddings.
+    /// Scores and embeddings of half precision become f32, so that the product keeps its
+    /// digits. Gradients have the type of the scores or embeddings that were given.
     pub fn apply(&self, scores: impl Into<Scores>) -> Scores {
         scores.into().scaled(self.log_scale.val().exp())
     }
@@ -103,12 +107,12 @@ impl LearnableTemperature {
         self.log_scale.val().neg().exp()
     }
 
-    /// The parameter: the logarithm of what scores are multiplied by, shape `[1]`.
+    /// The parameter, shape `[1]`: the logarithm of the inverse temperature.
     pub fn log_scale(&self) -> Tensor<1> {
         self.log_scale.val()
     }
 
-    /// The temperature itself, or the nearest of its bounds.
+    /// The temperature, clamped to the bounds `min` and `max` of its configuration.
     #[must_use]
     pub fn clamp(self) -> Self {
         let (low, high) = (-self.max.ln(), -self.min.ln());

@@ -1,19 +1,30 @@
 use crate::device::Processor;
 
-/// How many scores are held at a time where a loss starts from embeddings: those of at most
+/// The block of scores that is held at a time when a loss is computed from embeddings: at most
 /// `queries` queries against at most `documents` documents.
 ///
-/// It is a bound on memory and changes results by rounding only. Burn's CPU backends tile both
-/// ways, and hold a block of the tile, at most 256 queries by 512 documents, for each thread
-/// besides; other devices need whole rows of scores, and take as many queries against all
-/// documents as the tile has scores for, at least one.
+/// A tile is a bound on memory, and changes results by rounding only. Burn's CPU backends tile
+/// both queries and documents. Each of their threads also holds a block of the tile, of at
+/// most 256 queries by 512 documents. Other devices need whole rows of scores. They take as
+/// many queries against all documents as the tile has scores for, but at least one.
 ///
-/// A number converts to a square tile, a pair to one of queries and documents.
+/// A number converts to a square tile, and a pair to a tile of queries and documents.
+///
+/// # Example
+///
+/// ```
+/// use burn_multi_positive::Tile;
+///
+/// let square = Tile { queries: 64, documents: 64 };
+/// assert_eq!(Tile::from(64_usize), square);
+/// let wide = Tile { queries: 64, documents: 512 };
+/// assert_eq!(Tile::from([64, 512]), wide);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tile {
-    /// Queries of a tile.
+    /// The number of queries of a tile, at least 1.
     pub queries: usize,
-    /// Documents of a tile.
+    /// The number of documents of a tile, at least 1.
     pub documents: usize,
 }
 

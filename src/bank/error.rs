@@ -4,13 +4,13 @@ use burn::tensor::DType;
 
 use crate::TargetsError;
 
-/// Why a memory bank refuses what it is given.
+/// The error of a [`MemoryBank`](crate::MemoryBank) that refuses what it is given.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum BankError {
     /// The bank has no room for a single document.
     NoCapacity,
-    /// No memory holds so many documents.
+    /// The memory has no room for so many documents.
     Capacity {
         /// The number of documents that the bank should have room for.
         capacity: usize,
@@ -28,24 +28,24 @@ pub enum BankError {
     Dimensions {
         /// The dimensions of the stored embeddings.
         stored: usize,
-        /// The dimensions of the given ones.
+        /// The dimensions of the given embeddings.
         got: usize,
     },
-    /// A record holds something that is not a matrix of floats.
+    /// The embeddings of a record are not a matrix of floats.
     Record {
         /// The shape of its embeddings.
         shape: Vec<usize>,
-        /// Their type.
+        /// The type of its embeddings.
         dtype: DType,
     },
     /// The oldest document of a record has no place in the bank.
     Oldest {
-        /// Its column.
+        /// The column of the oldest document.
         oldest: usize,
         /// The number of documents that the bank has room for.
         capacity: usize,
     },
-    /// No targets can be built, see there.
+    /// The targets cannot be built, for the reason that the [`TargetsError`] gives.
     Targets(TargetsError),
 }
 

@@ -12,23 +12,25 @@ use crate::{Targets, targets::Lists};
 pub use error::BankError;
 pub use record::MemoryBankRecord;
 
-/// The embeddings of the latest documents, first in, first out: candidates that cost no encoding
-/// (cross-batch memory, [arXiv 1912.06798](https://arxiv.org/abs/1912.06798)).
+/// A first-in, first-out queue of the embeddings of the latest documents (cross-batch memory,
+/// [arXiv 1912.06798](https://arxiv.org/abs/1912.06798)). They serve later batches as further
+/// candidates that need no encoding.
 ///
-/// Stored embeddings get no gradient and grow old while the encoder learns; the paper finds
-/// that they drift slowly once training has settled, and begins to use them then. Ids say what
-/// is relevant: a stored document that is relevant to a query is its positive or ignored, as
-/// [`Stored`] chooses, and never a negative.
+/// Stored embeddings get no gradient, and become stale while the encoder learns. The paper
+/// finds that they drift slowly once training has settled, and uses them from then on. Ids say
+/// what is relevant. A stored document that is relevant to a query is a positive or ignored,
+/// as [`Stored`] says, and never a negative.
 ///
 /// Ids may repeat, in the bank and between bank and batch. Each copy is a candidate of its own, as
 /// in [`Targets::from_ids`].
 ///
-/// The store is one tensor of `capacity` rows on the device of the first documents, made when they
-/// come and overwritten in place where no graph still holds it.
+/// The store is one tensor of `capacity` rows, on the device and in the type of the first
+/// documents. It is allocated when these are stored. It is overwritten in place unless a graph
+/// still holds it.
 ///
-/// Embeddings are stored as they are, NaN and infinities included: a document that has one is
-/// a negative of every query that it is not relevant to, and makes their losses NaN until it
-/// leaves the bank.
+/// Embeddings are stored as they are, NaN and infinities included. A document that has such an
+/// entry is a negative of every query that it is not relevant to, and makes the losses of
+/// these queries NaN until it leaves the bank.
 ///
 /// # Example
 ///
@@ -69,14 +71,14 @@ pub struct MemoryBank<Id> {
     next: usize,
 }
 
-/// What a stored document is to a query that it is relevant to.
+/// The role of a stored document for a query that it is relevant to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stored {
     /// A positive, like the documents of the batch.
     Positive,
-    /// Neither positive nor negative: the query learns from the positives of the batch alone, whose
-    /// embeddings are fresh.
+    /// Neither positive nor negative. The query learns only from the positives of the batch,
+    /// whose embeddings are fresh.
     Ignored,
 }
 
@@ -85,7 +87,7 @@ impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
     ///
     /// # Errors
     ///
-    /// A capacity of 0.
+    /// [`BankError::NoCapacity`] if the capacity is 0.
     pub fn new(capacity: usize) -> Result<Self, BankError> {
         if capacity == 0 {
             return Err(BankError::NoCapacity);
@@ -98,7 +100,7 @@ impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
         })
     }
 
-    /// The number of documents stored.
+    /// The number of stored documents.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
@@ -113,14 +115,15 @@ impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
         self.capacity
     }
 
-    /// The ids of the stored documents, in the order of the columns that
-    /// [`candidates`](MemoryBank::candidates) gives them: by age until the bank is full.
+    /// The ids of the stored documents, in the order of their columns in
+    /// [`candidates`](MemoryBank::candidates). Until the bank is full, the oldest document is
+    /// the first.
     pub fn ids(&self) -> &[Id] {
         &self.ids
     }
 
-    /// Stores documents, in place of the oldest where there is no room. Of more documents than the
-    /// bank has room for, the last are stored. Their graph is dropped.
+    /// Stores documents. If there is no room, they replace the oldest ones. If there are more
+    /// documents than the capacity, only the last of them are stored. Their graph is dropped.
     ///
     /// # Shapes
     ///
@@ -129,8 +132,12 @@ impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
     ///
     /// # Errors
     ///
-    /// Ids and embeddings that differ in number, dimensions other than the stored ones, and a
-    /// capacity that no memory holds; the bank is then what it was.
+    /// After an error the bank is unchanged.
+    ///
+    /// - [`BankError::Ids`] if ids and embeddings differ in number.
+    /// - [`BankError::Dimensions`] if the embeddings have other dimensions than the stored
+    ///   ones.
+    /// - [`BankError::Capacity`] if memory has no room for the capacity.
     pub fn push(&mut self, embeddings: Tensor<2>, ids: &[Id]) -> Result<(), BankError> {
         self.check(&embeddings, ids)?;
         let [documents, dimensions] = embeddings.dims();
@@ -173,21 +180,25 @@ impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
         Ok(())
     }
 
-    /// The documents of a batch and then the stored ones, and who is relevant to whom among
-    /// them, for a loss from embeddings. `relevant` has the ids of the documents that are
-    /// relevant to each query, `ids` those of the batch.
+    /// The documents of a batch followed by the stored ones, and targets for all of them, for
+    /// a loss from embeddings. `ids` are the ids of the batch's documents. `relevant` has the
+    /// ids of the documents that are relevant to each query.
     ///
-    /// No mask of queries and documents is made where the loss makes none.
+    /// No mask of queries and documents is made where the loss needs none.
     ///
     /// # Shapes
     ///
     /// - `documents`: `[documents, dimensions]`
+    /// - `ids`: one for each document
+    /// - `relevant`: a list of ids for each query
     /// - output: `[documents + stored, dimensions]`, and targets for these
     ///
     /// # Errors
     ///
-    /// Ids and documents that differ in number, dimensions other than the stored ones, no
-    /// query, and no document in either batch or bank.
+    /// - [`BankError::Ids`] if ids and documents differ in number.
+    /// - [`BankError::Dimensions`] if the documents have other dimensions than the stored
+    ///   ones.
+    /// - [`BankError::Targets`] if there is no query, or no document in either batch or bank.
     pub fn candidates(
         &self,
         documents: Tensor<2>,

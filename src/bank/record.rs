@@ -9,12 +9,13 @@ use burn::{
 
 use super::{BankError, MemoryBank};
 
-/// What a [`MemoryBank`] holds, oldest first; it serialises with serde, in any format.
+/// The content of a [`MemoryBank`], oldest document first. It serialises with serde, in any
+/// format.
 ///
-/// A bank that is restored gives its columns in the order that they had, so a training that
-/// goes on has the same losses bit for bit. Write the record together with the model and the
-/// optimizer of the same step, to a folder that gets its name when all are in it: a process
-/// that is killed then leaves all three or none.
+/// A restored bank has its columns in the same order, so a resumed training has the same
+/// losses bit for bit. Write the record together with the model and the optimizer of the same
+/// step, to a temporary folder that is renamed when all three are in it. A process that is
+/// killed then leaves all three or none.
 ///
 /// # Example
 ///
@@ -40,18 +41,18 @@ use super::{BankError, MemoryBank};
 pub struct MemoryBankRecord<Id> {
     /// The number of documents that the bank has room for.
     pub capacity: usize,
-    /// `[documents, dimensions]`, if there was ever one.
+    /// The embeddings, `[documents, dimensions]`. None if no document was ever stored.
     pub embeddings: Option<TensorData>,
-    /// Of each document.
+    /// The id of each document.
     pub ids: Vec<Id>,
-    /// The column of the oldest document, as [`MemoryBank::ids`] counts; 0 until the bank is
-    /// full.
+    /// The column of the oldest document, in the order of [`MemoryBank::ids`]. It is 0 until
+    /// the bank is full.
     #[serde(default)]
     pub oldest: usize,
 }
 
 impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
-    /// The content of the bank; reads it back from its device.
+    /// The content of the bank, which is read back from its device.
     pub fn to_record(&self) -> MemoryBankRecord<Id> {
         // Once the bank is full, the row to be written next is the oldest.
         let oldest = match self.len() == self.capacity {
@@ -72,13 +73,16 @@ impl<Id: Clone + Eq + Hash> MemoryBank<Id> {
         }
     }
 
-    /// A bank with the content of a record, on a device: in f32 where the device does not have
-    /// the type of its embeddings.
+    /// A bank with the content of a record, on a device. The embeddings become f32 if the
+    /// device does not support their type.
     ///
     /// # Errors
     ///
-    /// A capacity of 0 or one that no memory holds, embeddings that are no matrix, ids and
-    /// embeddings that differ in number, and an oldest document that has no place in the bank.
+    /// - [`BankError::NoCapacity`] if the capacity is 0.
+    /// - [`BankError::Capacity`] if memory has no room for the capacity.
+    /// - [`BankError::Record`] if the embeddings are not a matrix of floats.
+    /// - [`BankError::Ids`] if ids and embeddings differ in number.
+    /// - [`BankError::Oldest`] if the oldest document has no place in the bank.
     pub fn from_record(record: MemoryBankRecord<Id>, device: &Device) -> Result<Self, BankError> {
         let mut bank = Self::new(record.capacity)?;
         let oldest = record.oldest;

@@ -1,6 +1,6 @@
 use std::{error::Error, fmt, ops::Range};
 
-/// Why a step with a gradient cache gave no gradients.
+/// The error of a step with a [`GradientCache`](crate::GradientCache).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CacheError {

@@ -14,8 +14,8 @@ use burn::{
 use chunks::Chunks;
 pub use error::{CacheError, Side};
 
-/// A training step whose memory is that of one chunk of the batch, and whose gradients are those of
-/// the whole batch: GradCache, [arXiv 2101.06983](https://arxiv.org/abs/2101.06983).
+/// A gradient cache: a training step that has the gradients of the whole batch and needs the
+/// memory of one chunk (GradCache, [arXiv 2101.06983](https://arxiv.org/abs/2101.06983)).
 ///
 /// ```text
 /// 1. embed all chunks without a graph                  E
@@ -24,36 +24,37 @@ pub use error::{CacheError, Side};
 /// 3. embed chunk by chunk with a graph, add up         d sum(E_chunk * G_chunk) / d parameters
 /// ```
 ///
-/// The encoders run forward twice and backward once. Held are the embeddings and their gradients,
-/// the gradients of the parameters, and the activations of one chunk.
+/// The encoders run forward twice and backward once. Memory holds the embeddings and their
+/// gradients, the gradients of the parameters, and the activations of one chunk.
 ///
-/// The encoders are closures from a model and a range of rows to the embeddings of these rows; how
-/// the rows become tensors is theirs. They must use the model that they are given, which in the
-/// first pass has no graph. `model` is everything that learns: towers of their own, one that both
-/// sides share, a learnable scale of the loss, put together by a struct or a tuple. The loss sees
-/// the embeddings of the whole batch, once, so every objective and every option of it is one code
-/// path with and without the cache.
+/// An encoder is a closure from a model and a range of rows to the embeddings of these rows.
+/// How the rows become tensors is up to the closure. It must use the model that it is given,
+/// which has no graph in the first pass. `model` has everything that learns: separate towers
+/// or a shared one, and parameters of the loss, such as a learnable scale. Put them together
+/// in a struct or a tuple. The loss sees the embeddings of the whole batch once, so every
+/// objective and every option works as it does without the cache.
 ///
-/// Embeddings without autodiff, such as those of a table made beforehand or of a frozen tower on a
-/// plain device, are asked for once, and no gradient of theirs is computed.
+/// An encoder whose embeddings have no autodiff runs once, and no gradient of these embeddings
+/// is computed. Examples are a table of precomputed embeddings, and a frozen tower on a plain
+/// device.
 ///
 /// # Random numbers
 ///
-/// Dropout must drop the same activations in both passes, or the gradients are those of another
-/// model. Before each chunk all devices of the model are seeded (`Device::seed`) with a number made
-/// of the `seed`, the side and the place of the chunk, which repeats the random numbers without
-/// reading anything back. So:
+/// Dropout must drop the same activations in both passes. Otherwise the gradients are those of
+/// another model. So before each chunk all devices of the model are seeded (`Device::seed`)
+/// with a number that is computed from the `seed`, the side and the place of the chunk. This
+/// repeats the random numbers without reading anything back. It has these consequences:
 ///
-/// - give every step another `seed`, such as its number;
-/// - no other thread may draw on the same backend during a step: the generators of Burn's backends
-///   are the process's;
-/// - after a step the generators are where the last chunk left them, so what the program draws next
-///   depends on `seed` too, and so does what the loss draws;
-/// - an encoder that draws elsewhere, or that counts its calls, is not repeated. Ask
-///   [`with_check`](GradientCache::with_check) to refuse it.
+/// - Give every step another `seed`, such as its number.
+/// - No other thread may draw on the same backend during a step, because all threads of the
+///   process share the generators of Burn's backends.
+/// - After a step the generators are in the state that the last chunk left. So everything that
+///   the program draws next depends on `seed`, and so does everything that the loss draws.
+/// - An encoder that draws from other generators, or that counts its calls, is not repeated.
+///   [`with_check`](GradientCache::with_check) refuses it.
 ///
-/// The running statistics of batch normalisation are updated in both passes, and each chunk is
-/// normalised by itself: gradients are those of the encoder as the chunks see it.
+/// Batch normalisation updates its running statistics in both passes. It normalises each chunk
+/// by itself, so the gradients are those of an encoder that sees one chunk at a time.
 ///
 /// # Example
 ///
@@ -109,7 +110,7 @@ pub struct GradientCache<'a, M> {
     check: bool,
 }
 
-/// What a step with a [`GradientCache`] gives.
+/// The result of a step with a [`GradientCache`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct CachedStep {
@@ -120,8 +121,9 @@ pub struct CachedStep {
 }
 
 impl<'a, M: Module> GradientCache<'a, M> {
-    /// A cache for the gradients of `model`, with chunks of so many queries and documents, and the
-    /// `seed` of the step's random numbers. The last chunk of a side may be smaller.
+    /// A cache for the gradients of `model`. `chunks` are the numbers of queries and of
+    /// documents in a chunk, at least 1 each. The last chunk of a side may be smaller. `seed`
+    /// is the seed of the random numbers of the step.
     pub fn new(model: &'a M, chunks: [usize; 2], seed: u64) -> Self {
         Self {
             model,
@@ -131,9 +133,10 @@ impl<'a, M: Module> GradientCache<'a, M> {
         }
     }
 
-    /// Compares the embeddings of the two passes, and refuses a step where they differ by more than
-    /// 1 % of the chunk's largest entry. It reads back from the device for every chunk: meant for
-    /// the first step of a program.
+    /// Compares the embeddings of the two passes. A step in which they differ by more than 1 %
+    /// of the chunk's largest entry is refused with [`CacheError::NotRepeatable`]. The
+    /// comparison reads back from the device for every chunk, so it is meant for the first
+    /// step of a program.
     #[must_use]
     pub fn with_check(self) -> Self {
         Self {
@@ -142,11 +145,13 @@ impl<'a, M: Module> GradientCache<'a, M> {
         }
     }
 
-    /// The loss of a batch, and its gradients.
+    /// Computes the loss of a batch and its gradients. `queries` and `documents` are the
+    /// numbers of rows of the two sides.
     ///
-    /// No parameter is changed: after an error the model, and the optimizer that never saw
-    /// gradients, learned nothing. What encoders change themselves, such as running
-    /// statistics, is changed, lazy parameters are made, and the generators have moved.
+    /// No parameter is changed, so after an error neither the model nor the optimizer has
+    /// learned anything. Other state does change, also after an error. Encoders may change
+    /// state of their own, such as running statistics. Lazy parameters are initialized. The
+    /// random generators have moved.
     ///
     /// # Shapes
     ///
@@ -155,9 +160,13 @@ impl<'a, M: Module> GradientCache<'a, M> {
     ///
     /// # Errors
     ///
-    /// Chunks or sides of 0 rows, an encoder or a loss that fails, embeddings that differ from the
-    /// rows in number or from each other in dimensions, and what
-    /// [`with_check`](GradientCache::with_check) finds.
+    /// - [`CacheError::EmptyChunk`] and [`CacheError::NoRows`] if a chunk or a side has 0
+    ///   rows.
+    /// - [`CacheError::Encoder`] and [`CacheError::Loss`] if an encoder or the loss fails.
+    /// - [`CacheError::Rows`] if an encoder gives another number of embeddings than rows.
+    /// - [`CacheError::Dimensions`] if embeddings of a side differ in dimensions.
+    /// - [`CacheError::NotRepeatable`] if the second pass gives embeddings of another shape,
+    ///   or [`with_check`](GradientCache::with_check) finds other embeddings.
     ///
     /// # Panics
     ///

@@ -4,10 +4,10 @@ use std::fmt;
 
 use super::RankedList;
 
-/// What to measure of the first `k` documents of a ranked list.
+/// A measure of the first `k` documents of a ranked list.
 ///
-/// With `g_i` the gain of the document at rank `i` from 1, and `R` the relevant documents of
-/// the query, which are those of a gain above 0:
+/// Ranks `i` begin at 1. `g_i` is the gain of the document at rank `i`. `R` are the relevant
+/// documents of the query, which are those with a gain above 0.
 ///
 /// ```text
 /// Mrr(k)        1 / i for the first relevant document, 0 if it is behind rank k
@@ -16,9 +16,9 @@ use super::RankedList;
 /// Precision(k)  relevant documents in the first k / k
 /// ```
 ///
-/// The ideal DCG is that of the relevant documents in the order of their gains. A query
-/// without a relevant document has 0. These are `recip_rank` (of a run of `k` documents),
-/// `ndcg_cut_k`, `recall_k` and `P_k` of
+/// The ideal DCG is that of the relevant documents, sorted by their gains. A query without a
+/// relevant document has the value 0. The measures are `recip_rank` (of a run of `k`
+/// documents), `ndcg_cut_k`, `recall_k` and `P_k` of
 /// [trec_eval](https://github.com/usnistgov/trec_eval).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -34,14 +34,14 @@ pub enum Measure {
 }
 
 impl Measure {
-    /// How many documents of a list are looked at.
+    /// The number `k` of documents that the measure looks at.
     pub fn depth(self) -> usize {
         match self {
             Self::Mrr(k) | Self::Ndcg(k) | Self::Recall(k) | Self::Precision(k) => k,
         }
     }
 
-    /// The number of a list, from 0 to 1.
+    /// The value for a list, from 0 to 1.
     pub fn of(self, list: &RankedList) -> f64 {
         let depth = self.depth();
         let first = &list.ranked[..depth.min(list.ranked.len())];
@@ -60,7 +60,7 @@ impl Measure {
         }
     }
 
-    /// The mean over lists; NaN if there are none.
+    /// The mean of the values for lists. It is NaN if there are none.
     pub fn mean<'a>(self, lists: impl IntoIterator<Item = &'a RankedList>) -> f64 {
         let (mut sum, mut count) = (0.0, 0);
         for list in lists {

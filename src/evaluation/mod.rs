@@ -1,6 +1,7 @@
-//! How good a ranking of documents is, as `trec_eval` computes it.
+//! Measures of rankings, as `trec_eval` computes them.
 //!
-//! [`Ranker`] orders documents by their scores, [`Measure`] is a number of a ranked list:
+//! [`Ranker`] orders documents by their scores. [`Measure`] computes a number from a
+//! [`RankedList`]:
 //!
 //! ```
 //! use burn_multi_positive::evaluation::{Measure, RankedList, Ranker};

@@ -5,11 +5,11 @@ use std::{
     hash::Hash,
 };
 
-/// The documents that queries are ranked against.
+/// A ranker of a fixed list of documents by their scores.
 ///
-/// Documents of equal scores are ordered by their ids as text, the greater first, as
-/// `trec_eval` orders them. Of documents of one id the first counts. A score that is NaN is
-/// below all others.
+/// Documents with equal scores are ordered by their ids as text, the greater id first, as in
+/// `trec_eval`. If several documents have one id, only the first counts. A NaN is below all
+/// other scores.
 #[derive(Clone, Debug)]
 pub struct Ranker {
     /// The place of the id of each document among all ids in their order; None where an
@@ -18,7 +18,7 @@ pub struct Ranker {
 }
 
 impl Ranker {
-    /// Documents by their ids, in the order of their scores.
+    /// A ranker of the documents with these ids, in the order of their scores.
     pub fn new<Id: AsRef<str>>(ids: &[Id]) -> Self {
         // Ids are compared here, and not again for each query that has equal scores.
         let id = |document: usize| ids[document].as_ref();
@@ -33,11 +33,12 @@ impl Ranker {
         Self { order }
     }
 
-    /// The `depth` best documents of a query, best first.
+    /// The indices of the `depth` best documents of a query, best first.
     ///
     /// # Shapes
     ///
     /// - `scores`: `[documents]`
+    /// - output: at most `depth` indices
     ///
     /// # Panics
     ///
@@ -73,8 +74,8 @@ impl Ranker {
 /// The gains of the documents that were found for a query, best first, and of all that were
 /// judged.
 ///
-/// The gain of a document is its grade. A document that nobody judged has none, and so has
-/// one of a negative grade.
+/// The gain of a document is its grade. It is 0 for a document that nobody judged, and for one
+/// with a negative grade.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RankedList {
     pub(super) ranked: Vec<f64>,
@@ -83,8 +84,9 @@ pub struct RankedList {
 }
 
 impl RankedList {
-    /// The ids of the documents that were found, best first, and the grades of those that
-    /// were judged. Of documents of one id the first counts, of grades of one id the last.
+    /// A list from the ids of the documents that were found, best first, and the grades of
+    /// those that were judged. If an id was found twice, its first place counts. If it was
+    /// judged twice, its last grade counts.
     pub fn new<Id: Eq + Hash>(
         ranked: impl IntoIterator<Item = Id>,
         judged: impl IntoIterator<Item = (Id, i32)>,

@@ -2,20 +2,21 @@
 
 use burn::config::Config;
 
-/// Which score of a query's positives its negatives are compared with.
+/// The score of a query's positives that its negatives are compared with.
 #[derive(Config, Debug, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PositiveThreshold {
-    /// The smallest.
+    /// The smallest score.
     Weakest,
-    /// The largest.
+    /// The largest score.
     Strongest,
-    /// The arithmetic mean.
+    /// The arithmetic mean of the scores.
     Mean,
 }
 
-/// When a negative is taken for a positive that nobody labelled, and ignored: if its score
-/// lies above a threshold `t` made of the scores of its query's positives.
+/// The rule for suspected false negatives: a negative that scores too high is taken for a
+/// positive that nobody labelled, and is ignored. Its score is compared with a bound, which is
+/// computed from `t`, a score of its query's positives.
 ///
 /// ```text
 /// absolute margin     score > t + margin          0.1: Qwen3-Embedding (arXiv 2506.05176)
@@ -23,11 +24,13 @@ pub enum PositiveThreshold {
 ///                                                 negatives of less than 95% of the positive's score
 /// ```
 ///
-/// Scores are those before the temperature, and constants: no gradient flows through the decision.
-/// Positives are never ignored. Where a positive is NaN, nothing is.
+/// The scores are those before the division by the temperature. They are constants: no
+/// gradient flows through the decision. Positives are never ignored. If the score of a
+/// positive is NaN, no negative of its query is ignored.
 ///
-/// From embeddings, a score that equals the bound up to rounding may fall on either side: let
-/// [ids](crate::Targets::from_ids) say which documents are copies of a positive.
+/// If scores come from embeddings, a score that equals the bound up to rounding may fall on
+/// either side. So let [ids](crate::Targets::from_ids) say which documents are copies of a
+/// positive.
 ///
 /// # Example
 ///
@@ -42,10 +45,11 @@ pub enum PositiveThreshold {
 /// ```
 #[derive(Config, Debug, Copy, PartialEq)]
 pub struct FalseNegatives {
-    /// Which score of the positives is `t`.
+    /// The score of the positives that is `t`.
     pub threshold: PositiveThreshold,
-    /// How far above `t` a negative is believed, in the unit of the scores; or, if it is
-    /// relative, how far below `t` it is not, as a share of `|t|`. Default: 0.
+    /// The distance of the bound from `t`, which must be finite. An absolute margin is added
+    /// to `t`, in the unit of the scores. A relative margin is a share of `|t|`, and is
+    /// subtracted from `t`. Default: 0.
     #[config(default = 0.0)]
     pub margin: f64,
     /// Whether the margin is a share of `|t|`. Default: false.

@@ -1,15 +1,33 @@
 //! What a loss makes of single scores before it compares them.
 
-/// What a score becomes before the statistics are taken of it: of a positive by one curve, of a
-/// negative by another.
+/// A function that is applied to every score before the statistics are computed: one for
+/// positives, another for negatives.
 ///
 /// ```text
 /// f(s) = u(s) (s - d),   u(s) = k s + c
 /// ```
 ///
-/// A paced curve has `max(u, 0)` in the place of `u`, a constant that no gradient flows
-/// through: it weighs how far a score is from where it should be. A score of minus infinity
-/// stays what it is.
+/// A paced curve uses `max(u, 0)` instead of `u`, as a constant: no gradient flows through it.
+/// So it weights a score by its distance from an optimum. A score of minus infinity stays
+/// minus infinity.
+///
+/// # Example
+///
+/// ```
+/// use burn_multi_positive::statistics::{Curve, Product, Request, Statistic};
+///
+/// // s^2 for positives, s (s + 0.3) for negatives.
+/// let square = |offset| Product {
+///     rate: 1.0,
+///     offset,
+///     center: 0.0,
+/// };
+/// let curve = Curve::new(square(0.0), square(0.3));
+/// assert_eq!(curve, Curve::focal(0.3));
+///
+/// let request = Request::new(0.05, &[Statistic::PositiveLosses]).with_curve(curve);
+/// assert_eq!(request.curve(), Some(curve));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Curve {
     pub(crate) positive: Product,
@@ -17,23 +35,23 @@ pub struct Curve {
     pub(crate) paced: bool,
 }
 
-/// The numbers of one curve, `(k s + c) (s - d)`.
+/// The coefficients of one curve, `(k s + c) (s - d)`. They must be finite in f32.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Product {
-    /// `k`.
+    /// The coefficient `k`.
     pub rate: f64,
-    /// `c`.
+    /// The coefficient `c`.
     pub offset: f64,
-    /// `d`.
+    /// The coefficient `d`.
     pub center: f64,
 }
 
 impl Curve {
-    /// The curves of positives and of negatives.
+    /// The curve of positives and that of negatives, not paced.
     ///
     /// # Panics
     ///
-    /// If one of their numbers is not finite in f32.
+    /// If a coefficient is not finite in f32.
     pub fn new(positive: Product, negative: Product) -> Self {
         for Product {
             rate,
@@ -55,15 +73,15 @@ impl Curve {
         }
     }
 
-    /// Whether `u` is the constant `max(u, 0)`.
+    /// Sets whether the curve is paced: whether `u` is the constant `max(u, 0)`. Default:
+    /// false.
     #[must_use]
     pub fn with_paced(self, paced: bool) -> Self {
         Self { paced, ..self }
     }
 
-    /// That of the circle loss, with `u` a constant: for negatives
-    /// `max(s + margin, 0) (s - margin)`, for positives
-    /// `max(1 + margin - s, 0) (s - 1 + margin)`.
+    /// The paced curve of [`CircleLoss`](crate::CircleLoss): `max(s + margin, 0) (s - margin)`
+    /// for negatives, and `max(1 + margin - s, 0) (s - 1 + margin)` for positives.
     ///
     /// # Panics
     ///
@@ -82,7 +100,8 @@ impl Curve {
         Self::new(positive, negative).with_paced(true)
     }
 
-    /// That of focal InfoNCE: for negatives `s (s + margin)`, for positives `s^2`.
+    /// The curve of [`FocalInfoNceLoss`](crate::FocalInfoNceLoss): `s (s + margin)` for
+    /// negatives, and `s^2` for positives.
     ///
     /// # Panics
     ///

@@ -2,14 +2,16 @@
 
 use super::{ceiling::FalseNegatives, curve::Curve};
 
-/// A statistic of a query's scores, a column of [`Statistics`](crate::statistics::Statistics); see
-/// the [module](crate::statistics).
+/// A statistic of the scores of a query, a column of
+/// [`Statistics`](crate::statistics::Statistics). The [module](crate::statistics) has the
+/// formulas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Statistic {
     /// Log-sum-exp over the negatives.
     Negatives = FIRST as isize,
-    /// The exponential mean of the positives, of an [exponent](Request::with_exponent).
+    /// The exponential mean of the positives, with the [exponent](Request::with_exponent) of
+    /// the request.
     PositiveMean,
     /// Log-sum-exp over the positives without weights and exponent.
     UnweightedPositives,
@@ -24,7 +26,7 @@ pub enum Statistic {
     StrongestPositive,
     /// The largest value over the negatives.
     HardestNegative,
-    /// The loss of each document alone, relevant or not, summed with the weights.
+    /// The binary cross-entropy of each document, relevant or not, summed with the weights.
     BinaryLosses,
 }
 
@@ -84,8 +86,9 @@ pub struct Request {
 }
 
 impl Request {
-    /// The statistics that are `wanted`, of scores that are divided by `temperature`. The
-    /// exponent is 1, hardness and bias are 0.
+    /// A request for the `wanted` statistics of scores that are divided by `temperature`. The
+    /// exponent is 1, the hardness and the bias are 0. There is no curve and no rule for false
+    /// negatives.
     ///
     /// # Panics
     ///
@@ -109,12 +112,13 @@ impl Request {
         }
     }
 
-    /// The exponent of [`Statistic::PositiveMean`]: the larger, the more the strongest
-    /// positives count. At 0 all count alike, below it the weakest count most.
+    /// Sets the exponent of [`Statistic::PositiveMean`]: the larger it is, the more the
+    /// strongest positives count. At 0 all positives count equally. Below 0 the weakest count
+    /// most.
     ///
     /// # Panics
     ///
-    /// If it is not finite.
+    /// If the exponent is not finite.
     #[must_use]
     pub fn with_exponent(self, exponent: f64) -> Self {
         assert!(
@@ -124,12 +128,12 @@ impl Request {
         Self { exponent, ..self }
     }
 
-    /// Weighs the negatives by `exp(hardness * score)`, where the score is the one before the
-    /// temperature; no gradient flows through this weight.
+    /// Weights the negatives by `exp(hardness * score)`, with the score before the division by
+    /// the temperature. No gradient flows through this weight.
     ///
     /// # Panics
     ///
-    /// If it is negative or not finite in f32.
+    /// If the hardness is negative or not finite in f32.
     #[must_use]
     pub fn with_hardness(self, hardness: f64) -> Self {
         assert!(
@@ -139,12 +143,12 @@ impl Request {
         Self { hardness, ..self }
     }
 
-    /// What [`Statistic::BinaryLosses`] adds to a score after the temperature: the logit of a
-    /// document being relevant.
+    /// Sets the bias that [`Statistic::BinaryLosses`] adds to a score after the division by
+    /// the temperature. The sum is the logit of the document being relevant.
     ///
     /// # Panics
     ///
-    /// If it is not finite in f32.
+    /// If the bias is not finite in f32.
     #[must_use]
     pub fn with_bias(self, bias: f64) -> Self {
         assert!(
@@ -154,8 +158,8 @@ impl Request {
         Self { bias, ..self }
     }
 
-    /// Takes the statistics of what a curve makes of the scores. [Ceilings of
-    /// negatives](Request::with_false_negatives) are those of the scores themselves.
+    /// Applies a curve to the scores before the statistics are computed. The rule for
+    /// [false negatives](Request::with_false_negatives) reads the scores before the curve.
     #[must_use]
     pub fn with_curve(self, curve: Curve) -> Self {
         Self {
@@ -164,11 +168,11 @@ impl Request {
         }
     }
 
-    /// Ignores negatives that score too high to be believed.
+    /// Ignores suspected false negatives by a rule, if there is one.
     ///
     /// # Panics
     ///
-    /// If the margin is not finite.
+    /// If the margin of the rule is not finite.
     #[must_use]
     pub fn with_false_negatives(self, false_negatives: Option<FalseNegatives>) -> Self {
         if let Some(rule) = false_negatives {
@@ -180,32 +184,32 @@ impl Request {
         }
     }
 
-    /// What the scores are divided by.
+    /// The temperature, by which the scores are divided.
     pub fn temperature(&self) -> f64 {
         self.temperature
     }
 
-    /// The exponent of the positives.
+    /// The exponent of [`Statistic::PositiveMean`].
     pub fn exponent(&self) -> f64 {
         self.exponent
     }
 
-    /// How much hard negatives weigh more.
+    /// The hardness of the negatives.
     pub fn hardness(&self) -> f64 {
         self.hardness
     }
 
-    /// What is added to a score that is compared with nothing.
+    /// The bias of [`Statistic::BinaryLosses`].
     pub fn bias(&self) -> f64 {
         self.bias
     }
 
-    /// What is made of the scores before the statistics are taken.
+    /// The curve that is applied to the scores, if there is one.
     pub fn curve(&self) -> Option<Curve> {
         self.curve
     }
 
-    /// Which negatives are ignored because of their scores.
+    /// The rule by which suspected false negatives are ignored, if there is one.
     pub fn false_negatives(&self) -> Option<FalseNegatives> {
         self.false_negatives
     }

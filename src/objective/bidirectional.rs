@@ -9,41 +9,47 @@ use super::{
 };
 use crate::{Scores, Targets, statistics::Statistics};
 
-/// A loss of queries over documents and of documents over queries, in one call.
+/// A loss in both directions: of the queries over the documents, and of the documents over the
+/// queries.
 ///
 /// ```text
 /// a loss(queries over documents) + b loss(documents over queries)      weights [a, b]
 /// ```
 ///
-/// Each direction is the mean over those of its queries, or documents, that have a positive.
-/// A weight of 0 leaves its direction out. From [`Embeddings`](crate::Embeddings) on Burn's
-/// CPU backends the two directions share their products: a tile of scores is computed once and
-/// serves both.
+/// Each direction is a mean: over the queries that have a positive, or over the documents that
+/// are a positive of some query. A direction of weight 0 is left out. On Burn's CPU backends
+/// the two directions of a loss from [`Embeddings`](crate::Embeddings) share their products:
+/// each tile of scores is computed once for both.
 ///
-/// [With the same side](Self::with_same_side), the other queries are negatives of a query
-/// besides, and the other documents of a document, as in GTE and Qwen3-Embedding. There, too,
-/// a product of two embeddings is computed once for both.
+/// [With the same side](Self::with_same_side), the other queries are further negatives of a
+/// query, and the other documents are further negatives of a document, as in GTE and
+/// Qwen3-Embedding. There, too, each product of two embeddings is computed once for both.
 ///
-/// `forward_no_reduction` gives the losses of the queries and then those of the documents,
-/// `[queries + documents]`, each times the weight of its direction.
-/// [Query weights](Targets::with_query_weights) weigh queries as such, not documents.
+/// `forward_no_reduction` gives the losses of the queries followed by those of the documents,
+/// `[queries + documents]`. Each loss is multiplied by the weight of its direction.
+/// [Query weights](Targets::with_query_weights) apply to the queries of the first direction
+/// only.
 ///
-/// It has the methods of [`Forward`], which is to be imported.
+/// The methods are those of the trait [`Forward`], which must be imported.
 ///
-/// Where a loss selects one of equal scores, such as the hardest negative, either may be the
-/// first if one is a query's and the other a document's.
+/// A loss that selects one document, such as the hardest negative, takes the first of equal
+/// scores. With the same side either of two equal scores may be the first, if one belongs to a
+/// query and the other to a document.
 ///
 /// # Panics
 ///
-/// In `forward`: as the objective itself; if positives were [chosen](Targets::with_chosen),
-/// which says nothing of documents, unless the weight of the documents is 0; and with the same
-/// side, if there is a matrix of scores in the place of embeddings.
+/// `forward` panics in these cases:
+///
+/// - The objective itself panics.
+/// - Positives were [chosen](Targets::with_chosen), which says nothing about documents, and
+///   the weight of the documents is not 0.
+/// - The same side is used, and the scores are a matrix instead of embeddings.
 ///
 /// # Source
 ///
-/// CLIP (arXiv 2103.00020) has both directions, GTE (arXiv 2308.03281) and Qwen3-Embedding
-/// (arXiv 2506.05176) the same side. These two sum up all kinds of negatives of a pair in one
-/// denominator; here each direction has its own.
+/// CLIP (arXiv 2103.00020) has both directions. GTE (arXiv 2308.03281) and Qwen3-Embedding
+/// (arXiv 2506.05176) have the same side. These two sum all kinds of negatives of a pair in
+/// one denominator. Here each direction has a denominator of its own.
 ///
 /// # Example
 ///
@@ -74,7 +80,7 @@ pub struct Bidirectional<O> {
 }
 
 impl<O: Objective> Bidirectional<O> {
-    /// The mean of both directions, without the same side.
+    /// The mean of both directions of an objective (weight 0.5 each), without the same side.
     pub fn new(objective: O) -> Self {
         Self {
             objective,
@@ -83,8 +89,8 @@ impl<O: Objective> Bidirectional<O> {
         }
     }
 
-    /// The weight of the queries over the documents, and that of the documents over the
-    /// queries.
+    /// Sets the weights of the two directions: first that of the queries over the documents,
+    /// then that of the documents over the queries. Default: 0.5 each.
     ///
     /// # Panics
     ///
@@ -99,21 +105,22 @@ impl<O: Objective> Bidirectional<O> {
         Self { weights, ..self }
     }
 
-    /// Whether the other queries are negatives of a query, and the other documents of a
-    /// document. It needs embeddings.
+    /// Sets whether the other queries are negatives of a query, and the other documents
+    /// negatives of a document. Default: false. It needs embeddings.
     ///
-    /// Two queries that share a positive are not negatives of each other, nor are two
-    /// documents that share a query. Nor are those that have the same id
-    /// ([`with_query_ids`](Targets::with_query_ids),
-    /// [`with_document_ids`](Targets::with_document_ids)) or the same label; targets from ids
-    /// know the ids of their documents. [`FalseNegatives`](crate::FalseNegatives), hardness and
-    /// what else the objective is told apply to these negatives too. A
-    /// [guide](Targets::without_false_negatives) does not judge them, and weights of pairs do
-    /// not weigh them: they count 1.
+    /// Two queries that share a positive are not negatives of each other. Nor are two
+    /// documents that are positives of the same query. Nor are two queries or two documents
+    /// that have the same id ([`with_query_ids`](Targets::with_query_ids),
+    /// [`with_document_ids`](Targets::with_document_ids)) or the same label. Targets from ids
+    /// know the ids of their documents.
+    ///
+    /// [`FalseNegatives`](crate::FalseNegatives), the hardness and all other settings of the
+    /// objective apply to these negatives too. A [guide](Targets::without_false_negatives)
+    /// does not judge them. Weights of pairs do not apply to them: each has weight 1.
     ///
     /// Targets that are lists (from ids or groups) stay lists, unless they have a mask of
-    /// candidates or a matrix of weights. Of others a mask is made of all queries and documents
-    /// over each other.
+    /// candidates or a matrix of weights. From other targets a mask is made, over all pairs of
+    /// queries and documents and all pairs of the same side.
     pub fn with_same_side(self, same_side: bool) -> Self {
         Self { same_side, ..self }
     }

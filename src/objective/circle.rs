@@ -11,14 +11,16 @@ use crate::{
 /// Configuration of [`CircleLoss`].
 #[derive(Config, Debug)]
 pub struct CircleLossConfig {
-    /// What the weighed scores are multiplied by. Default: 80; the paper takes 256 for faces.
+    /// The scale, by which the weighted scores are multiplied: from 1e-37 to 1e38.
+    /// Default: 80. The paper uses 256 for faces.
     #[config(default = 80.0)]
     pub gamma: f64,
-    /// How far positives may stay below 1, and negatives above 0. Default: 0.4; the paper takes
-    /// 0.25 for faces.
+    /// The margin: how far positives may stay below 1, and negatives above 0. It must be
+    /// finite in f32. Default: 0.4. The paper uses 0.25 for faces.
     #[config(default = 0.4)]
     pub margin: f64,
-    /// Which negatives are ignored because they score too high to be believed. Default: none.
+    /// The rule by which suspected false negatives are ignored. Its margin must be finite.
+    /// Default: none.
     #[config(default = "None")]
     pub false_negatives: Option<FalseNegatives>,
 }
@@ -28,8 +30,9 @@ impl CircleLossConfig {
     ///
     /// # Panics
     ///
-    /// If `gamma` does not lie between 1e-37 and 1e38, or if the margin is not finite in f32, or that
-    /// of false negatives not finite.
+    /// - If `gamma` does not lie between 1e-37 and 1e38.
+    /// - If the margin is not finite in f32.
+    /// - If the margin of the false negatives is not finite.
     pub fn init(&self) -> CircleLoss {
         let Self {
             gamma,
@@ -54,8 +57,7 @@ impl CircleLossConfig {
     }
 }
 
-/// Circle loss: LSEPair on scores that are weighed by how far they are from where they should
-/// be.
+/// Circle loss: LSEPair on scores that are weighted by their distance from an optimum.
 ///
 /// For one query with positives `P`, negatives `N`, scores `s` and the margin `m`:
 ///
@@ -68,9 +70,9 @@ impl CircleLossConfig {
 ///            s_n    gamma a_n sigmoid(u) softmax_N(gamma a_n (s_n - m))
 /// ```
 ///
-/// Scores should be cosines. With `m` = 0.4 a positive is where it should be at 1.4, a negative
-/// at -0.4. A query without negatives has loss 0. With [weights](crate::Targets::with_weights)
-/// every term of a sum has its weight.
+/// Scores should be cosines. With `m` = 0.4 the optimum of a positive is 1.4, and that of a
+/// negative -0.4. A query without negatives has loss 0. With
+/// [weights](crate::Targets::with_weights) every term of a sum is multiplied by its weight.
 ///
 /// Source: "Circle Loss: A Unified Perspective of Pair Similarity Optimization" (arXiv
 /// 2002.10857).
@@ -102,17 +104,17 @@ inherent_forward!(CircleLoss);
 display!(CircleLoss: gamma, margin, false_negatives);
 
 impl CircleLoss {
-    /// What the weighed scores are multiplied by.
+    /// The scale, by which the weighted scores are multiplied.
     pub fn gamma(&self) -> f64 {
         self.gamma
     }
 
-    /// How far positives may stay below 1, and negatives above 0.
+    /// The margin: how far positives may stay below 1, and negatives above 0.
     pub fn margin(&self) -> f64 {
         self.margin
     }
 
-    /// Which negatives are ignored because they score too high to be believed.
+    /// The rule by which suspected false negatives are ignored, if there is one.
     pub fn false_negatives(&self) -> Option<FalseNegatives> {
         self.false_negatives
     }

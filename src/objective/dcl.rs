@@ -9,14 +9,17 @@ use crate::{
 /// Configuration of [`DclLoss`].
 #[derive(Config, Debug)]
 pub struct DclLossConfig {
-    /// What the scores are divided by. Default: 1.
+    /// The temperature, by which the scores are divided: from 9e-39 to 8e37. Default: 1.
     #[config(default = 1.0)]
     pub temperature: f64,
-    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the
-    /// score before the temperature, which should be a cosine. Default: 0.
+    /// The hardness of the negatives: each one is weighted by `exp(hardness * score)`. The
+    /// score is the one before the division by the temperature, and should be a cosine. The
+    /// weight is a constant: no gradient flows through it. The hardness must not be negative,
+    /// and `hardness + 1 / temperature` must be below about 1e38. Default: 0.
     #[config(default = 0.0)]
     pub hardness: f64,
-    /// Which negatives are ignored because they score too high to be believed. Default: none.
+    /// The rule by which suspected false negatives are ignored. Its margin must be finite.
+    /// Default: none.
     #[config(default = "None")]
     pub false_negatives: Option<FalseNegatives>,
 }
@@ -26,8 +29,9 @@ impl DclLossConfig {
     ///
     /// # Panics
     ///
-    /// If the temperature is not positive and finite or has no inverse in f32, or if the
-    /// hardness is negative or too large, or the margin of false negatives not finite.
+    /// - If the temperature is not positive and finite, or has no inverse in f32.
+    /// - If the hardness is negative, or `hardness + 1 / temperature` is not below about 1e38.
+    /// - If the margin of the false negatives is not finite.
     pub fn init(&self) -> DclLoss {
         let Self {
             temperature,
@@ -54,9 +58,10 @@ impl DclLossConfig {
 ///            s_n   softmax_N(s)
 /// ```
 ///
-/// The gradient does not fade for a query that is already right, and the loss has no lower
-/// bound: take it where scores are cosines. A query without negatives has loss 0. With
-/// [weights](crate::Targets::with_weights) the mean is weighted.
+/// The gradient does not vanish for a query that is ranked correctly already. The loss has no
+/// lower bound, so use it where scores are cosines. A query without negatives has loss 0. With
+/// [weights](crate::Targets::with_weights) the mean over the positives and the sum over the
+/// negatives are weighted.
 ///
 /// Source: "Decoupled Contrastive Learning" (arXiv 2110.06848), for one positive.
 ///

@@ -9,18 +9,21 @@ use crate::{
 /// Configuration of [`ExpectedRand1LhLoss`].
 #[derive(Config, Debug)]
 pub struct ExpectedRand1LhLossConfig {
-    /// What the scores are divided by. Default: 1.
+    /// The temperature, by which the scores are divided: from 9e-39 to 8e37. Default: 1.
     #[config(default = 1.0)]
     pub temperature: f64,
-    /// Divides the loss of a query by its number of positives: the expectation. Default: true;
-    /// without it, the sum.
+    /// Whether the loss of a query is divided by its number of positives. If it is, the loss
+    /// is the expectation, otherwise the sum. Default: true.
     #[config(default = true)]
     pub normalize_by_positives: bool,
-    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the
-    /// score before the temperature, which should be a cosine. Default: 0.
+    /// The hardness of the negatives: each one is weighted by `exp(hardness * score)`. The
+    /// score is the one before the division by the temperature, and should be a cosine. The
+    /// weight is a constant: no gradient flows through it. The hardness must not be negative,
+    /// and `hardness + 1 / temperature` must be below about 1e38. Default: 0.
     #[config(default = 0.0)]
     pub hardness: f64,
-    /// Which negatives are ignored because they score too high to be believed. Default: none.
+    /// The rule by which suspected false negatives are ignored. Its margin must be finite.
+    /// Default: none.
     #[config(default = "None")]
     pub false_negatives: Option<FalseNegatives>,
 }
@@ -30,8 +33,9 @@ impl ExpectedRand1LhLossConfig {
     ///
     /// # Panics
     ///
-    /// If the temperature is not positive and finite or has no inverse in f32, or if the
-    /// hardness is negative or too large, or the margin of false negatives not finite.
+    /// - If the temperature is not positive and finite, or has no inverse in f32.
+    /// - If the hardness is negative, or `hardness + 1 / temperature` is not below about 1e38.
+    /// - If the margin of the false negatives is not finite.
     pub fn init(&self) -> ExpectedRand1LhLoss {
         let Self {
             temperature,
@@ -54,8 +58,9 @@ impl ExpectedRand1LhLossConfig {
     }
 }
 
-/// What [`Rand1LhLoss`](crate::Rand1LhLoss) is on average: InfoNCE on each positive, without
-/// the query's other positives in the denominator. Nothing is drawn, so it has no variance.
+/// The expectation of [`Rand1LhLoss`](crate::Rand1LhLoss): the mean of InfoNCE on each
+/// positive, without the query's other positives in the denominator. Nothing is drawn, so the
+/// loss has no variance.
 ///
 /// For one query with `m` positives `P`, negatives `N` and `s = score / temperature`:
 ///
@@ -66,10 +71,11 @@ impl ExpectedRand1LhLossConfig {
 ///            s_n    1/m sum_p sigmoid(u_p) softmax_N(s)
 /// ```
 ///
-/// Every positive is pushed until it lies above the negatives by itself. The sum instead of
-/// the mean is what NT-Xent of pytorch-metric-learning and the unique softmax of rax and
-/// TF-Ranking sum up. With [weights](crate::Targets::with_weights) the terms are weighed and
-/// divided by the sum of the weights.
+/// Every positive is pulled up until it lies above the negatives by itself. Without
+/// `normalize_by_positives` the loss is the sum in NT-Xent of pytorch-metric-learning and in
+/// the unique softmax of rax and TF-Ranking. A query without negatives has loss 0. With
+/// [weights](crate::Targets::with_weights) each term is multiplied by the weight of its
+/// positive, and the sum is divided by the sum of these weights.
 ///
 /// # Example
 ///

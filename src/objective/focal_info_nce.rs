@@ -9,14 +9,16 @@ use crate::{
 /// Configuration of [`FocalInfoNceLoss`].
 #[derive(Config, Debug)]
 pub struct FocalInfoNceLossConfig {
-    /// What the products of scores are divided by. Default: 0.05, its authors'.
+    /// The temperature, by which the products of scores are divided: from 9e-39 to 8e37.
+    /// Default: 0.05, as in the code of its authors.
     #[config(default = 0.05)]
     pub temperature: f64,
-    /// What is added to the score of a negative, in one of its two factors. Default: 0.3, its
-    /// authors'.
+    /// The margin, which is added to one of the two factors of a negative. It must be finite
+    /// in f32. Default: 0.3, as in the code of its authors.
     #[config(default = 0.3)]
     pub margin: f64,
-    /// Which negatives are ignored because they score too high to be believed. Default: none.
+    /// The rule by which suspected false negatives are ignored. Its margin must be finite.
+    /// Default: none.
     #[config(default = "None")]
     pub false_negatives: Option<FalseNegatives>,
 }
@@ -26,8 +28,9 @@ impl FocalInfoNceLossConfig {
     ///
     /// # Panics
     ///
-    /// If the temperature is not positive and finite or has no inverse in f32, or if the
-    /// margin is not finite in f32, or that of false negatives not finite.
+    /// - If the temperature is not positive and finite, or has no inverse in f32.
+    /// - If the margin is not finite in f32.
+    /// - If the margin of the false negatives is not finite.
     pub fn init(&self) -> FocalInfoNceLoss {
         let Self {
             temperature,
@@ -48,7 +51,8 @@ impl FocalInfoNceLossConfig {
     }
 }
 
-/// Focal InfoNCE: InfoNCE on squares, in which hard negatives weigh more and easy ones less.
+/// Focal InfoNCE: InfoNCE on squared scores, in which hard negatives weigh more and easy ones
+/// less.
 ///
 /// For one query with `m` positives `P`, negatives `N`, scores `s` and temperature `T`:
 ///
@@ -61,14 +65,14 @@ impl FocalInfoNceLossConfig {
 ///            s_n    1/m sum_p sigmoid(u_p) softmax_N(z) (2 s_n + margin) / T
 /// ```
 ///
-/// Scores should be cosines. Mind the squares: a positive below 0 is pushed further down, and a
-/// negative below `-margin / 2` is pulled up. Minus infinity stays what it is, below all other
-/// scores. A query without negatives
-/// has loss 0. With [weights](crate::Targets::with_weights) the terms are weighed and divided
-/// by the sum of the weights.
+/// Scores should be cosines. The squares have side effects: a positive below 0 is pushed
+/// further down, and a negative below `-margin / 2` is pulled up. A score of minus infinity
+/// stays below all other scores. A query without negatives has loss 0. With
+/// [weights](crate::Targets::with_weights) each term is multiplied by the weight of its
+/// positive, and the sum is divided by the sum of these weights.
 ///
 /// Source: "Improving Contrastive Learning of Sentence Embeddings with Focal-InfoNCE" (arXiv
-/// 2310.06918) for one positive, after its authors' code.
+/// 2310.06918), for one positive. The formula is that of its authors' code.
 ///
 /// # Example
 ///
@@ -98,17 +102,17 @@ inherent_forward!(FocalInfoNceLoss);
 display!(FocalInfoNceLoss: temperature, margin, false_negatives);
 
 impl FocalInfoNceLoss {
-    /// What the products of scores are divided by.
+    /// The temperature, by which the products of scores are divided.
     pub fn temperature(&self) -> f64 {
         self.temperature
     }
 
-    /// What is added to the score of a negative, in one of its two factors.
+    /// The margin, which is added to one of the two factors of a negative.
     pub fn margin(&self) -> f64 {
         self.margin
     }
 
-    /// Which negatives are ignored because they score too high to be believed.
+    /// The rule by which suspected false negatives are ignored, if there is one.
     pub fn false_negatives(&self) -> Option<FalseNegatives> {
         self.false_negatives
     }

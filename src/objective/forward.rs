@@ -10,11 +10,11 @@ use burn::{
 use super::{Objective, nest::Nest};
 use crate::{Embeddings, Scores, Targets, reduction::reduce, scores::Part, statistics::Statistics};
 
-/// The losses of an [`Objective`], from a matrix of scores, [`Embeddings`] or
+/// The methods that compute a loss from a matrix of scores, [`Embeddings`] or
 /// [`Shards`](crate::Shards).
 ///
-/// Every [`Objective`] has them, implemented once for all. What is made of losses has them as
-/// well: [`Bidirectional`](crate::Bidirectional) and [`Matryoshka`](crate::Matryoshka).
+/// Every [`Objective`] implements this trait. [`Bidirectional`](crate::Bidirectional) and
+/// [`Matryoshka`](crate::Matryoshka), which are made of other losses, implement it as well.
 pub trait Forward {
     /// The mean loss of the queries that have a positive, shape `[1]`.
     ///
@@ -22,20 +22,26 @@ pub trait Forward {
     ///
     /// - `scores`: `[queries, documents]`
     /// - `targets`: `[queries, documents]`
-    /// - output: `[1]`
+    /// - output: `[1]`, in f32, or in f64 for scores in f64
     ///
     /// # Panics
     ///
     /// If the targets have another shape or device than the scores, or if shards differ from
-    /// each other in dimensions or type.
+    /// each other in dimensions or type. The targets of shards may be on any device.
     fn forward(&self, scores: impl Into<Scores>, targets: impl Into<Targets>) -> Tensor<1> {
         self.forward_with_reduction(scores, targets, Reduction::Mean)
     }
 
-    /// The losses of the queries, reduced to shape `[1]`: `Mean` and `Auto` divide the sum by
-    /// the number of queries that have a positive, `BatchMean` by the number of all queries.
-    /// With [`Targets::with_query_weights`] the losses are multiplied by these, and `Mean` and
-    /// `Auto` divide by the sum of the weights of the queries that have a positive.
+    /// The losses of the queries, reduced to shape `[1]`.
+    ///
+    /// - `Mean` and `Auto` divide the sum of the losses by the number of queries that have a
+    ///   positive. The result is 0 if no query has one.
+    /// - `BatchMean` divides the sum by the number of all queries.
+    /// - `Sum` is the sum itself.
+    ///
+    /// With [`Targets::with_query_weights`] every loss is multiplied by the weight of its
+    /// query. `Mean` and `Auto` then divide by the sum of the weights of the queries that have
+    /// a positive.
     ///
     /// # Shapes and panics
     ///
@@ -47,25 +53,26 @@ pub trait Forward {
         reduction: Reduction,
     ) -> Tensor<1>;
 
-    /// The loss of every query, `[queries]`, 0 for one that has no positive.
+    /// The loss of every query, `[queries]`. A query without a positive has loss 0.
     ///
     /// # Shapes and panics
     ///
-    /// As [`forward`](Forward::forward), the output aside.
+    /// As [`forward`](Forward::forward), except for the shape of the output.
     fn forward_no_reduction(
         &self,
         scores: impl Into<Scores>,
         targets: impl Into<Targets>,
     ) -> Tensor<1>;
 
-    /// The short form of [`forward`](Forward::forward) with [`Embeddings`].
+    /// The mean loss from embeddings, whose dot products are the scores. It is short for
+    /// [`forward`](Forward::forward) with [`Embeddings`].
     ///
     /// # Shapes
     ///
     /// - `queries`: `[queries, dimensions]`
     /// - `documents`: `[documents, dimensions]`
     /// - `targets`: `[queries, documents]`
-    /// - output: `[1]`
+    /// - output: `[1]`, in f32, or in f64 for embeddings in f64
     ///
     /// # Panics
     ///
@@ -162,14 +169,16 @@ impl<O: Objective + ?Sized> Forward for O {
     }
 }
 
-/// The methods of [`Forward`], which see.
+/// The methods of [`Forward`] as methods of `dyn Objective`, so that the trait need not be
+/// imported.
 impl dyn Objective + '_ {
-    /// See [`Forward::forward`].
+    /// The mean loss of the queries that have a positive, see [`Forward::forward`].
     pub fn forward(&self, scores: impl Into<Scores>, targets: impl Into<Targets>) -> Tensor<1> {
         Forward::forward(self, scores, targets)
     }
 
-    /// See [`Forward::forward_with_reduction`].
+    /// The losses of the queries, reduced to shape `[1]`, see
+    /// [`Forward::forward_with_reduction`].
     pub fn forward_with_reduction(
         &self,
         scores: impl Into<Scores>,
@@ -179,7 +188,7 @@ impl dyn Objective + '_ {
         Forward::forward_with_reduction(self, scores, targets, reduction)
     }
 
-    /// See [`Forward::forward_no_reduction`].
+    /// The loss of every query, `[queries]`, see [`Forward::forward_no_reduction`].
     pub fn forward_no_reduction(
         &self,
         scores: impl Into<Scores>,
@@ -188,7 +197,7 @@ impl dyn Objective + '_ {
         Forward::forward_no_reduction(self, scores, targets)
     }
 
-    /// See [`Forward::forward_embeddings`].
+    /// The mean loss from embeddings, see [`Forward::forward_embeddings`].
     pub fn forward_embeddings(
         &self,
         queries: Tensor<2>,
@@ -289,8 +298,9 @@ macro_rules! inherent_forward {
             ///
             /// # Panics
             ///
-            /// If the targets have another shape or device than the scores, or if shards differ
-            /// from each other in dimensions or type.
+            /// If the targets have another shape or device than the scores, or if shards
+            /// differ from each other in dimensions or type. The targets of shards may be on
+            /// any device.
             ///
             /// # Example
             ///
@@ -314,10 +324,15 @@ macro_rules! inherent_forward {
                 crate::Forward::forward(self, scores, targets)
             }
 
-            /// The losses of the queries, reduced to shape `[1]`: `Mean` and `Auto` divide the sum
-            /// by the number of queries that have a positive (0 if none has), `BatchMean` by the
-            /// number of all queries;
-            /// [`Targets::with_query_weights`](crate::Targets::with_query_weights) weighs them.
+            /// The losses of the queries, reduced to shape `[1]`.
+            ///
+            /// - `Mean` and `Auto` divide the sum of the losses by the number of queries that
+            ///   have a positive. The result is 0 if no query has one.
+            /// - `BatchMean` divides the sum by the number of all queries.
+            /// - `Sum` is the sum itself.
+            ///
+            /// [`Targets::with_query_weights`](crate::Targets::with_query_weights) weights the
+            /// queries.
             ///
             /// Shapes and panics are those of [`forward`](Self::forward).
             pub fn forward_with_reduction(
@@ -329,9 +344,10 @@ macro_rules! inherent_forward {
                 crate::Forward::forward_with_reduction(self, scores, targets, reduction)
             }
 
-            /// The loss of every query, `[queries]`, 0 for one that has no positive.
+            /// The loss of every query, `[queries]`. A query without a positive has loss 0.
             ///
-            /// Shapes and panics are those of [`forward`](Self::forward), the output aside.
+            /// Shapes and panics are those of [`forward`](Self::forward), except for the
+            /// output.
             pub fn forward_no_reduction(
                 &self,
                 scores: impl Into<crate::Scores>,
@@ -340,8 +356,8 @@ macro_rules! inherent_forward {
                 crate::Forward::forward_no_reduction(self, scores, targets)
             }
 
-            /// The mean loss from embeddings, whose dot products are the scores: the short form of
-            /// [`forward`](Self::forward) with [`Embeddings`](crate::Embeddings).
+            /// The mean loss from embeddings, whose dot products are the scores. It is short
+            /// for [`forward`](Self::forward) with [`Embeddings`](crate::Embeddings).
             ///
             /// # Shapes
             ///
@@ -353,7 +369,7 @@ macro_rules! inherent_forward {
             /// # Panics
             ///
             /// If the embeddings differ in dimensions, type or device, or if the targets have
-            /// another shape or device than the scores would.
+            /// another shape or device than the scores of these embeddings.
             ///
             /// # Example
             ///

@@ -9,18 +9,22 @@ use crate::{
 /// Configuration of [`JointLhLoss`].
 #[derive(Config, Debug)]
 pub struct JointLhLossConfig {
-    /// What the scores are divided by. Default: 1.
+    /// The temperature, by which the scores are divided: from 9e-39 to 8e37. Default: 1.
     #[config(default = 1.0)]
     pub temperature: f64,
-    /// Divides the loss of a query by its number of positives. Default: false, the paper's sum,
-    /// in which a query weighs in proportion to its number of positives.
+    /// Whether the loss of a query is divided by its number of positives. Default: false,
+    /// which is the sum of the paper. In this sum a query weighs in proportion to its number
+    /// of positives.
     #[config(default = false)]
     pub normalize_by_positives: bool,
-    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the
-    /// score before the temperature, which should be a cosine. Default: 0.
+    /// The hardness of the negatives: each one is weighted by `exp(hardness * score)`. The
+    /// score is the one before the division by the temperature, and should be a cosine. The
+    /// weight is a constant: no gradient flows through it. The hardness must not be negative,
+    /// and `hardness + 1 / temperature` must be below about 1e38. Default: 0.
     #[config(default = 0.0)]
     pub hardness: f64,
-    /// Which negatives are ignored because they score too high to be believed. Default: none.
+    /// The rule by which suspected false negatives are ignored. Its margin must be finite.
+    /// Default: none.
     #[config(default = "None")]
     pub false_negatives: Option<FalseNegatives>,
 }
@@ -30,8 +34,9 @@ impl JointLhLossConfig {
     ///
     /// # Panics
     ///
-    /// If the temperature is not positive and finite or has no inverse in f32, or if the
-    /// hardness is negative or too large, or the margin of false negatives not finite.
+    /// - If the temperature is not positive and finite, or has no inverse in f32.
+    /// - If the hardness is negative, or `hardness + 1 / temperature` is not below about 1e38.
+    /// - If the margin of the false negatives is not finite.
     pub fn init(&self) -> JointLhLoss {
         let Self {
             temperature,
@@ -62,9 +67,13 @@ impl JointLhLossConfig {
 ///            s_n   m P_n
 /// ```
 ///
-/// It makes the positives equal: one that holds more than `1/m` of the likelihood is pushed down,
-/// and the loss cannot fall below `m log m`. Use it where every label is right and all relevant
-/// documents are to be found; `normalize_by_positives` divides by `m`.
+/// It makes the scores of the positives equal: a positive that has more than `1/m` of the
+/// likelihood is pushed down. The loss is at least `m log m`. Use it where every label is
+/// right and all relevant documents should be found. `normalize_by_positives` divides the loss
+/// by `m`.
+///
+/// A query without negatives has loss `sum_p (lse_P(s) - s_p)`.
+/// [`Targets::with_weights`](crate::Targets::with_weights) has the formula with weights.
 ///
 /// Source: "Training Dense Retrievers with Multiple Positive Passages" (arXiv 2602.12727).
 #[doc(alias = "JointLH")]

@@ -34,26 +34,30 @@ pub enum NegativeSelection {
 /// Configuration of [`LsePairLoss`].
 #[derive(Config, Debug)]
 pub struct LsePairLossConfig {
-    /// What the scores are divided by. Default: 1.
+    /// The temperature, by which the scores are divided: from 9e-39 to 8e37. Default: 1.
     #[config(default = 1.0)]
     pub temperature: f64,
-    /// How far a positive should lie above a negative, in the unit of the scores. Default: 0.
+    /// The margin by which a positive should lie above a negative, in the unit of the scores.
+    /// It must be finite, and finite in f32 once divided by the temperature. Default: 0.
     #[config(default = 0.0)]
     pub margin: f64,
-    /// The positives that enter. Default: all.
+    /// Which positives of a query enter the loss. Default: all.
     #[config(default = "PositiveSelection::All")]
     pub positives: PositiveSelection,
-    /// The negatives that enter. Default: all.
+    /// Which negatives of a query enter the loss. Default: all.
     #[config(default = "NegativeSelection::All")]
     pub negatives: NegativeSelection,
-    /// Divides the loss of a query by its number of positives. Default: false.
+    /// Whether the loss of a query is divided by its number of positives. Default: false.
     #[config(default = false)]
     pub normalize_by_positives: bool,
-    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the
-    /// score before the temperature, which should be a cosine. Default: 0.
+    /// The hardness of the negatives: each one is weighted by `exp(hardness * score)`. The
+    /// score is the one before the division by the temperature, and should be a cosine. The
+    /// weight is a constant: no gradient flows through it. The hardness must not be negative,
+    /// and `hardness + 1 / temperature` must be below about 1e38. Default: 0.
     #[config(default = 0.0)]
     pub hardness: f64,
-    /// Which negatives are ignored because they score too high to be believed. Default: none.
+    /// The rule by which suspected false negatives are ignored. Its margin must be finite.
+    /// Default: none.
     #[config(default = "None")]
     pub false_negatives: Option<FalseNegatives>,
 }
@@ -63,9 +67,10 @@ impl LsePairLossConfig {
     ///
     /// # Panics
     ///
-    /// If the temperature is not positive and finite or has no inverse in f32, or if the
-    /// margin is not finite or not in f32 once divided by the temperature, or if the hardness
-    /// is negative or too large, or the margin of false negatives not finite.
+    /// - If the temperature is not positive and finite, or has no inverse in f32.
+    /// - If the margin is not finite, or not finite in f32 once divided by the temperature.
+    /// - If the hardness is negative, or `hardness + 1 / temperature` is not below about 1e38.
+    /// - If the margin of the false negatives is not finite.
     pub fn init(&self) -> LsePairLoss {
         let Self {
             temperature,
@@ -108,15 +113,19 @@ impl LsePairLossConfig {
 ///            s_n    sigmoid(u) softmax_N(s)
 /// ```
 ///
-/// The weak positives get most of the gradient, in proportion to `exp(-s_p)`, and a query pulls
-/// and pushes with the same total force of at most 1. It is the most robust of the objectives where
-/// wrong labels are documents near to the query, as in the paper; where they are random ones,
-/// [`JointLhLoss`](crate::JointLhLoss) is.
+/// The weakest positives get most of the gradient, in proportion to `exp(-s_p)`. The gradients
+/// on the positives of a query and those on its negatives have the same total size,
+/// `sigmoid(u)`, which is at most 1. LSEPair is the most robust of the objectives if wrong
+/// labels are documents near the query, as in the paper. If they are random documents,
+/// [`JointLhLoss`](crate::JointLhLoss) is the most robust.
 ///
 /// - A `margin` enlarges the violations to `exp((score_n - score_p + margin) / temperature)`.
-/// - [`PositiveSelection`] and [`NegativeSelection`] replace a sum by its largest term; among
+/// - [`PositiveSelection`] and [`NegativeSelection`] replace a sum by one of its terms. Among
 ///   equal scores the first gets the gradient.
 /// - `normalize_by_positives` divides the loss of a query by its number of positives.
+///
+/// A query without negatives has loss 0.
+/// [`Targets::with_weights`](crate::Targets::with_weights) has the formula with weights.
 ///
 /// Source: "Training Dense Retrievers with Multiple Positive Passages" (arXiv 2602.12727).
 #[doc(alias = "LSEPair")]
@@ -139,17 +148,17 @@ inherent_forward!(LsePairLoss);
 options!(LsePairLoss: temperature, margin, positives, negatives, normalize_by_positives, hardness, false_negatives);
 
 impl LsePairLoss {
-    /// How far a positive should lie above a negative.
+    /// The margin by which a positive should lie above a negative.
     pub fn margin(&self) -> f64 {
         self.margin
     }
 
-    /// The positives that enter.
+    /// Which positives of a query enter the loss.
     pub fn positives(&self) -> PositiveSelection {
         self.positives
     }
 
-    /// The negatives that enter.
+    /// Which negatives of a query enter the loss.
     pub fn negatives(&self) -> NegativeSelection {
         self.negatives
     }

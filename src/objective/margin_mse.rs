@@ -12,10 +12,11 @@ use crate::{
     targets::{assert_device, constant},
 };
 
-/// MarginMSE: the margins between positives and negatives are to be those of a teacher.
+/// MarginMSE: the mean squared error between the margins of the scores and those of a teacher.
+/// A margin is the score of a positive minus the score of a negative.
 ///
-/// For one query with positives `P`, negatives `N`, scores `s`, the teacher's scores `t` and `r = s -
-/// t`:
+/// For one query with positives `P`, negatives `N`, scores `s`, the teacher's scores `t` and
+/// `r = s - t`:
 ///
 /// ```text
 /// loss = mean over p, n of ((s_p - s_n) - (t_p - t_n))^2
@@ -25,19 +26,22 @@ use crate::{
 ///            s_n   2 (r_n - mean_P(r)) / |N|
 /// ```
 ///
-/// It is computed by the second line: the pairs are not written out. Teacher and student have one
-/// scale; there is no temperature. With [weights](Targets::with_weights) a pair weighs `w_p w_n`.
-/// A query without a positive or without a negative has loss 0; one without a positive does not
-/// count in the mean. A negative of score `-inf` is left out, and a choice that is no positive
-/// gives NaN, as in every loss of this crate.
+/// The loss is computed by the second line, without a list of the pairs. Teacher and student
+/// must have the same scale, since there is no temperature. The teacher's scores are
+/// constants: no gradient reaches them. With [weights](Targets::with_weights) the pair of `p`
+/// and `n` has the weight `w_p w_n`. A query without a positive or without a negative has
+/// loss 0. A query without a positive does not count in the mean. As in every loss of this
+/// crate, a negative with the score `-inf` is left out, and a [chosen](Targets::with_chosen)
+/// column that is not a positive gives NaN.
 ///
-/// The scores are a matrix, as the teacher's are, and a few matrices of that size are held. Of
-/// many documents have the teacher score some, and [ignore](Targets::with_candidates) the others.
+/// The scores are a matrix, like those of the teacher, and a few matrices of that size are
+/// held. If there are many documents, let the teacher score some of them, and
+/// [ignore](Targets::with_candidates) the others.
 ///
 /// # Source
 ///
-/// "Improving Efficient Neural Ranking Models with Cross-Architecture Knowledge Distillation" (arXiv
-/// 2010.02666), for one positive and one negative.
+/// "Improving Efficient Neural Ranking Models with Cross-Architecture Knowledge Distillation"
+/// (arXiv 2010.02666), for one positive and one negative.
 ///
 /// # Example
 ///
@@ -59,7 +63,7 @@ use crate::{
 pub struct MarginMseLoss;
 
 impl MarginMseLoss {
-    /// The loss.
+    /// The loss, which has no settings.
     pub fn new() -> Self {
         Self
     }
@@ -73,7 +77,7 @@ impl MarginMseLoss {
     ///
     /// # Panics
     ///
-    /// If teacher or targets have another shape or device than the scores.
+    /// If `teacher` or `targets` have another shape or device than `scores`.
     pub fn forward(
         &self,
         scores: Tensor<2>,
@@ -100,9 +104,10 @@ impl MarginMseLoss {
         reduce(losses, positives, query_weights, &reduction)
     }
 
-    /// The loss of every query, `[queries]`.
+    /// The loss of every query, `[queries]`. A query without a positive or without a negative
+    /// has loss 0.
     ///
-    /// Shapes and panics are those of [`forward`](Self::forward), the output aside.
+    /// Shapes and panics are those of [`forward`](Self::forward), except for the output.
     pub fn forward_no_reduction(
         &self,
         scores: Tensor<2>,

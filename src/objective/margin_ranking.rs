@@ -13,10 +13,12 @@ use crate::{
 /// Configuration of [`MarginRankingLoss`].
 #[derive(Config, Debug)]
 pub struct MarginRankingLossConfig {
-    /// By how much the weakest positive is to lie above the hardest negative. Default: 0.1.
+    /// The margin by which the weakest positive should lie above the hardest negative, in the
+    /// unit of the scores. It must be finite in f32. Default: 0.1.
     #[config(default = 0.1)]
     pub margin: f64,
-    /// Which negatives are ignored because they score too high to be believed. Default: none.
+    /// The rule by which suspected false negatives are ignored. Its margin must be finite.
+    /// Default: none.
     #[config(default = "None")]
     pub false_negatives: Option<FalseNegatives>,
 }
@@ -26,7 +28,8 @@ impl MarginRankingLossConfig {
     ///
     /// # Panics
     ///
-    /// If the margin is not finite in f32, or that of false negatives not finite.
+    /// - If the margin is not finite in f32.
+    /// - If the margin of the false negatives is not finite.
     pub fn init(&self) -> MarginRankingLoss {
         let Self {
             margin,
@@ -45,8 +48,7 @@ impl MarginRankingLossConfig {
     }
 }
 
-/// The hinge: by how much the order of the weakest positive and the hardest negative misses a
-/// margin.
+/// Margin ranking: the hinge loss between the weakest positive and the hardest negative.
 ///
 /// For one query with positives `P`, negatives `N` and scores `s`:
 ///
@@ -56,8 +58,9 @@ impl MarginRankingLossConfig {
 /// gradient   -1 at the weakest positive, 1 at the hardest negative; 0 once the margin is kept
 /// ```
 ///
-/// It is the triplet loss on the hardest triplet of a query. Of equal scores the first document
-/// has the gradient. A query without negatives has loss 0.
+/// It is the triplet loss on the hardest triplet of a query. Scores are not divided by a
+/// temperature. Among equal scores the first document gets the gradient. A query without
+/// negatives has loss 0.
 ///
 /// # Example
 ///
@@ -86,12 +89,12 @@ inherent_forward!(MarginRankingLoss);
 display!(MarginRankingLoss: margin, false_negatives);
 
 impl MarginRankingLoss {
-    /// By how much the weakest positive is to lie above the hardest negative.
+    /// The margin by which the weakest positive should lie above the hardest negative.
     pub fn margin(&self) -> f64 {
         self.margin
     }
 
-    /// Which negatives are ignored because they score too high to be believed.
+    /// The rule by which suspected false negatives are ignored, if there is one.
     pub fn false_negatives(&self) -> Option<FalseNegatives> {
         self.false_negatives
     }

@@ -5,33 +5,35 @@ use burn::{nn::loss::Reduction, tensor::Tensor};
 use super::{Forward, nest::Nest};
 use crate::{Scores, Targets};
 
-/// The sum of a loss over the first dimensions of embeddings, as many as each of several sizes
-/// has: they are good embeddings then when cut to one of these sizes.
+/// Matryoshka representation learning: the sum of a loss over embeddings that are truncated to
+/// several sizes. Embeddings that are trained with it can be truncated to each of these sizes.
 ///
 /// ```text
 /// sum over sizes d of weight_d loss(queries[.., ..d], documents[.., ..d])
 /// ```
 ///
-/// What is cut is normalized to length 1 anew, so that scores are cosines at every size; zeros
-/// stay zeros and get no gradient. The whole embedding counts only if its size is among the sizes.
+/// Truncated embeddings are normalized to length 1 again, so that scores are cosines at every
+/// size. An embedding of zeros stays zeros and gets no gradient. The full embedding enters the
+/// sum only if its size is among the sizes.
 ///
-/// It goes around every loss: an objective, or [`Bidirectional`](super::Bidirectional). It
-/// takes [`Embeddings`](crate::Embeddings), whose tile holds, and [`Shards`](crate::Shards).
-/// Its methods are those of [`Forward`], which is to be imported; in a
-/// [`GradientCache`](crate::GradientCache) call them in the closure of the loss.
+/// The loss may be an objective or [`Bidirectional`](super::Bidirectional). `forward` takes
+/// [`Embeddings`](crate::Embeddings), whose tile is used, or [`Shards`](crate::Shards). The
+/// methods are those of the trait [`Forward`], which must be imported. With a
+/// [`GradientCache`](crate::GradientCache), call them in the closure of the loss.
 ///
-/// An objective over [`Embeddings`](crate::Embeddings) shares products on Burn's CPU backends:
-/// those of a size are part of those of the next. Around `Bidirectional`, with a
-/// [learned temperature](crate::LearnableTemperature) and elsewhere it costs what its losses
-/// cost together. An objective that draws, draws once for all sizes. A size of weight 0 is left
-/// out.
+/// For an objective on [`Embeddings`](crate::Embeddings), Burn's CPU backends compute no
+/// product twice: the products of a size are part of those of the next size. In all other
+/// cases, such as around `Bidirectional` or with a
+/// [learned temperature](crate::LearnableTemperature), the cost is the sum of the costs of the
+/// losses. An objective that draws a positive draws it once for all sizes. A size of weight 0
+/// is left out.
 ///
-/// In f32 lengths from 1e-12 to 1e12 keep their accuracy.
+/// In f32, embeddings with a length from 1e-12 to 1e12 keep their accuracy.
 ///
 /// # Panics
 ///
-/// In `forward`: as the loss itself; if there is a matrix of scores in the place of embeddings;
-/// and if embeddings have fewer dimensions than a size.
+/// `forward` panics where the loss itself does, if it is given a matrix of scores instead of
+/// embeddings, or if the embeddings have fewer dimensions than a size.
 ///
 /// # Source
 ///
@@ -65,7 +67,8 @@ pub struct Matryoshka<L> {
 }
 
 impl<L: Forward> Matryoshka<L> {
-    /// The loss over the first dimensions, as many as each of `sizes` says. The weights are 1.
+    /// The sum of `loss` over embeddings truncated to their first dimensions. Each of the
+    /// `sizes` is a number of dimensions, and has weight 1.
     ///
     /// # Panics
     ///
@@ -83,7 +86,8 @@ impl<L: Forward> Matryoshka<L> {
         }
     }
 
-    /// What the loss of each size is multiplied by.
+    /// Sets the weights, by which the losses of the sizes are multiplied. Default: 1 for each
+    /// size.
     ///
     /// # Panics
     ///
@@ -100,8 +104,8 @@ impl<L: Forward> Matryoshka<L> {
         }
     }
 
-    /// Whether cut embeddings are normalized anew. Default: true. Leave it out if your scores
-    /// are dot products of embeddings of any length.
+    /// Sets whether truncated embeddings are normalized again. Default: true. Pass `false` if
+    /// your scores are dot products of embeddings that are not normalized.
     pub fn with_normalization(self, normalize: bool) -> Self {
         Self { normalize, ..self }
     }

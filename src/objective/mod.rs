@@ -45,14 +45,15 @@ pub use rand1_lh::{Rand1LhLoss, Rand1LhLossConfig};
 pub use sigmoid::{SigmoidLoss, SigmoidLossConfig};
 pub use sum_marg_lh::{SumMargLhLoss, SumMargLhLossConfig};
 
-/// A loss for a batch of queries, as a formula on the [`Statistics`] of their scores.
+/// A loss for a batch of queries, defined by a formula on the [`Statistics`] of their scores.
 ///
-/// An implementation names its statistics and combines them. What follows from that is in
-/// [`Forward`], for every objective alike: means, tiles, shards, differentiable and on every
-/// device. `dyn Objective` and the losses of this crate have the same methods as their own,
-/// without importing anything.
+/// An implementation names the statistics that it needs, and combines them into the losses of
+/// the queries. The trait [`Forward`] does the rest for every objective: reductions, tiles,
+/// shards and gradients, on every device. `dyn Objective` and the losses of this crate also
+/// have these methods as their own, so [`Forward`] need not be imported for them.
 ///
-/// Objectives of several types compare as `Vec<Box<dyn Objective>>`.
+/// Objectives of several types can be kept in a `Vec<Box<dyn Objective>>`, for instance to
+/// compare them.
 ///
 /// # Example
 ///
@@ -82,16 +83,22 @@ pub use sum_marg_lh::{SumMargLhLoss, SumMargLhLossConfig};
 /// assert_eq!(Hinge.forward(scores, positives).into_scalar::<f32>(), 1.5);
 /// ```
 pub trait Objective {
-    /// The statistics that [`losses`](Objective::losses) reads, and of what: what the scores
-    /// are divided by, the exponent of the positives, the hardness of negatives.
+    /// The statistics that [`losses`](Objective::losses) reads, and their settings: the
+    /// temperature, the exponent of the positives, the hardness of the negatives, and others.
     fn request(&self) -> Request;
 
-    /// The loss of every query, `[queries]`, and 0 for a query whose counts are 0.
+    /// The loss of every query, `[queries]`. It must be 0 for a query without a positive,
+    /// whose statistics and counts are all 0.
+    ///
+    /// [`Statistics::get`] panics for a statistic that [`request`](Objective::request) does
+    /// not name.
     fn losses(&self, statistics: &Statistics) -> Tensor<1>;
 
-    /// The targets that the statistics are taken with: the caller's, or some of their
-    /// positives, such as a drawn one a query ([`Rand1LhLoss`]). Those who compute statistics
-    /// of their own call it first.
+    /// The targets that the statistics are computed with. By default they are the targets of
+    /// the caller. An objective may keep only some of the positives: [`Rand1LhLoss`] draws one
+    /// for each query.
+    ///
+    /// Call this method first if you compute the [`Statistics`] of an objective yourself.
     fn choose_positives(&self, targets: Targets) -> Targets {
         targets
     }

@@ -11,21 +11,27 @@ use crate::{
 /// Configuration of [`MultiSimilarityLoss`].
 #[derive(Config, Debug)]
 pub struct MultiSimilarityLossConfig {
-    /// What the scores of positives are multiplied by. Default: 2, the paper's.
+    /// The scale of the scores of positives, from 1.2e-38 to 3.4e38. Default: 2, as in the
+    /// paper.
     #[config(default = 2.0)]
     pub alpha: f64,
-    /// What the scores of negatives are multiplied by. Default: 50, the paper's.
+    /// The scale of the scores of negatives, from 1.2e-38 to 1.1e38. Default: 50, as in the
+    /// paper.
     #[config(default = 50.0)]
     pub beta: f64,
-    /// The score from which both are measured. Default: 1, the paper's; pytorch-metric-learning
-    /// has 0.5.
+    /// The base, a fixed score that positives and negatives are compared with. It must be
+    /// finite in f32. Default: 1, as in the paper. The default of pytorch-metric-learning is
+    /// 0.5.
     #[config(default = 1.0)]
     pub base: f64,
-    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the
-    /// score, which should be a cosine. Default: 0.
+    /// The hardness of the negatives: each one is weighted by `exp(hardness * score)`. The
+    /// score should be a cosine. The weight is a constant: no gradient flows through it. The
+    /// hardness must not be negative, and `hardness + beta` must be below about 1e38.
+    /// Default: 0.
     #[config(default = 0.0)]
     pub hardness: f64,
-    /// Which negatives are ignored because they score too high to be believed. Default: none.
+    /// The rule by which suspected false negatives are ignored. Its margin must be finite.
+    /// Default: none.
     #[config(default = "None")]
     pub false_negatives: Option<FalseNegatives>,
 }
@@ -35,9 +41,11 @@ impl MultiSimilarityLossConfig {
     ///
     /// # Panics
     ///
-    /// If `alpha` or `beta` does not lie between 1.2e-38 and 3.4e38, or `beta` has no inverse in
-    /// f32, if `base` is not finite in f32, the hardness negative or too large, or the margin
-    /// of false negatives not finite.
+    /// - If `alpha` or `beta` does not lie between 1.2e-38 and 3.4e38.
+    /// - If `beta` has no inverse in f32.
+    /// - If `base` is not finite in f32.
+    /// - If the hardness is negative, or `hardness + beta` is not below about 1e38.
+    /// - If the margin of the false negatives is not finite.
     pub fn init(&self) -> MultiSimilarityLoss {
         let Self {
             alpha,
@@ -70,7 +78,8 @@ impl MultiSimilarityLossConfig {
     }
 }
 
-/// Multi-similarity loss: positives and negatives each for themselves, against a fixed score.
+/// Multi-similarity loss, which compares the positives and the negatives of a query separately
+/// with a fixed score, the base.
 ///
 /// For one query with positives `P`, negatives `N`, scores `s` and the base `b`:
 ///
@@ -81,10 +90,10 @@ impl MultiSimilarityLossConfig {
 ///            s_n    e^{beta (s_n - b)} / (1 + sum_N e^{beta (s - b)})
 /// ```
 ///
-/// Unlike the objectives of this crate it depends on the level of the scores, not on their
-/// differences alone: they should be cosines. A query without negatives has the first term.
-/// With [weights](crate::Targets::with_weights) every term of a sum has its weight. The mining
-/// of pairs that the paper does besides is not part of it.
+/// Unlike most objectives of this crate, it depends on the level of the scores, and not only
+/// on their differences. The scores should be cosines. A query without negatives has only the
+/// first term. With [weights](crate::Targets::with_weights) every term of a sum is multiplied
+/// by its weight. The pair mining of the paper is not included.
 ///
 /// Source: "Multi-Similarity Loss with General Pair Weighting for Deep Metric Learning"
 /// (arXiv 1904.06627).
@@ -121,17 +130,17 @@ inherent_forward!(MultiSimilarityLoss);
 options!(MultiSimilarityLoss: alpha, beta, base, hardness, false_negatives);
 
 impl MultiSimilarityLoss {
-    /// What the scores of positives are multiplied by.
+    /// The scale of the scores of positives.
     pub fn alpha(&self) -> f64 {
         self.alpha
     }
 
-    /// What the scores of negatives are multiplied by.
+    /// The scale of the scores of negatives.
     pub fn beta(&self) -> f64 {
         self.beta
     }
 
-    /// The score from which both are measured.
+    /// The base, a fixed score that positives and negatives are compared with.
     pub fn base(&self) -> f64 {
         self.base
     }

@@ -41,17 +41,17 @@ pub fn assert_options(
 macro_rules! options {
     ($loss:ident: $($field:ident),+) => {
         impl $loss {
-            /// What the scores are divided by.
+            /// The temperature, by which the scores are divided.
             pub fn temperature(&self) -> f64 {
                 self.temperature
             }
 
-            /// How much harder negatives weigh more.
+            /// The hardness of the negatives.
             pub fn hardness(&self) -> f64 {
                 self.hardness
             }
 
-            /// Which negatives are ignored because they score too high to be believed.
+            /// The rule by which suspected false negatives are ignored, if there is one.
             pub fn false_negatives(&self) -> Option<crate::FalseNegatives> {
                 self.false_negatives
             }

@@ -11,22 +11,27 @@ use crate::{
 /// Configuration of [`PowerMeanLoss`].
 #[derive(Config, Debug)]
 pub struct PowerMeanLossConfig {
-    /// Which positives count most, from the weakest at minus infinity to the strongest at infinity.
-    /// Default: -1, which is LSEPair.
+    /// The exponent of the mean over the positives: the larger it is, the more the strongest
+    /// positives count. Minus infinity selects the weakest positive, and infinity the
+    /// strongest. NaN is not allowed. Unless the loss is `normalized`, the exponent must not
+    /// be 0, and must have an inverse in f32. Default: -1, which is LSEPair.
     #[config(default = "-1.0")]
     pub exponent: f64,
-    /// What the scores are divided by. Default: 1.
+    /// The temperature, by which the scores are divided: from 9e-39 to 8e37. Default: 1.
     #[config(default = 1.0)]
     pub temperature: f64,
-    /// Takes the mean of the positives instead of their sum, so that their number does not count.
-    /// Default: false.
+    /// Whether the positives are averaged instead of summed, so that their number has no
+    /// influence. Default: false.
     #[config(default = false)]
     pub normalized: bool,
-    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the
-    /// score before the temperature, which should be a cosine. Default: 0.
+    /// The hardness of the negatives: each one is weighted by `exp(hardness * score)`. The
+    /// score is the one before the division by the temperature, and should be a cosine. The
+    /// weight is a constant: no gradient flows through it. The hardness must not be negative,
+    /// and `hardness + 1 / temperature` must be below about 1e38. Default: 0.
     #[config(default = 0.0)]
     pub hardness: f64,
-    /// Which negatives are ignored because they score too high to be believed. Default: none.
+    /// The rule by which suspected false negatives are ignored. Its margin must be finite.
+    /// Default: none.
     #[config(default = "None")]
     pub false_negatives: Option<FalseNegatives>,
 }
@@ -36,9 +41,11 @@ impl PowerMeanLossConfig {
     ///
     /// # Panics
     ///
-    /// If the exponent is NaN, or 0 or without an inverse in f32 where the loss is not
-    /// normalized, if the temperature is not positive and finite or has no inverse in f32, or
-    /// if the hardness is negative or too large, or the margin of false negatives not finite.
+    /// - If the exponent is NaN.
+    /// - If the loss is not normalized, and the exponent is 0 or has no inverse in f32.
+    /// - If the temperature is not positive and finite, or has no inverse in f32.
+    /// - If the hardness is negative, or `hardness + 1 / temperature` is not below about 1e38.
+    /// - If the margin of the false negatives is not finite.
     pub fn init(&self) -> PowerMeanLoss {
         let Self {
             temperature,
@@ -72,10 +79,11 @@ impl PowerMeanLossConfig {
     }
 }
 
-/// The family that LSEPair and SumMargLH belong to: all negatives against an exponential mean
-/// of the positives.
+/// The family of losses that contains LSEPair and SumMargLH: all negatives against an
+/// exponential mean of the positives.
 ///
-/// For one query with positives `P`, negatives `N`, `s = score / temperature` and the exponent `b`:
+/// For one query with `m` positives `P`, negatives `N`, `s = score / temperature` and the
+/// exponent `b`:
 ///
 /// ```text
 /// loss = softplus(u),   u = lse_N(s) - A_b,   A_b = lse_P(b s) / b
@@ -93,10 +101,11 @@ impl PowerMeanLossConfig {
 /// | 1 | `lse_P(s)` | [`SumMargLhLoss`](crate::SumMargLhLoss) |
 /// | infinity | the strongest positive | `LsePairLoss` of the strongest |
 ///
-/// `M_b` rises with `b`, and so the normalized loss falls: a small `b` asks that all positives
-/// be found, a large one is content with one of them. Between equal scores at the ends the
-/// first gets the gradient. With [weights](crate::Targets::with_weights) `A_b = lse_P(b s +
-/// log w) / b`, and their sum stands for `m`.
+/// `M_b` increases with `b`, so the normalized loss decreases. A small `b` demands that all
+/// positives are found. A large `b` is satisfied with one of them. At the two infinite
+/// exponents the first of equal scores gets the gradient. A query without negatives has
+/// loss 0. With [weights](crate::Targets::with_weights) `w`, `A_b = lse_P(b s + log w) / b`,
+/// and the sum of the weights of the positives replaces `m`.
 ///
 /// # Example
 ///
@@ -130,12 +139,12 @@ inherent_forward!(PowerMeanLoss);
 options!(PowerMeanLoss: exponent, temperature, normalized, hardness, false_negatives);
 
 impl PowerMeanLoss {
-    /// Which positives count most.
+    /// The exponent of the mean over the positives.
     pub fn exponent(&self) -> f64 {
         self.exponent
     }
 
-    /// Whether the number of positives does not count.
+    /// Whether the positives are averaged instead of summed.
     pub fn normalized(&self) -> bool {
         self.normalized
     }

@@ -13,14 +13,17 @@ use crate::{
 /// Configuration of [`Rand1LhLoss`].
 #[derive(Config, Debug)]
 pub struct Rand1LhLossConfig {
-    /// What the scores are divided by. Default: 1.
+    /// The temperature, by which the scores are divided: from 9e-39 to 8e37. Default: 1.
     #[config(default = 1.0)]
     pub temperature: f64,
-    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the
-    /// score before the temperature, which should be a cosine. Default: 0.
+    /// The hardness of the negatives: each one is weighted by `exp(hardness * score)`. The
+    /// score is the one before the division by the temperature, and should be a cosine. The
+    /// weight is a constant: no gradient flows through it. The hardness must not be negative,
+    /// and `hardness + 1 / temperature` must be below about 1e38. Default: 0.
     #[config(default = 0.0)]
     pub hardness: f64,
-    /// Which negatives are ignored because they score too high to be believed. Default: none.
+    /// The rule by which suspected false negatives are ignored. Its margin must be finite.
+    /// Default: none.
     #[config(default = "None")]
     pub false_negatives: Option<FalseNegatives>,
 }
@@ -30,8 +33,9 @@ impl Rand1LhLossConfig {
     ///
     /// # Panics
     ///
-    /// If the temperature is not positive and finite or has no inverse in f32, or if the
-    /// hardness is negative or too large, or the margin of false negatives not finite.
+    /// - If the temperature is not positive and finite, or has no inverse in f32.
+    /// - If the hardness is negative, or `hardness + 1 / temperature` is not below about 1e38.
+    /// - If the margin of the false negatives is not finite.
     pub fn init(&self) -> Rand1LhLoss {
         let Self {
             temperature,
@@ -59,10 +63,12 @@ impl Rand1LhLossConfig {
 ///            s_n   P_n
 /// ```
 ///
-/// The query's other positives leave its candidate set. The draw is uniform over the positives,
-/// takes one random number a query from the device, and repeats after the same
-/// [`Device::seed`](burn::tensor::Device::seed);
-/// [`forward_chosen`](Rand1LhLoss::forward_chosen) takes the choice from the caller.
+/// The other positives of the query leave its candidate set. The draw is uniform over the
+/// positives, or in proportion to their [weights](Targets::with_weights). It takes one random
+/// number per query from the device of the targets, and repeats with the same
+/// [`Device::seed`](burn::tensor::Device::seed).
+/// [`forward_chosen`](Rand1LhLoss::forward_chosen) takes the positives that the caller
+/// chooses. A query without negatives has loss 0.
 ///
 /// Source: "Training Dense Retrievers with Multiple Positive Passages" (arXiv 2602.12727).
 #[doc(alias = "Rand1LH")]
@@ -80,11 +86,11 @@ inherent_forward!(Rand1LhLoss);
 options!(Rand1LhLoss: temperature, hardness, false_negatives);
 
 impl Rand1LhLoss {
-    /// The mean loss of the queries that have a positive, on positives of the caller's choice:
-    /// the short form of [`Targets::with_chosen`].
+    /// The mean loss of the queries that have a positive, on the positives that the caller
+    /// chooses. It is short for [`forward`](Self::forward) with [`Targets::with_chosen`].
     ///
-    /// An entry of a query without a positive is not read. A column that is no positive candidate
-    /// of its query, or out of range, makes the loss of that query NaN.
+    /// The entry of a query without a positive is not read. If a column is out of range, or
+    /// not a positive candidate of its query, the loss of that query is NaN.
     ///
     /// # Shapes
     ///

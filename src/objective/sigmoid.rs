@@ -9,15 +9,19 @@ use crate::{
 /// Configuration of [`SigmoidLoss`].
 #[derive(Config, Debug)]
 pub struct SigmoidLossConfig {
-    /// What the scores are divided by. Default: 0.1, where SigLIP begins; 1 with a
+    /// The temperature, by which the scores are divided: from 9e-39 to 8e37. Default: 0.1, the
+    /// initial value of SigLIP. Set it to 1 if you use a
     /// [`LearnableTemperature`](crate::LearnableTemperature).
     #[config(default = 0.1)]
     pub temperature: f64,
-    /// What is added after that: below 0, since most documents are negatives. Default: -10,
-    /// where SigLIP begins; 0 with a [`LearnableBias`](crate::LearnableBias).
+    /// The bias, which is added after the division by the temperature. Choose it below 0,
+    /// because most documents are negatives. It must be finite in f32. Default: -10, the
+    /// initial value of SigLIP. Set it to 0 if you use a
+    /// [`LearnableBias`](crate::LearnableBias).
     #[config(default = -10.0)]
     pub bias: f64,
-    /// Which negatives are ignored because they score too high to be believed. Default: none.
+    /// The rule by which suspected false negatives are ignored. Its margin must be finite.
+    /// Default: none.
     #[config(default = "None")]
     pub false_negatives: Option<FalseNegatives>,
 }
@@ -27,8 +31,9 @@ impl SigmoidLossConfig {
     ///
     /// # Panics
     ///
-    /// If the temperature is not positive and finite or has no inverse in f32, or if the bias
-    /// is not finite in f32, or the margin of false negatives not finite.
+    /// - If the temperature is not positive and finite, or has no inverse in f32.
+    /// - If the bias is not finite in f32.
+    /// - If the margin of the false negatives is not finite.
     pub fn init(&self) -> SigmoidLoss {
         let Self {
             temperature,
@@ -50,7 +55,7 @@ impl SigmoidLossConfig {
 }
 
 /// The sigmoid loss of SigLIP: every pair of a query and a document is classified by itself,
-/// relevant or not.
+/// as relevant or not.
 ///
 /// For one query with positives `P`, negatives `N` and `z = score / temperature + bias`:
 ///
@@ -61,12 +66,16 @@ impl SigmoidLossConfig {
 ///            z_n    sigmoid(z_n)
 /// ```
 ///
-/// Documents do not compete: the loss depends on the level of the scores, which should be
-/// cosines. Its mean over queries is SigLIP's mean over images. SigLIP learns temperature and
-/// bias: apply a [`LearnableTemperature`](crate::LearnableTemperature) and a
-/// [`LearnableBias`](crate::LearnableBias) to the scores, with temperature 1 and bias 0 here. A
-/// query without a positive has loss 0, as everywhere, though its negatives could be
-/// classified. With [weights](crate::Targets::with_weights) every pair has its weight.
+/// Documents do not compete with each other: the loss depends on the level of the scores,
+/// which should be cosines. Its mean over queries is SigLIP's mean over images. SigLIP learns
+/// the temperature and the bias. To learn them, apply a
+/// [`LearnableTemperature`](crate::LearnableTemperature) and a
+/// [`LearnableBias`](crate::LearnableBias) to the scores, and set the temperature to 1 and the
+/// bias to 0 here.
+///
+/// A query without negatives has only the first sum. As in every loss of this crate, a query
+/// without a positive has loss 0, although its negatives could be classified. With
+/// [weights](crate::Targets::with_weights) every term of a sum is multiplied by its weight.
 ///
 /// Source: "Sigmoid Loss for Language Image Pre-Training" (arXiv 2303.15343).
 ///
@@ -99,17 +108,17 @@ inherent_forward!(SigmoidLoss);
 display!(SigmoidLoss: temperature, bias, false_negatives);
 
 impl SigmoidLoss {
-    /// What the scores are divided by.
+    /// The temperature, by which the scores are divided.
     pub fn temperature(&self) -> f64 {
         self.temperature
     }
 
-    /// What is added after that.
+    /// The bias, which is added after the division by the temperature.
     pub fn bias(&self) -> f64 {
         self.bias
     }
 
-    /// Which negatives are ignored because they score too high to be believed.
+    /// The rule by which suspected false negatives are ignored, if there is one.
     pub fn false_negatives(&self) -> Option<FalseNegatives> {
         self.false_negatives
     }

@@ -11,14 +11,17 @@ use crate::{
 /// Configuration of [`SumMargLhLoss`].
 #[derive(Config, Debug)]
 pub struct SumMargLhLossConfig {
-    /// What the scores are divided by. Default: 1.
+    /// The temperature, by which the scores are divided: from 9e-39 to 8e37. Default: 1.
     #[config(default = 1.0)]
     pub temperature: f64,
-    /// How much harder negatives weigh more: by `exp(hardness * score)`, a constant, of the
-    /// score before the temperature, which should be a cosine. Default: 0.
+    /// The hardness of the negatives: each one is weighted by `exp(hardness * score)`. The
+    /// score is the one before the division by the temperature, and should be a cosine. The
+    /// weight is a constant: no gradient flows through it. The hardness must not be negative,
+    /// and `hardness + 1 / temperature` must be below about 1e38. Default: 0.
     #[config(default = 0.0)]
     pub hardness: f64,
-    /// Which negatives are ignored because they score too high to be believed. Default: none.
+    /// The rule by which suspected false negatives are ignored. Its margin must be finite.
+    /// Default: none.
     #[config(default = "None")]
     pub false_negatives: Option<FalseNegatives>,
 }
@@ -28,8 +31,9 @@ impl SumMargLhLossConfig {
     ///
     /// # Panics
     ///
-    /// If the temperature is not positive and finite or has no inverse in f32, or if the
-    /// hardness is negative or too large, or the margin of false negatives not finite.
+    /// - If the temperature is not positive and finite, or has no inverse in f32.
+    /// - If the hardness is negative, or `hardness + 1 / temperature` is not below about 1e38.
+    /// - If the margin of the false negatives is not finite.
     pub fn init(&self) -> SumMargLhLoss {
         let Self {
             temperature,
@@ -51,7 +55,8 @@ impl SumMargLhLossConfig {
     }
 }
 
-/// SumMargLH, the negative log of the summed likelihood of the positives (also MIL-NCE).
+/// SumMargLH, the negative log of the summed likelihood of the positives (also MIL-NCE, arXiv
+/// 1912.06430).
 ///
 /// For one query with positives `P`, negatives `N` and `s = score / temperature`:
 ///
@@ -62,8 +67,10 @@ impl SumMargLhLossConfig {
 ///            s_n   likelihood of n
 /// ```
 ///
-/// The strongest positive gets most of the gradient: one positive on top is enough. Use it where
-/// any relevant document will do and labels are right.
+/// The strongest positive gets most of the gradient: one positive on top is enough. Use it
+/// where any relevant document will do and labels are right. A query without negatives has
+/// loss 0. [`Targets::with_weights`](crate::Targets::with_weights) has the formula with
+/// weights.
 ///
 /// Source: "Training Dense Retrievers with Multiple Positive Passages" (arXiv 2602.12727), after
 /// "Utility-Focused LLM Annotation for Retrieval and RAG" (arXiv 2504.05220).

@@ -1,7 +1,7 @@
-//! What an objective needs to know of each query's scores.
+//! The statistics of the scores of each query, from which an objective computes its losses.
 //!
-//! With `x = (score - reference) / temperature`, `P` the positives and `N` the negatives
-//! of a query, where a negative of score `-inf` has no weight and is left out of `N`:
+//! `P` are the positives and `N` the negatives of a query. A negative with the score `-inf`
+//! has no weight and is left out of `N`. With `x = (score - reference) / temperature`:
 //!
 //! ```text
 //! statistic           value                     gradient with respect to x_n, x_p
@@ -19,25 +19,28 @@
 //! positive weights    W = m                     none
 //! ```
 //!
-//! `b` is the [exponent](Request::with_exponent); at 0 the mean is the arithmetic one.
-//! `z` is `score / temperature + bias`, whatever the reference; its gradients above are
-//! with respect to `z`. A [curve](Request::with_curve) puts `f(score)` in the place of
-//! every score. With [weights](crate::Targets::with_weights) `w` every term of a sum is
-//! multiplied by its `w` (`UnweightedPositives` aside), and `W`, the sum over `P`, stands
-//! for `m` everywhere, `w_p` for the 1 beside it. A weight of 0 leaves its document out
-//! of both sets. [Hardness](Request::with_hardness) `alpha` multiplies the weights of
-//! negatives in `Negatives` and `PositiveLosses` by `exp(alpha score)`, a constant.
+//! - `b` is the [exponent](Request::with_exponent). At 0 the mean is the arithmetic one.
+//! - `z` is `score / temperature + bias`, without the reference. The gradients of
+//!   `BinaryLosses` above are with respect to `z`.
+//! - A [curve](Request::with_curve) replaces every score by `f(score)`.
+//! - With [weights](crate::Targets::with_weights) `w` every term of a sum is multiplied by its
+//!   `w`, except in `UnweightedPositives`. `W`, the sum of `w` over `P`, replaces `m`
+//!   everywhere, and `w_p` replaces the 1 in `m softmax_P(x) - 1`. A weight of 0 leaves its
+//!   document out of both sets.
+//! - [Hardness](Request::with_hardness) `alpha` multiplies the weights of negatives in
+//!   `Negatives` and `PositiveLosses` by `exp(alpha score)`, a constant. To `HardestNegative`
+//!   it adds the logarithm of this weight.
 //!
-//! The reference of a query is its hardest negative, or its strongest positive where it
-//! has no negative. It is a constant: no gradient flows through it. Most objectives
-//! depend on differences of scores only, so it cancels; what it buys is that these
-//! differences keep their accuracy at any magnitude of the scores. (In f32 the
-//! log-sum-exp of two scores of 1e6 is off by 0.03.) The exceptions measure from 0, or
-//! add the [reference](Statistics::references) again.
+//! The reference of a query is the score of its hardest negative, or of its strongest positive
+//! if it has no negative. It is a constant: no gradient flows through it. Most objectives
+//! depend on differences of scores only, so the reference cancels. With it these differences
+//! keep their accuracy at any magnitude of the scores. (In f32 the log-sum-exp of two scores
+//! of 1e6 is off by 0.03.) The other objectives use a statistic without a reference, or add
+//! the [reference](Statistics::references) again.
 //!
-//! An empty set yields 0, to be read only through its count. A query without a positive
-//! is inactive: its scores are not read, all its statistics and both counts are 0. A NaN
-//! reaches the statistics of the set that it belongs to.
+//! The statistics of an empty set are 0. Read the count of a set to know whether it is empty.
+//! A query without a positive is inactive: its scores are not read, and all its statistics and
+//! both counts are 0. A NaN reaches the statistics of the set that it belongs to.
 //!
 //! Scores of f16, bf16 and f32 give statistics in f32, scores of f64 in f64.
 
@@ -74,6 +77,26 @@ pub(crate) use composed::{Moments, false_negatives as mask_of_false_negatives};
 pub(crate) use softplus::softplus;
 
 /// The statistics of the queries of a batch, differentiable with respect to the scores.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_multi_positive::{
+///     Targets,
+///     statistics::{Request, Statistic, Statistics},
+/// };
+///
+/// let device = Device::default();
+/// let scores = Tensor::<2>::from_floats([[2.0, 0.5, 1.0]], &device);
+/// let targets = Targets::new(Tensor::from_bool([[true, true, false]], &device));
+/// let request = Request::new(1.0, &[Statistic::WeakestPositive]);
+///
+/// let statistics = Statistics::new(scores, &targets, request);
+/// // The reference is the hardest negative, 1.
+/// let weakest = statistics.get(Statistic::WeakestPositive).into_scalar::<f32>();
+/// assert!((weakest + 0.5).abs() < 1e-6);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Statistics {
     table: Tensor<2>,
@@ -81,7 +104,8 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Computes the statistics that are wanted; the counts always are.
+    /// Computes the statistics that the request names. Counts, references and positive weights
+    /// are always computed.
     ///
     /// # Shapes
     ///
@@ -98,8 +122,9 @@ impl Statistics {
         }
     }
 
-    /// The same as a composition of Burn operations, on any device: slow, and the
-    /// reference of the fused form that [`new`](Self::new) takes where there is one.
+    /// Computes the same by a composition of Burn operations, on any device. It is slow, and
+    /// is the reference for the fused kernels that [`new`](Self::new) uses on devices that
+    /// have them.
     ///
     /// # Shapes and panics
     ///
@@ -112,12 +137,12 @@ impl Statistics {
         }
     }
 
-    /// The statistics of the dot products of embeddings, whose `[queries, documents]`
-    /// matrix never exists: the scores are computed tile by tile, and again for the
-    /// gradient, and so are the masks of targets that are labels, ids or groups.
+    /// Computes the statistics of the dot products of embeddings, without the
+    /// `[queries, documents]` matrix of all scores. The scores are computed tile by tile, and
+    /// again for the gradient. So are the masks of targets that are labels, ids or groups.
     ///
-    /// The tile is chosen for shapes and device unless it is given. Embeddings of half
-    /// precision are multiplied in f32 on CPUs. With autodiff, devices without kernels
+    /// The tile is chosen for the shapes and the device, unless it is given. Embeddings of
+    /// half precision are multiplied in f32 on CPUs. With autodiff, devices without kernels
     /// compute all scores at once.
     ///
     /// # Panics
@@ -178,11 +203,11 @@ impl Statistics {
         statistics.collect()
     }
 
-    /// A statistic of every query, `[queries]`.
+    /// A statistic of every query, `[queries]`, in f32, or in f64 for scores in f64.
     ///
     /// # Panics
     ///
-    /// If it is none of those that were `wanted`.
+    /// If the request does not name the statistic.
     pub fn get(&self, statistic: Statistic) -> Tensor<1> {
         assert!(
             self.request.wants(statistic),
@@ -215,16 +240,17 @@ impl Statistics {
         self.constant(NEGATIVE_COUNT)
     }
 
-    /// The score from which the statistics of every query are measured, `[queries]`,
-    /// without a gradient; before the temperature, and after a
-    /// [curve](Request::with_curve). It is that of the hardest negative, or of the
-    /// strongest positive where a query has no negative, and 0 where it has no positive.
+    /// The reference of every query, `[queries]`, without a gradient: the score from which its
+    /// statistics are measured. It is a score before the division by the temperature, and
+    /// after a [curve](Request::with_curve). It is that of the hardest negative, or of the
+    /// strongest positive if the query has no negative. It is 0 for a query without a
+    /// positive.
     pub fn references(&self) -> Tensor<1> {
         self.constant(REFERENCE)
     }
 
-    /// The summed weights of the positives of every query, `[queries]`, without a
-    /// gradient: their number, where there are no weights.
+    /// The sum of the weights of the positives of every query, `[queries]`, without a
+    /// gradient. It is the number of the positives if there are no weights.
     pub fn positive_weights(&self) -> Tensor<1> {
         self.constant(POSITIVE_WEIGHT)
     }

@@ -34,20 +34,21 @@ impl Chosen {
 }
 
 impl Targets {
-    /// Keeps one positive of each query, the one in the chosen column: its other positives
-    /// leave the candidate set, for every objective.
+    /// Keeps one positive of each query, the one in the chosen column. The other positives of
+    /// the query leave its candidate set, for every objective.
     ///
-    /// An entry of a query without a positive is not read. A column that is no positive
-    /// candidate of its query, or out of range, makes the loss of that query NaN. Called
-    /// twice, the last choice holds.
+    /// The entry of a query without a positive is not read. If a column is out of range, or
+    /// not a positive candidate of its query, the loss of that query is NaN. If this is called
+    /// twice, the last choice counts.
     ///
     /// # Shapes
     ///
-    /// - `columns`: `[queries]`
+    /// - `columns`: `[queries]`, the column of each query's positive
     ///
     /// # Panics
     ///
-    /// If the number or the device of the columns differs from that of the queries.
+    /// If there are not as many columns as queries, or if they are on another device than the
+    /// targets.
     ///
     /// # Example
     ///

@@ -10,8 +10,7 @@ pub enum TargetsError {
     NoDocuments,
     /// The group size is 0.
     EmptyGroup,
-    /// So many groups of this size have more documents than columns can be numbered:
-    /// `i32::MAX`.
+    /// The groups together have more than `i32::MAX` documents, the largest number of columns.
     TooManyDocuments {
         /// The number of queries.
         queries: usize,

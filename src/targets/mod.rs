@@ -30,11 +30,11 @@ pub(crate) use weights::constant;
 ///   (see [`with_candidates`](Targets::with_candidates)).
 ///
 /// A plain mask converts by itself, so `loss.forward(scores, mask)` needs no `Targets` at all.
-/// Labels and ids are kept as they are; the `[queries, documents]` mask is built when a loss or
-/// [`positives`](Targets::positives) asks for it.
+/// Labels and ids are kept as they are. The `[queries, documents]` mask is built when a loss
+/// or [`positives`](Targets::positives) needs it.
 ///
-/// Masks and labels are kept without autodiff: targets made on a plain device serve scores on a
-/// plain, an autodiff and a gradient-checkpointing device alike.
+/// Masks and labels are kept without autodiff. So targets that were made on a plain device fit
+/// scores on this device with and without autodiff, and with gradient checkpointing.
 ///
 /// # Example
 ///
@@ -125,7 +125,8 @@ impl Targets {
     }
 
     /// Ignores every pair whose entry is `false`: it is neither positive nor negative, and its
-    /// score is not read, NaN and infinities included. Called twice, both masks must hold.
+    /// score is not read, even if it is NaN or infinite. If this is called twice, both masks
+    /// apply.
     ///
     /// Use it for padding, for near-duplicates that may be relevant, or for negatives that a
     /// filter suspects.
@@ -137,6 +138,23 @@ impl Targets {
     /// # Panics
     ///
     /// If the shape or the device of `candidates` differs from that of the targets.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_multi_positive::{LsePairLossConfig, Targets};
+    ///
+    /// let device = Device::default();
+    /// let scores = Tensor::<2>::from_floats([[1.0, 1.0, 9.0]], &device);
+    /// let positives = Tensor::from_bool([[true, false, false]], &device);
+    /// // The last document is padding.
+    /// let candidates = Tensor::from_bool([[true, true, false]], &device);
+    /// let targets = Targets::new(positives).with_candidates(candidates);
+    ///
+    /// let loss = LsePairLossConfig::new().init().forward(scores, targets);
+    /// assert!((loss.into_scalar::<f32>() - 2f32.ln()).abs() < 1e-6);
+    /// ```
     #[must_use]
     pub fn with_candidates(mut self, candidates: Tensor<2, Bool>) -> Self {
         let [queries, documents] = self.dims();
@@ -150,14 +168,16 @@ impl Targets {
         self
     }
 
-    /// Targets of the grouped layout (Tevatron's): `documents = queries * group_size`, query `q`
-    /// owns the documents `q * group_size ..`, and the first `positive_counts[q]` of these are its
-    /// positives. All other documents, other queries' positives included, are its negatives.
+    /// Targets for the grouped layout of Tevatron, in which every query brings a group of
+    /// `group_size` documents, its positives first. There are
+    /// `documents = queries * group_size` documents. Those of query `q` begin at column
+    /// `q * group_size`, and the first `positive_counts[q]` of them are its positives. All
+    /// other documents, the positives of other queries included, are its negatives.
     ///
-    /// Pad shorter groups to one size and ignore the padding with
-    /// [`with_candidates`](Targets::with_candidates). A document that stands in several groups
-    /// needs [`from_ids`](Targets::from_ids), or it becomes a negative of a query it is
-    /// relevant to.
+    /// Pad shorter groups to one size, and ignore the padding with
+    /// [`with_candidates`](Targets::with_candidates). If a document occurs in several groups,
+    /// use [`from_ids`](Targets::from_ids). Otherwise it becomes a negative of a query that it
+    /// is relevant to.
     ///
     /// # Errors
     ///
@@ -187,8 +207,8 @@ impl Targets {
     /// Targets from ids: document `documents[d]` is a positive of query `q` if `relevant[q]`
     /// contains its id.
     ///
-    /// A document that occurs twice in the batch is a positive in both places, a relevant id that
-    /// is not in the batch is passed over, and an id may be named twice.
+    /// A document that occurs twice in the batch is a positive in both places. A relevant id
+    /// that is not in the batch is skipped. An id may be named twice.
     ///
     /// # Errors
     ///
@@ -202,9 +222,10 @@ impl Targets {
         Ok(Self::of_listed_ids(lists, ids))
     }
 
-    /// As [`from_groups`](Targets::from_groups), with a [weight](Targets::with_weights) for
-    /// each positive: query `q` has as many positives as `weights[q]` has entries. All
-    /// negatives have weight 1.
+    /// Targets for the grouped layout, as [`from_groups`](Targets::from_groups), with a
+    /// [weight](Targets::with_weights) for each positive. Query `q` has as many positives as
+    /// `weights[q]` has entries. A positive of weight 0 is ignored. All negatives have
+    /// weight 1.
     ///
     /// # Errors
     ///
@@ -231,12 +252,13 @@ impl Targets {
         Ok(Relevance::Lists(lists).into())
     }
 
-    /// As [`from_ids`](Targets::from_ids), with a [weight](Targets::with_weights) for each id:
-    /// graded judgements. All negatives have weight 1.
+    /// Targets from ids, as [`from_ids`](Targets::from_ids), with a
+    /// [weight](Targets::with_weights) for each id, such as a graded judgement. All negatives
+    /// have weight 1.
     ///
-    /// A document of weight 0 is ignored: neither positive nor negative. Of an id that is
-    /// named twice the larger weight holds. The weights are kept as lists; a loss from
-    /// embeddings makes no matrix of them on CPUs.
+    /// A document of weight 0 is ignored: it is neither positive nor negative. If an id is
+    /// named twice, its larger weight counts. The weights are kept as lists. On CPUs a loss
+    /// from embeddings makes no matrix of them.
     ///
     /// # Errors
     ///
@@ -269,9 +291,9 @@ impl Targets {
 
     /// Targets from class labels: a document with the label of the query is a positive.
     ///
-    /// Labels are compared by their values, whatever integer types they have. They are kept,
-    /// two short vectors, until a mask is needed. Where one type is signed and the other is
-    /// not, or one is u64, they are read back and numbered anew.
+    /// Labels are compared by value, whatever their integer types are. They are kept as two
+    /// short vectors until a mask is needed. If one type is signed and the other is not, or if
+    /// one is u64, the labels are read back from the device and numbered anew.
     ///
     /// # Shapes
     ///
@@ -281,6 +303,21 @@ impl Targets {
     /// # Panics
     ///
     /// If the labels are on different devices.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_multi_positive::Targets;
+    ///
+    /// let device = Device::default();
+    /// let queries = Tensor::from_ints([1, 2], &device);
+    /// let documents = Tensor::from_ints([2, 1, 1], &device);
+    /// let targets = Targets::from_labels(queries, documents);
+    ///
+    /// let positives: Vec<bool> = targets.positives().into_data().iter().collect();
+    /// assert_eq!(positives, [false, true, true, true, false, false]);
+    /// ```
     pub fn from_labels(queries: Tensor<1, Int>, documents: Tensor<1, Int>) -> Self {
         assert_device("documents", &documents.device(), &queries.device());
         let labels = [queries, documents].map(Tensor::without_autodiff);
@@ -288,8 +325,9 @@ impl Targets {
         Relevance::Labels { queries, documents }.into()
     }
 
-    /// Targets of one positive a query, the document in a column: InfoNCE, as cross-entropy takes
-    /// it. Nothing of the size of a mask is made where the loss makes none.
+    /// Targets with one positive per query, given by its column, as cross-entropy takes them.
+    /// With them the first six losses in the table of the crate are InfoNCE. No mask is made
+    /// where the loss needs none.
     ///
     /// A query whose column is out of range has no positive.
     ///
@@ -324,8 +362,20 @@ impl Targets {
     ///
     /// # Panics
     ///
-    /// If positives were chosen or queries weighed: that says nothing of documents, which are
-    /// the queries of the other direction.
+    /// If positives were [chosen](Targets::with_chosen) or queries
+    /// [weighted](Targets::with_query_weights). Neither says anything about documents, which
+    /// are the queries of the other direction.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use burn::tensor::Device;
+    /// use burn_multi_positive::Targets;
+    ///
+    /// let targets = Targets::from_groups(&[1, 2], 2, &Device::default())?;
+    /// assert_eq!(targets.transpose().dims(), [4, 2]);
+    /// # Ok::<(), burn_multi_positive::TargetsError>(())
+    /// ```
     #[must_use]
     pub fn transpose(self) -> Self {
         assert!(
@@ -353,8 +403,8 @@ impl Targets {
         }
     }
 
-    /// The same targets on another device. Labels and masks are copied there, masks through
-    /// the host; ids and groups are on the host anyway.
+    /// The same targets on another device. Labels and masks are copied, masks through the
+    /// host. Ids and groups are on the host anyway.
     #[must_use]
     pub fn to_device(self, device: &Device) -> Self {
         let device = device.clone().without_autodiff();
@@ -381,7 +431,8 @@ impl Targets {
         }
     }
 
-    /// The mask of the positives that are candidates and have a weight above 0.
+    /// The mask of the positives that are candidates and have a weight above 0. It does not
+    /// depend on [`with_chosen`](Targets::with_chosen).
     ///
     /// # Shapes
     ///
@@ -397,7 +448,7 @@ impl Targets {
         positives
     }
 
-    /// The number of queries and of documents.
+    /// The numbers of queries and of documents, `[queries, documents]`.
     pub fn dims(&self) -> [usize; 2] {
         match &self.relevance {
             Relevance::Mask(positives) => positives.dims(),
@@ -406,7 +457,7 @@ impl Targets {
         }
     }
 
-    /// The device, without autodiff.
+    /// The device of the targets, without autodiff.
     pub fn device(&self) -> Device {
         match &self.relevance {
             Relevance::Mask(positives) => positives.device(),

@@ -20,10 +20,11 @@ fn numbered<Id: Eq + Hash>(ids: &[Id]) -> Ids {
 }
 
 impl Targets {
-    /// Says which queries are the same: those with equal ids, the hash of a text for instance.
+    /// Says which queries are the same: those with equal ids. An id may be the text itself, or
+    /// a hash of it.
     ///
-    /// Only [`Bidirectional::with_same_side`](crate::Bidirectional::with_same_side) asks for
-    /// it: queries with the same id are not negatives of each other.
+    /// Only [`Bidirectional::with_same_side`](crate::Bidirectional::with_same_side) reads the
+    /// ids: queries with the same id are not negatives of each other.
     ///
     /// # Panics
     ///
@@ -52,13 +53,24 @@ impl Targets {
         self
     }
 
-    /// Says which documents are the same, as
-    /// [`with_query_ids`](Self::with_query_ids) does for queries. Targets
-    /// [from ids](Self::from_ids) know it already.
+    /// Says which documents are the same, as [`with_query_ids`](Self::with_query_ids) does for
+    /// queries. Targets [from ids](Self::from_ids) know the ids of their documents already.
     ///
     /// # Panics
     ///
     /// If there are not as many ids as documents.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use burn::tensor::Device;
+    /// use burn_multi_positive::Targets;
+    ///
+    /// // The second and the third document are one text.
+    /// let targets = Targets::from_groups(&[1, 1], 2, &Device::default())?
+    ///     .with_document_ids(&["d1", "d2", "d2", "d3"]);
+    /// # Ok::<(), burn_multi_positive::TargetsError>(())
+    /// ```
     #[must_use]
     pub fn with_document_ids<Id: Eq + Hash>(mut self, ids: &[Id]) -> Self {
         let [_, documents] = self.dims();

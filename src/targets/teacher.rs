@@ -8,22 +8,24 @@ use super::{Targets, TargetsError, weights::constant};
 const LEAST: f64 = 1e-25;
 
 impl Targets {
-    /// Targets that a teacher grades, such as a cross-encoder: every document is a positive
-    /// whose [weight](Self::with_weights) is the teacher's likelihood of it.
+    /// Targets graded by a teacher, such as a cross-encoder. Every document is a positive. Its
+    /// [weight](Self::with_weights) is its likelihood by the teacher's scores `t`:
     ///
     /// ```text
     /// w_d = e^{t_d / temperature} / sum e^{t / temperature}
     /// ```
     ///
-    /// [`JointLhLoss`](crate::JointLhLoss) with `normalize_by_positives` is then the listwise
-    /// distillation loss, the cross-entropy `-sum_d w_d log softmax(s)_d` of ListNet. It is the
-    /// Kullback-Leibler divergence of teacher and student plus the teacher's entropy, a
-    /// constant; multiply it by the square of the student's temperature where others do. Other
-    /// objectives have no negatives then.
+    /// With these targets [`JointLhLoss`](crate::JointLhLoss) with `normalize_by_positives` is
+    /// the listwise distillation loss: the cross-entropy `-sum_d w_d log softmax(s)_d` of
+    /// ListNet. It is the Kullback-Leibler divergence between teacher and student plus the
+    /// entropy of the teacher, which is a constant. Some implementations multiply this loss by
+    /// the square of the student's temperature. Do so yourself to get the same loss. Other
+    /// objectives have no negatives with these targets.
     ///
-    /// A document that the teacher scores `-inf` is ignored: leave out so what it did not score.
-    /// With [`with_candidates`](Self::with_candidates) the likelihoods are those among the
-    /// candidates. The teacher's scores are constants; NaN makes the loss of its query NaN.
+    /// A document with the teacher's score `-inf` is ignored. Use this score for documents
+    /// that the teacher did not score. With [`with_candidates`](Self::with_candidates) the
+    /// likelihoods are those among the candidates. The teacher's scores are constants: no
+    /// gradient reaches them. A NaN makes the loss of its query NaN.
     ///
     /// # Shapes
     ///
@@ -82,17 +84,19 @@ impl Targets {
         Self::new(all).with_weights(weights)
     }
 
-    /// As [`from_teacher`](Self::from_teacher), where the teacher scored the documents of each
-    /// query alone: query `q` brings the `group_size` documents from `q * group_size` on, and
-    /// `teacher[q]` has the scores of the first of them.
+    /// Targets graded by a teacher that scored only the documents of each query's own group.
+    /// Otherwise they are as those of [`from_teacher`](Self::from_teacher). Query `q` brings
+    /// `group_size` documents, from column `q * group_size` on. `teacher[q]` has the scores of
+    /// the first of them.
     ///
-    /// Documents beyond these lists are negatives: the rest of the group, and the groups of
-    /// other queries. A score of `-inf` ignores its document. The targets are lists.
+    /// All documents without a score are negatives: the rest of the group, and the groups of
+    /// other queries. A document with the score `-inf` is ignored. The targets are kept as
+    /// lists.
     ///
     /// # Errors
     ///
-    /// As [`from_groups`](Self::from_groups), with scores for positives, and a score that is NaN
-    /// or plus infinity.
+    /// As [`from_groups`](Self::from_groups), where the scores of a query are counted as its
+    /// positives. A score that is NaN or plus infinity is an error, too.
     ///
     /// # Panics
     ///

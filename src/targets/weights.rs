@@ -5,13 +5,13 @@ use burn::tensor::{DType, Tensor, assert_shape};
 use super::{Relevance, Targets, assert_device};
 
 impl Targets {
-    /// Weighs every pair of a query and a document: graded judgements, how sure an
-    /// annotator is, how hard a negative is.
+    /// Sets the weight of every pair of a query and a document, such as a graded judgement,
+    /// the confidence of an annotator, or the hardness of a negative.
     ///
-    /// A weight of 0 ignores the pair, 1 is as without weights, 2 as if the document
-    /// stood there twice. Weights of a query may differ by a factor of up to 1e25, and
-    /// reach 1e30. With `w` the weights, `s = score / temperature` and `W` the sum of `w`
-    /// over the positives:
+    /// A weight of 0 ignores the pair. A weight of 1 is the same as no weight. A weight of 2
+    /// is the same as having the document twice. The weights of one query may differ by a
+    /// factor of up to 1e25, and may be as large as 1e30. With the weights `w`,
+    /// `s = score / temperature` and the sum `W` of `w` over the positives, the losses are:
     ///
     /// ```text
     /// SumMargLH   softplus(lse_N(s + log w) - lse_P(s + log w))
@@ -20,19 +20,21 @@ impl Targets {
     /// Rand1LH     the positive is drawn with probability w_p / W
     /// ```
     ///
-    /// `normalize_by_positives` divides by `W`, and a query is active if `W > 0`. A
-    /// selection such as the weakest positive is that of scores, among those of a weight
-    /// above 0, and what it selects counts once. Called twice, the weights are multiplied.
+    /// `normalize_by_positives` divides by `W`, and a query is active if `W > 0`. A selection,
+    /// such as that of the weakest positive, compares scores, among the documents whose weight
+    /// is above 0. The selected document counts once. If this is called twice, the weights are
+    /// multiplied.
     ///
-    /// Weights are constants: no gradient reaches them. To learn the weights of
-    /// negatives, add `temperature * log(weight)` to their scores instead, which is the
-    /// same loss. They must be finite and not negative. They are not read back to see to
-    /// it: where a sum or a draw runs over a NaN or a negative weight, the loss of its
-    /// query is NaN.
+    /// Weights are constants: no gradient reaches them. To learn the weights of negatives, add
+    /// `temperature * log(weight)` to their scores instead, which gives the same loss.
+    ///
+    /// Weights must be finite and not negative. They are not read back from the device to
+    /// check this: if a sum or a draw includes a weight that is NaN or negative, the loss of
+    /// its query is NaN.
     ///
     /// # Shapes
     ///
-    /// - `weights`: `[queries, documents]`, held in f32, or in f64 if given so
+    /// - `weights`: `[queries, documents]`, kept in f32, or in f64 if they are given in f64
     ///
     /// # Panics
     ///
@@ -67,15 +69,19 @@ impl Targets {
         self
     }
 
-    /// Weighs the queries: the mean is `sum v_q l_q / sum v_q` over the active queries,
-    /// and the other reductions have `v_q l_q` in the place of `l_q`. Losses without a
-    /// reduction stay as they are.
+    /// Sets the weight `v_q` of every query. The mean of the losses `l_q` is then
+    /// `sum v_q l_q / sum v_q` over the queries that have a positive. The other reductions use
+    /// `v_q l_q` instead of `l_q`. `forward_no_reduction` is not affected.
     ///
-    /// A query of weight 0 is left out, whatever its loss; its gradient is 0 unless its
-    /// loss is NaN. If all are left out, the mean is 0. Called twice, the weights are
-    /// multiplied. No gradient reaches them; multiply the losses of
-    /// `forward_no_reduction` by your weights where you learn them. They must be finite
-    /// and not negative, and are not read back to see to it: NaN makes the mean NaN.
+    /// A query of weight 0 is left out, whatever its loss. Its gradient is 0 unless its loss
+    /// is NaN. If all queries are left out, the mean is 0. If this is called twice, the
+    /// weights are multiplied.
+    ///
+    /// Weights are constants: no gradient reaches them. To learn weights, multiply the losses
+    /// of `forward_no_reduction` by them.
+    ///
+    /// Weights must be finite and not negative. They are not read back from the device to
+    /// check this: a NaN makes the mean NaN.
     ///
     /// # Shapes
     ///
@@ -83,7 +89,8 @@ impl Targets {
     ///
     /// # Panics
     ///
-    /// If the number or the device of `weights` differs from that of the queries.
+    /// If there are not as many weights as queries, or if they are on another device than the
+    /// targets.
     ///
     /// # Example
     ///

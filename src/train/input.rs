@@ -17,15 +17,16 @@ use crate::{Embeddings, Targets, evaluation::RankedList};
 /// looks at more.
 const DEPTH: usize = 1000;
 
-/// What a [`RankingMetric`](super::RankingMetric) reads of a batch.
+/// The input of a [`RankingMetric`](super::RankingMetric) from one batch.
 ///
-/// Ids are whatever names a document: text, or numbers, which are taken as text. Grades are
-/// those of relevance judgements (qrels): 0 and below is judged and not relevant. A query
-/// without a judgement does not count, as `trec_eval` skips it. One whose judgements are all 0
-/// counts as 0, and so does one that found nothing, as with the option `-c` of `trec_eval`.
+/// The id of a document is a text, or a number that is taken as text. Grades are those of
+/// relevance judgements (qrels): a document with a grade of 0 or below is judged and not
+/// relevant. A query without judgements does not count, as in `trec_eval`. A query whose
+/// judgements are all 0 counts as 0. So does a query for which nothing was found, as with the
+/// option `-c` of `trec_eval`.
 ///
-/// A score that is NaN is below all others: a model that diverged is ranked by ids. Its loss
-/// says so.
+/// A NaN is below all other scores. So the ranking of a model that diverged is the order of
+/// the ids, and only its loss shows the NaN.
 ///
 /// # Example
 ///
@@ -98,11 +99,12 @@ impl From<Source> for RankingInput {
 
 impl RankingInput {
     /// Rankings that were made elsewhere: the ids of the documents that were found for each
-    /// query, best first.
+    /// query, best first. `judged` has the ids that were judged for each query, and their
+    /// grades.
     ///
     /// # Panics
     ///
-    /// If there are more or fewer queries in `judged`.
+    /// If `judged` has more or fewer queries than `rankings`.
     pub fn from_rankings<Id: ToString>(rankings: &[Vec<Id>], judged: &[Vec<(Id, i32)>]) -> Self {
         assert_judged(judged.len(), rankings.len());
         let lists = rankings.iter().zip(grades(judged));
@@ -110,12 +112,14 @@ impl RankingInput {
         Source::Lists(Arc::new(lists.collect())).into()
     }
 
-    /// Every query against the same documents: those of a fixed set, or those of the batch.
+    /// The scores of queries against documents, which are a fixed set or those of the batch.
+    /// All queries have the same documents.
     ///
     /// # Shapes
     ///
     /// - `scores`: `[queries, documents]`
-    /// - `ids`: one for each document. Of documents of one id the first counts.
+    /// - `ids`: one for each document. If several documents have one id, only the first
+    ///   counts.
     /// - `judged`: for each query the ids that were judged, and their grades
     ///
     /// # Panics
@@ -137,13 +141,13 @@ impl RankingInput {
         .into()
     }
 
-    /// The documents of a batch, judged by the targets of a loss: how well the batch that is
-    /// trained on is ranked already. The gain of a positive is its weight. What is ignored is
-    /// not ranked, and a query without a positive does not count. Of equal scores the column
-    /// whose number is greater as text comes first.
+    /// The scores of a batch, judged by the targets of its loss. The metric then says how well
+    /// the batch that is trained on is ranked already. The gain of a positive is its weight.
+    /// Ignored documents are not ranked. A query without a positive does not count. Among
+    /// equal scores, the column whose number is greater as text comes first.
     ///
-    /// The scores of the batch are read, and each row is sorted on the host: for batches of
-    /// some thousand documents.
+    /// The scores of the batch are read back, and each row is sorted on the host. This is
+    /// meant for batches of some thousand documents.
     ///
     /// # Shapes
     ///
@@ -151,7 +155,7 @@ impl RankingInput {
     ///
     /// # Panics
     ///
-    /// If the targets have another shape or device.
+    /// If the targets have another shape or device than the scores.
     pub fn from_targets(scores: Tensor<2>, targets: impl Into<Targets>) -> Self {
         let targets = targets.into();
         targets.assert_fit(scores.dims(), &scores.device());
@@ -162,13 +166,14 @@ impl RankingInput {
         .into()
     }
 
-    /// Some of the queries and some of the documents of an epoch. At its end every query is
-    /// scored against the documents of all batches, by dot products in no less than f32.
+    /// The embeddings of some of the queries and some of the documents of an epoch. When the
+    /// epoch ends, every query is scored against the documents of all batches, by dot products
+    /// in f32 or f64.
     ///
-    /// So a set of documents grows from batch to batch; a fixed one comes in batches without
-    /// queries. Of documents that come again the first counts. The embeddings stay on their
-    /// device until the epoch ends, in no less than f32. Then there is a second copy of those
-    /// of the documents, and scores of some 64 MiB at a time.
+    /// So the set of documents grows from batch to batch. A fixed set can come in batches
+    /// without queries. If a document comes again, its first embedding counts. The embeddings
+    /// stay on their device until the epoch ends, in f32 or f64. Then there is a second copy
+    /// of the embeddings of the documents, and some 64 MiB of scores at a time.
     ///
     /// # Shapes
     ///
@@ -179,9 +184,11 @@ impl RankingInput {
     ///
     /// # Panics
     ///
-    /// If ids or judgements differ in number from the embeddings, or queries and documents in
-    /// dimensions, device or type, half precision aside. Batches of an epoch that differ in
-    /// dimensions or type are seen, and panic, when it ends.
+    /// - If the number of ids differs from that of the documents, or the number of judgements
+    ///   from that of the queries.
+    /// - If queries and documents differ in dimensions, device or type, after half precision
+    ///   became f32.
+    /// - When the epoch ends: if its batches differ in dimensions or type.
     pub fn from_embeddings<Id: ToString>(
         queries: Tensor<2>,
         documents: Tensor<2>,

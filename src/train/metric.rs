@@ -19,12 +19,13 @@ const PRECISION: usize = 4;
 
 /// The mean of a [`Measure`] over the queries of an epoch, as `trec_eval` computes it.
 ///
-/// Of rankings, scores and targets a batch has a value of its own, and the epoch the mean over
-/// the queries of all batches. Of embeddings there is a value when the epoch ends, and *N/A*
-/// before. An epoch without a query that was judged is NaN.
+/// With rankings, scores and targets, every batch has a value, and the value of the epoch is
+/// the mean over the queries of all batches. With embeddings there is a value only when the
+/// epoch ends, and *N/A* before. The value of an epoch without judged queries is NaN.
 ///
-/// Burn's `Evaluator` never ends an epoch: give it rankings or scores. It would keep embeddings
-/// and show nothing. A validation that is stopped has the value of what it had seen.
+/// Burn's `Evaluator` never ends an epoch, so it would keep embeddings and show nothing: give
+/// it rankings or scores. A validation that is stopped has the value of the batches that it
+/// has seen.
 ///
 /// # Example
 ///
@@ -64,7 +65,7 @@ pub struct RankingMetric {
 }
 
 impl RankingMetric {
-    /// The mean of a measure.
+    /// The metric that is the mean of `measure`.
     pub fn new(measure: Measure) -> Self {
         Self {
             measure,
@@ -76,22 +77,22 @@ impl RankingMetric {
         }
     }
 
-    /// The mean reciprocal rank of the first relevant document among the first `k`.
+    /// The mean reciprocal rank of the first relevant document among the first `k` documents.
     pub fn mrr(k: usize) -> Self {
         Self::new(Measure::Mrr(k))
     }
 
-    /// The normalised discounted cumulative gain of the first `k`, by grades.
+    /// The normalised discounted cumulative gain of the first `k` documents, by grades.
     pub fn ndcg(k: usize) -> Self {
         Self::new(Measure::Ndcg(k))
     }
 
-    /// The share of the relevant documents that the first `k` hold.
+    /// The share of the relevant documents that are among the first `k` documents.
     pub fn recall(k: usize) -> Self {
         Self::new(Measure::Recall(k))
     }
 
-    /// The share of the first `k` that is relevant.
+    /// The share of the first `k` documents that is relevant.
     pub fn precision(k: usize) -> Self {
         Self::new(Measure::Precision(k))
     }

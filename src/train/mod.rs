@@ -1,13 +1,13 @@
 //! Losses and metrics in Burn's training loop, [`burn::train`].
 //!
-//! [`RetrievalOutput`] is what a step gives: a loss, and what its metrics need. Burn's
-//! `LossMetric` averages it over queries. [`RankingMetric`] is MRR, nDCG, recall or precision
-//! of the rankings of a validation set, as `trec_eval` computes them, and [`RankingInput`]
-//! what it reads: rankings, scores, or embeddings of queries and documents that are searched
-//! when the epoch ends.
+//! [`RetrievalOutput`] is the output of a step: a loss, and the input of its metrics. Burn's
+//! `LossMetric` averages the loss over queries. [`RankingMetric`] is the MRR, nDCG, recall or
+//! precision of the rankings of a validation set, as `trec_eval` computes them. It reads a
+//! [`RankingInput`]: rankings, scores, or embeddings of queries and documents that are
+//! searched when the epoch ends.
 //!
-//! [`ShardedStrategy`] trains on several devices whose queries see the documents of all.
-//! [`Patience`] stops early, also when a training was resumed.
+//! [`ShardedStrategy`] trains on several devices, whose queries see the documents of all
+//! devices. [`Patience`] is early stopping that a resumed training continues.
 //!
 //! ```
 //! use burn::{

@@ -9,12 +9,12 @@ use burn::{
 use super::RankingInput;
 use crate::Targets;
 
-/// The loss of a batch, and what its metrics need: the output of a `TrainStep` or an
-/// `InferenceStep`.
+/// The output of a `TrainStep` or an `InferenceStep`: the loss of a batch, and the input of
+/// its metrics.
 ///
 /// Burn's `LossMetric` averages the loss over the queries that have a positive, as the losses
-/// of this crate do: a batch is weighted by their number, and one that has none weighs
-/// nothing. [`RankingMetric`](super::RankingMetric) reads the [`RankingInput`].
+/// of this crate do. The weight of a batch is the number of these queries, which may be 0.
+/// [`RankingMetric`](super::RankingMetric) reads the [`RankingInput`].
 ///
 /// # Example
 ///
@@ -51,11 +51,12 @@ enum Active {
 }
 
 impl RetrievalOutput {
-    /// The loss of a batch, and the targets that it was computed with.
+    /// An output from the loss of a batch and the targets that it was computed with.
     ///
-    /// If queries have weights, the mean over an epoch is that of the batches' weighted means,
-    /// each by its number of queries. Of another reduction than the mean over the queries that
-    /// have a positive, say the number with [`with_queries`](Self::with_queries).
+    /// If queries have weights, the loss of an epoch is the mean of the weighted means of its
+    /// batches, in which every batch counts by its number of queries that have a positive. If
+    /// the loss is another reduction than the mean over these queries, set their number by
+    /// [`with_queries`](Self::with_queries).
     ///
     /// # Shapes
     ///
@@ -80,8 +81,8 @@ impl RetrievalOutput {
         }
     }
 
-    /// With the number of queries that the loss is the mean over: all of them for
-    /// `Reduction::BatchMean`.
+    /// Sets the number of queries that the loss is the mean over. For `Reduction::BatchMean`
+    /// it is the number of all queries.
     pub fn with_queries(self, queries: usize) -> Self {
         let loss = self.loss;
         Self {
@@ -90,13 +91,13 @@ impl RetrievalOutput {
         }
     }
 
-    /// With what is ranked.
+    /// Sets the input of the ranking metrics.
     pub fn with_ranking(self, ranking: RankingInput) -> Self {
         Self { ranking, ..self }
     }
 }
 
-/// Without a loss, such as that of a batch of documents only.
+/// An output without a loss, such as that of a batch that has only documents.
 impl From<RankingInput> for RetrievalOutput {
     fn from(ranking: RankingInput) -> Self {
         Self {
@@ -107,7 +108,7 @@ impl From<RankingInput> for RetrievalOutput {
 }
 
 impl ItemLazy for RetrievalOutput {
-    /// Dispatches what is buffered. Nothing is read: metrics do that.
+    /// Dispatches the buffered operations. Nothing is read back: the metrics do that.
     fn sync(self) -> Result<Self, ExecutionError> {
         if let Some((loss, _)) = &self.loss {
             loss.device().flush()?;

@@ -11,9 +11,10 @@ use burn::train::{
 /// Stops a training when a metric of the validation set has not improved for some epochs.
 ///
 /// Burn's `MetricEarlyStoppingStrategy` forgets the best epoch when a training is resumed.
-/// This one reads the epochs before from the logs of metrics, so that a training that was
-/// broken off ends where it would have ended. Delete what was logged after the checkpoint
-/// first, and register the metric for the validation: without a value nothing is stopped.
+/// `Patience` reads the earlier epochs from the logs of the metrics, so a training that was
+/// interrupted ends where it would have ended. Before you resume, delete what was logged after
+/// the checkpoint. Register the metric for the validation: without values no training is
+/// stopped.
 ///
 /// # Example
 ///
@@ -32,7 +33,7 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Stops when `metric` has not been higher for `epochs` epochs.
+    /// Stops when `metric` has not been higher than its best value for `epochs` epochs.
     ///
     /// # Panics
     ///
@@ -41,7 +42,7 @@ impl Patience {
         Self::new(metric, Direction::Highest, epochs)
     }
 
-    /// Stops when `metric` has not been lower for `epochs` epochs.
+    /// Stops when `metric` has not been lower than its best value for `epochs` epochs.
     ///
     /// # Panics
     ///

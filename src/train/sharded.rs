@@ -18,19 +18,20 @@ use burn::{
 pub trait ShardedStep: LearnerModel {
     /// One step on the batch of all devices, forward and backward.
     ///
-    /// There is a replica of the model on each device, each with a graph of its own. Each
-    /// embeds its part of the batch; a loss from [`Shards`](crate::Shards) scores every query
-    /// against the documents of all; [`sum_gradients`] gives what the optimizer wants.
+    /// There is a replica of the model on each device, each with a graph of its own. Let each
+    /// replica embed its part of the batch. Compute the loss from [`Shards`](crate::Shards),
+    /// which scores every query against the documents of all devices. [`sum_gradients`] then
+    /// gives the gradients for the optimizer.
     fn sharded_step(
         replicas: &[Self],
         batch: <Self as TrainStep>::Input,
     ) -> TrainOutput<<Self as TrainStep>::Output>;
 }
 
-/// The gradients of a model from those of its replicas, on the device of the first.
+/// The sum of the gradients of the replicas of a model, on the device of the first replica.
 ///
-/// They are added up and not averaged: the loss from [`Shards`](crate::Shards) is that of the
-/// whole batch already.
+/// The gradients are summed and not averaged, because the loss from [`Shards`](crate::Shards)
+/// is that of the whole batch already.
 ///
 /// # Panics
 ///
@@ -51,23 +52,24 @@ pub fn sum_gradients<M: Module>(mut gradients: Gradients, replicas: &[M]) -> Gra
     sum.grads()
 }
 
-/// A strategy for Burn's training loop: several devices, one batch, and every query scored
-/// against the documents of all devices.
+/// A strategy for Burn's training loop on several devices: they share one batch, and every
+/// query is scored against the documents of all devices.
 ///
-/// Each device has all parameters. For an encoder that draws nothing at random, and whose rows
-/// do not depend on each other, gradients are those of the whole batch on one device, up to
-/// rounding. Burn's own strategies for several devices, `MultiDevice` and
-/// `DistributedDataParallel`, train another objective: each device has a batch of its own,
-/// whose queries see the documents of that device only, so there are fewer negatives and
-/// lower losses.
+/// Each device has all parameters. If the encoder draws no random numbers, and its rows do not
+/// depend on each other, the gradients are those of the whole batch on one device, up to
+/// rounding.
 ///
-/// `SupervisedTraining::gradient_checkpointing` does not reach a strategy of one's own: give
-/// `device.autodiff().gradient_checkpointing()`.
+/// Burn's own strategies for several devices, `MultiDevice` and `DistributedDataParallel`,
+/// train another objective. With them each device has a batch of its own, whose queries see
+/// only the documents of that device. So there are fewer negatives, and losses are lower.
+///
+/// `SupervisedTraining::gradient_checkpointing` does not reach a custom strategy. Pass devices
+/// made by `device.autodiff().gradient_checkpointing()` instead.
 ///
 /// The first device has the optimizer and does the validation. In each step the model is
-/// copied to the other devices and their gradients come back: `2 w (P - 1)` bytes through the
-/// first device, for `w` bytes of parameters and `P` devices, beside the documents that
-/// [`Shards`](crate::Shards) copies.
+/// copied to the other devices, and their gradients are copied back. With `w` bytes of
+/// parameters and `P` devices, `2 w (P - 1)` bytes pass through the first device. The
+/// documents that [`Shards`](crate::Shards) copies come on top.
 ///
 /// # Example
 ///
@@ -152,7 +154,8 @@ pub struct ShardedStrategy {
 }
 
 impl ShardedStrategy {
-    /// The devices, the first of which has the optimizer. A device may be named twice.
+    /// A strategy for these devices, the first of which has the optimizer. A device may be
+    /// named twice. Devices without autodiff get it.
     ///
     /// # Panics
     ///
